@@ -1,0 +1,1 @@
+"""What is learned: the MISSU network and what it costs."""
