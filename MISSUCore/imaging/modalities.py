@@ -21,6 +21,11 @@ BRATS_MODALITIES = ("t1", "t1ce", "t2", "flair")
 CHAOS_MODALITIES = ("t1", "t2")
 
 
+def is_image_file_name(file_name: str) -> bool:
+    """Whether a file name ends as that of an image that can be read and written."""
+    return _IMAGE_ENDING.search(file_name) is not None
+
+
 def modality_of_file_name(file_name: str) -> str | None:
     """``"t1"``, ``"t1ce"``, ``"t2"``, ``"flair"``, ``"segmentation"``, or None if it does not say.
 

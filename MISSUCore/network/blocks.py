@@ -124,7 +124,7 @@ class GlobalContext(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         size = features.shape[2:]
-        position = self.position
+        position: Tensor = self.position
         if position.shape[2:] != size:
             position = F.interpolate(position, size, mode="trilinear", align_corners=False)
         tokens = features.flatten(2).transpose(1, 2)  # (B, N, channels)

@@ -14,8 +14,8 @@ Two networks share their weights:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -73,41 +73,23 @@ class NetworkConfig:
             raise ValueError("channels and convolutions must name the same two or more stages")
         if min(self.channels) < 1 or min(self.convolutions) < 1:
             raise ValueError("every stage needs at least one channel and one convolution")
+        sizes = (self.layers, self.embedding, self.heads, self.feed_forward, self.position_grid)
+        if self.transformer and min(sizes) < 1:
+            raise ValueError("every size of the Transformer must be at least 1")
         if self.transformer and self.embedding % self.heads:
             raise ValueError(f"{self.heads} heads do not divide an embedding of {self.embedding}")
         if not 0 <= self.skips < len(self.channels):
             raise ValueError(f"skips must be 0 to {len(self.channels) - 1}, not {self.skips}")
         if self.fusion not in ("none", "local", "output"):
             raise ValueError(f"fusion must be 'none', 'local' or 'output', not {self.fusion!r}")
+        if self.fusion == "output" and self.skips == 0:
+            raise ValueError("fusion 'output' stands in the skip connections, and there are none")
         normalization(self.normalization, 1)
 
     @property
     def stride(self) -> int:
         """Voxels of the input that one token stands for, along each axis."""
         return 2 ** (len(self.channels) - 1)
-
-    def as_dict(self) -> dict[str, Any]:
-        """The configuration in plain JSON types."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in asdict(self).items()
-        }
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> NetworkConfig:
-        """The configuration that :meth:`as_dict` wrote.
-
-        Raises:
-            ValueError: if a key is unknown, a value has the wrong type, or values contradict.
-        """
-        known = {field.name: field.default for field in fields(cls)}
-        for key, value in values.items():
-            if key not in known:
-                raise ValueError(f"unknown network setting {key!r}")
-            expected = list if isinstance(known[key], tuple) else type(known[key])
-            if type(value) is not expected:
-                raise ValueError(f"network setting {key!r} cannot be {value!r}")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
 class TransUNet(nn.Module):

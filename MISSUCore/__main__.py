@@ -1,0 +1,8 @@
+"""``python -m MISSUCore`` is the command ``missu``."""
+
+import sys
+
+from .command_line import main
+
+if __name__ == "__main__":
+    sys.exit(main())

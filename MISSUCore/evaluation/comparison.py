@@ -1,0 +1,287 @@
+"""Segmentations against references: one pair of label-map files, or two folders of them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..files import atomic_write
+from ..imaging.case import read_label_map
+from ..progress import Progress
+from ..regions import BRATS, LabelScheme, numbering_of
+from .measurements import volumes_ml
+from .metrics import score_region
+
+# File headers round: a thousandth of a mm, or of a direction cosine, is still the same grid.
+GRID_TOLERANCE = 1e-3
+MAXIMUM_FILES_NAMED = 10
+
+# Not what macOS leaves beside a file, ._CASE.nii.gz.
+_LABEL_MAP = re.compile(
+    r"(?P<case>[^.].*?)([-_]seg)?\.(nii\.gz|nii|nrrd|nhdr|mha|mhd)", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The two label maps of a case."""
+
+    case: str
+    prediction: Path
+    reference: Path
+
+
+@dataclass(frozen=True)
+class Row:
+    """One region of one case; the metrics are those of :mod:`.metrics`."""
+
+    case: str
+    region: str
+    dice: float
+    accuracy: float
+    sensitivity: float
+    specificity: float
+    hausdorff_mm: float
+    hausdorff95_mm: float
+    average_hausdorff_mm: float
+    prediction_ml: float
+    reference_ml: float
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Over the cases; the standard deviation is that of a sample, NaN for a single case."""
+
+    mean: float
+    standard_deviation: float
+    median: float
+
+
+TITLES = {
+    "dice": "Dice",
+    "accuracy": "Accuracy",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "hausdorff_mm": "Maximum Hausdorff, mm",
+    "hausdorff95_mm": "95 % Hausdorff, mm",
+    "average_hausdorff_mm": "Average Hausdorff, mm",
+    "prediction_ml": "Predicted volume, ml",
+    "reference_ml": "Reference volume, ml",
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All regions of all cases, case by case; at least one."""
+
+    rows: tuple[Row, ...]
+
+    def summary(self) -> dict[str, dict[str, Statistics]]:
+        """Statistics by region and metric."""
+        regions = dict.fromkeys(row.region for row in self.rows)
+        return {
+            region: {
+                metric: _statistics(
+                    [getattr(row, metric) for row in self.rows if row.region == region]
+                )
+                for metric in TITLES
+            }
+            for region in regions
+        }
+
+    def write_csv(self, path: Path) -> None:
+        """Write one line for each case and region.
+
+        Raises:
+            InputError, ResourceError: if the file cannot be written; an older one stays as it was.
+        """
+        with (
+            atomic_write(path) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as stream,
+        ):
+            writer = csv.DictWriter(stream, [field.name for field in fields(Row)])
+            writer.writeheader()
+            writer.writerows(asdict(row) for row in self.rows)
+
+    def write_json(self, path: Path) -> None:
+        """Write rows and summary; numbers that do not exist are null.
+
+        Raises:
+            InputError, ResourceError: if the file cannot be written; an older one stays as it was.
+        """
+        plain = {
+            "rows": [_finite(asdict(row)) for row in self.rows],
+            "summary": {
+                region: {metric: _finite(asdict(values)) for metric, values in metrics.items()}
+                for region, metrics in self.summary().items()
+            },
+        }
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(plain, indent=2, allow_nan=False), encoding="utf-8")
+
+    def format_table(self) -> str:
+        """The summary for a terminal: a line for each metric, a column for each region."""
+        summary = self.summary()
+        cases = len({row.case for row in self.rows})
+        lines = [" " * 22 + "".join(f"{region:>20}" for region in summary)]
+        for metric, title in TITLES.items():
+            cells = (_cell(metrics[metric], metric) for metrics in summary.values())
+            lines.append(f"{title:<22}" + "".join(f"{cell:>20}" for cell in cells))
+        lines.append("1 case" if cases == 1 else f"Mean (standard deviation) of {cases} cases")
+        return "\n".join(lines)
+
+
+def compare(
+    prediction: Path,
+    reference: Path,
+    scheme: LabelScheme = BRATS,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Score a label map against its reference, or a folder of them against theirs.
+
+    Raises:
+        InputError: see :func:`find_pairs` and :func:`compare_pair`.
+    """
+    progress = progress or Progress()
+    pairs = find_pairs(prediction, reference)
+    rows: list[Row] = []
+    for number, pair in enumerate(pairs):
+        progress("evaluation", number / len(pairs), pair.case)
+        rows += compare_pair(pair, scheme)
+    progress("evaluation", 1.0, f"cases compared: {len(pairs)}")
+    return Comparison(tuple(rows))
+
+
+def find_pairs(prediction: Path, reference: Path) -> list[Pair]:
+    """Two files as a pair, or the pairs of two folders, sorted by case.
+
+    The label map of a case is ``CASE.nii.gz``, ``CASE_seg.nii.gz`` or ``CASE-seg.nii.gz``, in the
+    folder or in its subfolder ``CASE``, as BraTS has them; other image formats likewise.
+
+    Raises:
+        InputError: if there is nothing to compare, or a label map has no partner: leaving out the
+            cases that failed would make the others' mean look better than it is.
+    """
+    for path in (prediction, reference):
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder")
+    if prediction.is_dir() != reference.is_dir():
+        raise InputError(f"{prediction} and {reference}: give two files or two folders")
+    if prediction.is_file():
+        match = _LABEL_MAP.fullmatch(prediction.name)
+        return [Pair(match["case"] if match else prediction.name, prediction, reference)]
+
+    predictions, references = _label_maps(prediction), _label_maps(reference)
+    _check_partners(predictions, references, f"no reference in {reference} for")
+    _check_partners(references, predictions, f"no prediction in {prediction} for")
+    return [Pair(case, predictions[case], references[case]) for case in predictions]
+
+
+def compare_pair(pair: Pair, scheme: LabelScheme) -> list[Row]:
+    """Score every region of a case, in the order of the scheme.
+
+    Raises:
+        InputError: if a file is no label map of this scheme, or the two lie on different grids.
+    """
+    predicted_image, predicted = _read_regions(pair.prediction, scheme)
+    reference_image, expected = _read_regions(pair.reference, scheme)
+    _check_grids(pair, predicted_image, reference_image)
+    spacing_mm = reference_image.GetSpacing()[::-1]
+    predicted_ml = volumes_ml(predicted, spacing_mm, scheme.region_names)
+    expected_ml = volumes_ml(expected, spacing_mm, scheme.region_names)
+    return [
+        Row(
+            case=pair.case,
+            region=region,
+            **asdict(score_region(predicted[index], expected[index], spacing_mm)),
+            prediction_ml=predicted_ml[region],
+            reference_ml=expected_ml[region],
+        )
+        for index, region in enumerate(scheme.region_names)
+    ]
+
+
+def _label_maps(folder: Path) -> dict[str, Path]:
+    """The label map of each case in a folder, sorted by case."""
+    found: dict[str, Path] = {}
+    for path in sorted((*folder.iterdir(), *folder.glob("*/*"))):
+        match = _LABEL_MAP.fullmatch(path.name)
+        if not match or path.is_dir():
+            continue
+        case = match["case"]
+        # The subfolder of a case holds its scans too.
+        if path.parent != folder and path.parent.name != case:
+            continue
+        if case in found:
+            raise InputError(f"{found[case]} and {path}: two label maps of one case")
+        found[case] = path
+    if not found:
+        raise InputError(f"{folder}: holds no label maps")
+    return dict(sorted(found.items()))
+
+
+def _check_partners(paths: dict[str, Path], partners: dict[str, Path], problem: str) -> None:
+    alone = [path.name for case, path in paths.items() if case not in partners]
+    if alone:
+        more = len(alone) - MAXIMUM_FILES_NAMED
+        names = ", ".join(alone[:MAXIMUM_FILES_NAMED]) + (f" and {more} more" if more > 0 else "")
+        raise InputError(f"{problem} {names}")
+
+
+def _read_regions(path: Path, scheme: LabelScheme) -> tuple[sitk.Image, NDArray[np.bool_]]:
+    """A label map and its masks (regions, depth, height, width)."""
+    image = read_label_map(path)
+    label_map = sitk.GetArrayViewFromImage(image)
+    values = np.unique(label_map).tolist()
+    numbering = numbering_of(values, scheme)
+    if not numbering.accepts(values):
+        raise InputError(f"{path}: label values {values} are not those of {scheme.name}")
+    return image, numbering.to_regions(label_map)
+
+
+def _check_grids(pair: Pair, prediction: sitk.Image, reference: sitk.Image) -> None:
+    for name, ours, theirs in (
+        ("size", prediction.GetSize(), reference.GetSize()),
+        ("spacing", prediction.GetSpacing(), reference.GetSpacing()),
+        ("origin", prediction.GetOrigin(), reference.GetOrigin()),
+        ("direction", prediction.GetDirection(), reference.GetDirection()),
+    ):
+        if not np.allclose(ours, theirs, rtol=0, atol=GRID_TOLERANCE):
+            raise InputError(
+                f"{pair.prediction} and {pair.reference}: lie on different grids, {name} {ours} "
+                f"and {theirs}; resample one to the other"
+            )
+
+
+def _statistics(values: list[float]) -> Statistics:
+    return Statistics(
+        mean=float(np.mean(values)),
+        standard_deviation=float(np.std(values, ddof=1)) if len(values) > 1 else math.nan,
+        median=float(np.median(values)),
+    )
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    """The values with None for NaN and infinity, for which JSON has no number."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in values.items()
+    }
+
+
+def _cell(values: Statistics, metric: str) -> str:
+    digits = 2 if metric.endswith(("_mm", "_ml")) else 4
+    mean = f"{values.mean:.{digits}f}"
+    if math.isnan(values.standard_deviation):
+        return mean
+    return f"{mean} ({values.standard_deviation:.{digits}f})"

@@ -1,0 +1,33 @@
+"""What is measured on a segmentation without a reference: volumes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+CUBIC_MM_PER_ML = 1000
+
+
+def volumes_ml(
+    masks: NDArray[np.bool_], spacing_mm: Sequence[float], names: Sequence[str]
+) -> dict[str, float]:
+    """Volume in ml of every region: its voxels times the volume of a voxel.
+
+    Args:
+        masks: (regions, depth, height, width), boolean.
+        spacing_mm: (depth, height, width).
+        names: of the regions, in the order of the masks.
+
+    Raises:
+        ValueError: if the masks are not of that shape, or not as many as names.
+    """
+    if masks.dtype != np.bool_ or masks.ndim != 4 or len(masks) != len(names):
+        raise ValueError(
+            f"{len(names)} boolean masks (regions, depth, height, width) expected, got "
+            f"{masks.dtype} of {masks.shape}"
+        )
+    voxel_ml = math.prod(spacing_mm) / CUBIC_MM_PER_ML
+    return {name: int(np.count_nonzero(mask)) * voxel_ml for name, mask in zip(names, masks)}

@@ -1,0 +1,158 @@
+"""How well a segmented region agrees with its reference: overlap and distance metrics.
+
+All functions take two boolean masks of one shape (depth, height, width); distances also take
+``spacing_mm`` in the same order. They raise ValueError where these do not fit together.
+
+A mask may be empty: a patient may have no enhancing tumor. There the rules of the BraTS
+challenges hold (the CaPTk and BraTS 2023 evaluation code): if both masks are empty, Dice and
+sensitivity are 1 and distances 0; if one is, Dice and sensitivity are 0 and every distance is the
+diagonal of the image (373.13 mm for 240 x 240 x 155 voxels of 1 mm).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import binary_erosion, distance_transform_edt, find_objects
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class HausdorffDistances:
+    """Distances between two masks in mm; see :func:`hausdorff`."""
+
+    maximum_mm: float
+    percentile95_mm: float
+    average_mm: float
+
+
+@dataclass(frozen=True)
+class RegionScores:
+    """All metrics of one region: rates from 0 to 1, distances in mm."""
+
+    dice: float
+    accuracy: float
+    sensitivity: float
+    specificity: float
+    hausdorff_mm: float
+    hausdorff95_mm: float
+    average_hausdorff_mm: float
+
+
+def score_region(prediction: Mask, reference: Mask, spacing_mm: Sequence[float]) -> RegionScores:
+    """All metrics of a region at once."""
+    distances = hausdorff(prediction, reference, spacing_mm)
+    return RegionScores(
+        dice=dice(prediction, reference),
+        accuracy=accuracy(prediction, reference),
+        sensitivity=sensitivity(prediction, reference),
+        specificity=specificity(prediction, reference),
+        hausdorff_mm=distances.maximum_mm,
+        hausdorff95_mm=distances.percentile95_mm,
+        average_hausdorff_mm=distances.average_mm,
+    )
+
+
+def dice(prediction: Mask, reference: Mask) -> float:
+    """Dice coefficient, 2 |P and G| / (|P| + |G|) (paper eq. 7)."""
+    _check_masks(prediction, reference)
+    sizes = _count(prediction) + _count(reference)
+    return 2 * _count(prediction & reference) / sizes if sizes else 1.0
+
+
+def accuracy(prediction: Mask, reference: Mask) -> float:
+    """Part of all voxels on which the masks agree (paper eq. 8).
+
+    Background counts too, so it is close to 1 wherever the region is small.
+    """
+    _check_masks(prediction, reference)
+    return _count(prediction == reference) / reference.size
+
+
+def sensitivity(prediction: Mask, reference: Mask) -> float:
+    """Part of the reference that was found.
+
+    Where there is nothing to find: 1 if nothing was found, otherwise 0, as BraTS has it.
+    """
+    _check_masks(prediction, reference)
+    size = _count(reference)
+    if not size:
+        return float(not prediction.any())
+    return _count(prediction & reference) / size
+
+
+def specificity(prediction: Mask, reference: Mask) -> float:
+    """Part of the background that was left alone: the sensitivity for the background."""
+    return sensitivity(~prediction, ~reference)
+
+
+def hausdorff(prediction: Mask, reference: Mask, spacing_mm: Sequence[float]) -> HausdorffDistances:
+    """Hausdorff distances between the centers of voxels, in mm.
+
+    * Maximum (paper eq. 9): the longest way from a voxel of either mask to the other mask; that of
+      SimpleITK's HausdorffDistanceImageFilter.
+    * Average: the mean way from all voxels of a mask, 0 where the masks overlap, averaged over both
+      directions. It is GetAverageHausdorffDistance of the same filter, and what the paper's tables
+      call HD.
+    * 95th percentile of the ways from surface to surface, the longer of both directions, as in
+      MONAI. Surface voxels have a face neighbor outside the mask; the image border is outside.
+
+    As the last one goes to the surface and not to the mask, it can exceed the maximum where a mask
+    has holes.
+    """
+    _check_masks(prediction, reference)
+    if len(spacing_mm) != 3 or not all(0 < step < math.inf for step in spacing_mm):
+        raise ValueError(f"spacing must be three positive lengths in mm, got {spacing_mm}")
+    if prediction.any() != reference.any():
+        diagonal = math.hypot(*(n * step for n, step in zip(reference.shape, spacing_mm)))
+        return HausdorffDistances(diagonal, diagonal, diagonal)
+    if not reference.any():
+        return HausdorffDistances(0.0, 0.0, 0.0)
+
+    # Nothing outside the joint bounding box matters, and most of an image lies outside.
+    (box,) = find_objects((prediction | reference).astype(np.uint8))
+    prediction, reference = prediction[box], reference[box]
+    forth, forth_surface = _ways_mm(prediction, reference, spacing_mm)
+    back, back_surface = _ways_mm(reference, prediction, spacing_mm)
+    return HausdorffDistances(
+        maximum_mm=float(max(forth.max(), back.max())),
+        percentile95_mm=float(
+            max(np.percentile(forth_surface, 95), np.percentile(back_surface, 95))
+        ),
+        average_mm=float((forth.mean() + back.mean()) / 2),
+    )
+
+
+def _ways_mm(
+    start: Mask, target: Mask, spacing_mm: Sequence[float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Distances from all voxels of ``start`` to ``target``, and from surface to surface."""
+    to_surface = distance_transform_edt(~_surface(target), sampling=spacing_mm)
+    from_surface = to_surface[_surface(start)]
+    # From outside, the nearest voxel of a mask is one of its surface: one map serves both.
+    to_surface[target] = 0
+    return to_surface[start], from_surface
+
+
+def _surface(mask: Mask) -> Mask:
+    surface: Mask = mask & ~binary_erosion(mask)
+    return surface
+
+
+def _count(mask: Mask) -> int:
+    return int(np.count_nonzero(mask))  # since NumPy 2.4 it is one of NumPy's integers
+
+
+def _check_masks(prediction: Mask, reference: Mask) -> None:
+    if prediction.dtype != np.bool_ or reference.dtype != np.bool_:
+        raise ValueError(f"masks must be boolean, got {prediction.dtype} and {reference.dtype}")
+    if prediction.shape != reference.shape or reference.ndim != 3 or not reference.size:
+        raise ValueError(
+            "masks must have one shape (depth, height, width), got "
+            f"{prediction.shape} and {reference.shape}"
+        )

@@ -1,0 +1,64 @@
+"""Writing files so that nothing already there is lost, and nothing is left half-written."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import InputError, ResourceError
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """A temporary path beside ``path``, with its ending, that replaces it if the block succeeds.
+
+    Raises:
+        InputError: if the place cannot be written.
+        ResourceError: if the disk is full.
+    """
+    temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ResourceError(f"{path}: the disk is full; nothing was changed") from error
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def check_output(path: Path, overwrite: bool) -> None:
+    """Find out before hours of work whether a file can be written.
+
+    Raises:
+        InputError: if it exists and may not be overwritten, or its folder cannot be written.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, give a file name")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path}: exists already; add --overwrite to replace it")
+    probe = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, or of all files of a folder in the order of their names."""
+    digest = hashlib.sha256()
+    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+    for file in files:
+        with file.open("rb") as stream:
+            for block in iter(lambda: stream.read(1 << 20), b""):
+                digest.update(block)
+    return digest.hexdigest()

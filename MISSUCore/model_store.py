@@ -1,0 +1,191 @@
+"""Models on disk: a weight file, and beside it a model card that says what it is.
+
+``NAME.pt`` holds the weights of a :class:`TransUNet` in half precision, ``NAME.json`` the card with
+the weight file's SHA-256. Models come with the package, from the user's folder (``~/.missu/models``
+or the environment variable ``MISSU_MODELS``), or from an explicit path.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import re
+import zipfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .errors import InputError
+from .files import atomic_write, sha256
+from .network.transunet import NetworkConfig, TransUNet
+from .regions import LabelScheme
+from .settings import settings_from_dict, settings_to_dict
+
+BUNDLED_FOLDER = Path(__file__).parent / "weights"
+DEFAULT_MODEL = "missu-brats-fast"
+RESEARCH_ONLY = "Research software, not a medical device. Check every result before using it."
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model is, what it was trained on, how good it is, and where it must not be trusted.
+
+    Attributes:
+        name: of the model and its files: letters, digits, dots, dashes, underscores.
+        task: one sentence.
+        modalities: what the network takes, in its order.
+        may_miss: how many of them may be missing, by its training.
+        scheme: labels and regions, as :meth:`LabelScheme.as_dict` writes them.
+        targets: ``"labels"`` or ``"regions"``: what the network's outputs stand for.
+        spacing_mm: working spacing (depth, height, width).
+        network: the network's configuration.
+        training_data: what it learned from, with terms and citations.
+        metrics: measured figures, with what was measured and how.
+        date: of the training, YYYY-MM-DD.
+        limits: where it must not be trusted.
+        sha256: of the weight file.
+    """
+
+    name: str = ""
+    task: str = ""
+    modalities: tuple[str, ...] = ()
+    may_miss: int = 0
+    scheme: dict[str, Any] = field(default_factory=dict)
+    targets: str = "labels"
+    spacing_mm: tuple[float, ...] = (1.0, 1.0, 1.0)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    training_data: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    date: str = ""
+    limits: str = RESEARCH_ONLY
+    sha256: str = ""
+
+    def label_scheme(self) -> LabelScheme:
+        """Labels and regions of the model."""
+        return LabelScheme.from_dict(self.scheme)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network in evaluation mode on the CPU, and its card."""
+
+    network: TransUNet
+    card: ModelCard
+
+
+def user_folder() -> Path:
+    """Where the user's own models are kept."""
+    return Path(os.environ.get("MISSU_MODELS") or Path.home() / ".missu" / "models")
+
+
+def list_models() -> list[ModelCard]:
+    """Cards of the bundled models and of the user's; what is no card there is passed over."""
+    cards: dict[str, ModelCard] = {}
+    for folder in (BUNDLED_FOLDER, user_folder()):
+        for path in sorted(folder.glob("*.json")):
+            try:
+                cards.setdefault(path.stem, read_card(path))
+            except InputError:
+                continue
+    return list(cards.values())
+
+
+def find_model(name_or_path: str) -> Path:
+    """Path of the model card of this name, or beside this weight file.
+
+    Raises:
+        InputError: if there is no such model; the message lists those there are.
+    """
+    if re.fullmatch(r"[\w.-]+", name_or_path) and not name_or_path.endswith((".pt", ".json")):
+        for folder in (BUNDLED_FOLDER, user_folder()):
+            if (folder / f"{name_or_path}.json").exists():
+                return folder / f"{name_or_path}.json"
+        names = ", ".join(card.name for card in list_models()) or "none"
+        raise InputError(f"no model {name_or_path!r}; installed are: {names}; or give a .pt file")
+    weights = Path(name_or_path).with_suffix(".pt")
+    for path in (weights, weights.with_suffix(".json")):
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; a model is a .pt file and its .json card")
+    return weights.with_suffix(".json")
+
+
+def read_card(path: Path) -> ModelCard:
+    """The model card in a JSON file.
+
+    Raises:
+        InputError: if it cannot be read, or is not the card of a model that this version can use.
+    """
+    try:
+        card = settings_from_dict(ModelCard, json.loads(path.read_text(encoding="utf-8")))
+        outputs = card.label_scheme().membership.shape[0 if card.targets == "regions" else 1]
+    except (OSError, ValueError, TypeError, AttributeError, InputError) as error:
+        raise InputError(f"{path}: is no model card: {error}") from error
+    if card.name != path.stem or not re.fullmatch(r"[\w.-]+", card.name):
+        raise InputError(f"{path}: is the card of a model named {card.name!r}")
+    if (card.network.modalities, card.network.outputs) != (len(card.modalities), outputs):
+        raise InputError(f"{path}: its network does not fit its modalities and regions")
+    return card
+
+
+def load_model(name_or_path: str) -> Model:
+    """The model of this name, or in this file, verified.
+
+    Raises:
+        InputError: if there is no such model, its weights are damaged, or they do not fit its card.
+    """
+    card_path = find_model(name_or_path)
+    card = read_card(card_path)
+    path = card_path.with_suffix(".pt")
+    if not path.is_file():
+        raise InputError(f"{path}: the weight file of model {card.name} is missing")
+    if sha256(path) != card.sha256:
+        raise InputError(
+            f"{path}: is not the file its model card describes (SHA-256 differs); it is damaged or "
+            "was replaced: install the model again"
+        )
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+        network = TransUNet(card.network)
+        network.load_state_dict({name: value.float() for name, value in weights.items()})
+    except (
+        RuntimeError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+    ) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{path}: holds no weights of the network in its card: {reason}"
+        ) from error
+    return Model(network.eval(), card)
+
+
+def save_model(folder: Path, card: ModelCard, weights: dict[str, Tensor]) -> ModelCard:
+    """Write a model's weights in half precision and its card; returns the card with the checksum.
+
+    Args:
+        folder: where ``NAME.pt`` and ``NAME.json`` go.
+        card: its name is the files' name.
+        weights: state of a :class:`TransUNet` of the card's configuration.
+
+    Raises:
+        InputError: if the folder cannot be written.
+    """
+    halves = {
+        name: value.detach().cpu().half() if value.is_floating_point() else value.cpu()
+        for name, value in weights.items()
+    }
+    path = folder / f"{card.name}.pt"
+    with atomic_write(path) as temporary:
+        torch.save(halves, temporary)
+    card = replace(card, sha256=sha256(path))
+    with atomic_write(path.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(settings_to_dict(card), indent=2) + "\n", encoding="utf-8")
+    return card

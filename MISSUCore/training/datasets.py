@@ -1,0 +1,119 @@
+"""Labeled cases, prepared once and kept on disk, as a stream of samples that can be resumed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from ..errors import InputError
+from ..files import atomic_write
+from ..imaging.case import read_image
+from ..imaging.preparation import prepare, prepare_labels
+from ..progress import Progress
+from ..regions import LabelScheme
+from .case_lists import LabeledCase
+from .labels import read_labels
+
+
+class PreparedCases(Dataset[tuple[Tensor, Tensor]]):
+    """Cases on the working grid: volume (modalities, D, H, W) float32, classes (D, H, W) uint8.
+
+    Each case is prepared the first time it is needed and kept in a folder, in half precision; a
+    case whose files or settings changed is prepared anew.
+
+    Args:
+        cases: what to prepare.
+        modalities: the network's modalities, in its order.
+        scheme: what the label values mean.
+        spacing_mm: working spacing (depth, height, width).
+        folder: where prepared cases are kept.
+    """
+
+    def __init__(
+        self,
+        cases: Sequence[LabeledCase],
+        modalities: Sequence[str],
+        scheme: LabelScheme,
+        spacing_mm: tuple[float, float, float],
+        folder: Path,
+    ) -> None:
+        self.cases = list(cases)
+        self.modalities = list(modalities)
+        self.scheme = scheme
+        self.spacing_mm = spacing_mm
+        self.folder = folder
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        path = self._prepared(self.cases[index])
+        with np.load(path) as arrays:
+            volume = torch.from_numpy(arrays["volume"].astype(np.float32))
+            return volume, torch.from_numpy(arrays["classes"])
+
+    def prepare_all(self, progress: Progress) -> None:
+        """Prepare what is not prepared yet, so that a bad case shows before training starts.
+
+        Raises:
+            InputError: naming the case that cannot be used.
+        """
+        for index, case in enumerate(self.cases):
+            progress("prepare", index / len(self.cases), case.name)
+            self._prepared(case)
+
+    def _prepared(self, case: LabeledCase) -> Path:
+        path = self.folder / f"{case.name}-{self._fingerprint(case)}.npz"
+        if path.exists():
+            return path
+        try:
+            images = {name: read_image(case.images[name]) for name in self.modalities}
+            prepared = prepare(images, self.modalities, self.spacing_mm)
+            classes = prepare_labels(read_labels(case, self.scheme), self.scheme, prepared.grid)
+        except InputError as error:
+            raise InputError(f"case {case.name}: {error}") from error
+        with atomic_write(path) as temporary:
+            np.savez(temporary, volume=prepared.volume.astype(np.float16), classes=classes)
+        return path
+
+    def _fingerprint(self, case: LabeledCase) -> str:
+        files = [*(case.images[name] for name in self.modalities), case.labels]
+        facts = [self.scheme.as_dict(), self.spacing_mm]
+        facts += [[str(file.resolve()), file.stat().st_mtime_ns] for file in files]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+
+
+class ResumableSampler(Sampler[int]):
+    """Indices of cases, every epoch in a new order, that depend on the seed and position alone.
+
+    Args:
+        length: number of cases.
+        seed: of all orders.
+        start: sample to begin with, counted over all epochs and ranks.
+        stop: one beyond the last sample.
+        rank: this process among ``ranks``; sample n goes to rank n modulo ranks.
+        ranks: number of processes.
+    """
+
+    def __init__(
+        self, length: int, seed: int, start: int, stop: int, rank: int = 0, ranks: int = 1
+    ) -> None:
+        self.length = length
+        self.seed = seed
+        self.positions = range(start + rank, stop, ranks)
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __iter__(self) -> Iterator[int]:
+        for position in self.positions:
+            epoch, place = divmod(position, self.length)
+            generator = torch.Generator().manual_seed(self.seed + epoch)
+            yield int(torch.randperm(self.length, generator=generator)[place])

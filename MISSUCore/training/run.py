@@ -1,0 +1,116 @@
+"""A training run from labeled cases to a model in a run folder."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+from types import FrameType
+
+from ..inference.predictor import choose_device
+from ..model_store import ModelCard, save_model
+from ..progress import Progress, silent
+from ..regions import label_scheme
+from .case_lists import LabeledCase
+from .config import TrainingConfig
+from .curves import write_curves
+from .datasets import PreparedCases
+from .trainer import Trainer, join_process_group
+
+
+def train(
+    config: TrainingConfig,
+    training: Sequence[LabeledCase],
+    validation: Sequence[LabeledCase],
+    folder: Path,
+    name: str,
+    device: str = "auto",
+    workers: int = 0,
+    progress: Progress | None = None,
+) -> ModelCard | None:
+    """Train a model, or go on with a run that was stopped, and write it to ``folder/model``.
+
+    Under torchrun every process calls this, and the first one writes.
+
+    Args:
+        config: settings; those of the run if it is resumed.
+        training: cases to learn from.
+        validation: cases to choose the best weights on; without any, the last are taken.
+        folder: of the run: prepared cases, checkpoint, logs, curves, model.
+        name: of the model.
+        device: as :func:`choose_device` takes it.
+        workers: processes that load cases.
+        progress: hears of every step.
+
+    Returns:
+        The card of the model written; None in all but the first process.
+
+    Raises:
+        InputError: if a case cannot be used, or the folder holds a run with other settings.
+        Stopped: if the run was asked to stop; it can be resumed.
+    """
+    progress = progress or Progress()
+    own_device = join_process_group(choose_device(device))
+    scheme = label_scheme(config.scheme)
+    learned, held_out = (
+        PreparedCases(cases, config.modalities, scheme, config.spacing_mm, folder / "prepared")
+        for cases in (training, validation)
+    )
+    trainer = Trainer(config, learned, held_out, folder, own_device, workers, progress)
+    if trainer.rank > 0:
+        trainer.progress = Progress(silent)
+    for dataset in (learned, held_out):
+        dataset.prepare_all(trainer.progress)
+    with _stopped_by_signals(trainer):
+        trainer.run()
+    if trainer.rank > 0:
+        return None
+    write_curves(folder)
+    card = ModelCard(
+        name=name,
+        task=f"Segments {', '.join(region.title.lower() for region in scheme.regions)}",
+        modalities=config.modalities,
+        may_miss=1 if config.augmentation.modality_dropout else 0,
+        scheme=scheme.as_dict(),
+        targets=config.targets,
+        spacing_mm=config.spacing_mm,
+        network=trainer.average.config,
+        training_data=f"{len(training)} cases",
+        metrics=_metrics(trainer),
+        date=date.today().isoformat(),
+    )
+    return save_model(folder / "model", card, trainer.best or trainer.average.state_dict())
+
+
+def _metrics(trainer: Trainer) -> dict[str, object]:
+    if not trainer.best:
+        return {}
+    return {
+        "validation": "mean Dice over whole volumes at the working spacing, best of the run",
+        "cases": [case.name for case in trainer.validation.cases],
+        "mean_dice": round(trainer.best_score, 4),
+    }
+
+
+@contextmanager
+def _stopped_by_signals(trainer: Trainer) -> Iterator[None]:
+    """Ctrl-C or SIGTERM saves and stops after the step under way; a second one stops at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may handle signals
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if trainer.stop_requested:
+            raise KeyboardInterrupt
+        trainer.stop()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, stop) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in zip(numbers, before):
+            signal.signal(number, handler)

@@ -1,0 +1,122 @@
+"""The walls of the house: imports point down, the library knows no Slicer, parts load light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import MISSUCore
+
+PACKAGE = Path(MISSUCore.__file__).parent
+FLOORS = {
+    "errors": 1,
+    "files": 1,
+    "network": 1,
+    "progress": 1,
+    "regions": 1,
+    "settings": 1,
+    "evaluation": 2,
+    "imaging": 2,
+    "model_store": 2,
+    "inference": 3,
+    "picture": 3,
+    "simulated_anatomy": 3,
+    "simulated_lesion": 3,
+    "simulation": 3,
+    "training": 4,
+    "command_line": 5,
+    "__main__": 5,
+}
+
+
+def modules() -> dict[str, Path]:
+    """Path of every module of the library, by its name without the library's."""
+    found = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imported_names(module: str) -> set[str]:
+    """Full names of all that a module imports, at its top or inside a function."""
+    path = MODULES[module]
+    package = ["MISSUCore", *filter(None, module.split("."))]
+    if path.name != "__init__.py":
+        package = package[:-1]
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) + 1 - node.level] if node.level else []
+            source = ".".join([*start, *filter(None, [node.module])])
+            names.update(f"{source}.{alias.name}" for alias in node.names)
+    return names
+
+
+def inner_imports(module: str) -> set[str]:
+    """Modules of the library that a module imports; a name inside a module stands for it."""
+    found = set()
+    for name in imported_names(module):
+        library, _, inner = name.partition(".")
+        if library == "MISSUCore":
+            found.add(inner if inner in MODULES else inner.rpartition(".")[0])
+    return found - {""}
+
+
+def room(module: str) -> str:
+    """The part of the library right below its top that a module belongs to."""
+    return module.split(".")[0]
+
+
+def test_the_imports_are_read_right() -> None:
+    assert {"network.blocks", "network.multiscale_fusion"} == inner_imports("network.transunet")
+    assert inner_imports("regions") == {"errors"}
+    assert "torch.nn" in imported_names("network.transunet")
+
+
+@pytest.mark.parametrize("module", sorted(filter(None, MODULES)))
+def test_imports_point_down(module: str) -> None:
+    assert room(module) in FLOORS, f"give {room(module)} a floor in this test and in the house"
+    for lower in inner_imports(module):
+        assert FLOORS[room(lower)] <= FLOORS[room(module)], f"{module} imports {lower}"
+
+
+def test_there_are_no_circles() -> None:
+    graph = {module: inner_imports(module) for module in MODULES}
+    TopologicalSorter(graph).prepare()
+    rooms: dict[str, set[str]] = {}
+    for module, lower in graph.items():
+        rooms.setdefault(room(module), set()).update(map(room, lower))
+    TopologicalSorter({name: lower - {name} for name, lower in rooms.items()}).prepare()
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_the_library_knows_no_slicer(module: str) -> None:
+    imported = {name.split(".")[0] for name in imported_names(module)}
+    assert not imported & {"slicer", "qt", "ctk", "vtk"}
+
+
+def test_what_the_slicer_module_imports_loads_light() -> None:
+    program = (
+        "import sys, MISSUCore, MISSUCore.regions, MISSUCore.imaging.modalities, "
+        "MISSUCore.progress; print(sorted({'torch', 'SimpleITK', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=PACKAGE.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.strip() == "[]"
