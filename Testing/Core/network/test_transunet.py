@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from MISSUCore.network.transunet import NetworkConfig, SelfDistillingTransUNet, TransUNet, crop
+from MISSUCore.settings import settings_from_dict, settings_to_dict
 
 TINY = NetworkConfig(
     modalities=2,
@@ -220,8 +221,11 @@ def test_defaults_are_those_of_the_paper() -> None:
 
 def test_config_survives_json() -> None:
     config = replace(TINY, fusion="output", transformer=False)
-    assert NetworkConfig.from_dict(json.loads(json.dumps(config.as_dict()))) == config
-    assert NetworkConfig.from_dict({"outputs": 1}) == NetworkConfig(outputs=1)
+    assert (
+        settings_from_dict(NetworkConfig, json.loads(json.dumps(settings_to_dict(config))))
+        == config
+    )
+    assert settings_from_dict(NetworkConfig, {"outputs": 1}) == NetworkConfig(outputs=1)
 
 
 @pytest.mark.parametrize(
@@ -239,6 +243,6 @@ def test_config_survives_json() -> None:
         ({"skips": 9}, "skips"),
     ],
 )
-def test_from_dict_refuses_what_it_does_not_know(values: dict[str, Any], message: str) -> None:
+def test_settings_refuse_what_it_does_not_know(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        NetworkConfig.from_dict(values)
+        settings_from_dict(NetworkConfig, values)
