@@ -30,12 +30,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options.command(options, progress)
     except MISSUError as error:
-        print(f"missu: {error}", file=sys.stderr)
+        _complain(str(error))
         return error.exit_code
     except KeyboardInterrupt:
-        print("missu: cancelled", file=sys.stderr)
+        _complain("cancelled")
         return CANCELLED
     return 0
+
+
+def _complain(message: str) -> None:
+    start = "\n" if sys.stderr.isatty() else ""  # the progress bar stands in the line
+    print(f"{start}missu: {message}", file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -143,7 +148,7 @@ def _segment(options: argparse.Namespace, progress: Progress) -> None:
         progress=progress,
     )
     for warning in report["warnings"]:
-        print(f"missu: warning: {warning}", file=sys.stderr)
+        _complain(f"warning: {warning}")
     if not options.json_progress:
         for region, volume_ml in report["volumes_ml"].items():
             print(f"{region:>8} {volume_ml:8.1f} ml")

@@ -106,7 +106,7 @@ PAPER_CHAOS = replace(
     ),
     modalities=("t1", "t2"),
     scheme="chaos-liver",
-    spacing_mm=(6.0, 1.6, 1.6),
+    spacing_mm=(8.0, 1.6, 1.6),
     patch_size=(32, 192, 192),
 )
 

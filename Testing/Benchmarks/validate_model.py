@@ -1,0 +1,51 @@
+"""Dice and Hausdorff distances of a model on held-out BraTS cases, on their own grids.
+
+    python Testing/Benchmarks/validate_model.py BRATS_FOLDER OUTPUT_FOLDER [--model NAME]
+        [--names MISSUCore/training/validation_brats.txt] [--without MODALITY]
+
+Segments every case as ``missu segment`` does, and compares as ``missu evaluate`` does; the scores
+are left in OUTPUT_FOLDER/scores.csv and scores.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from MISSUCore.evaluation.comparison import compare
+from MISSUCore.imaging.modalities import BRATS_MODALITIES
+from MISSUCore.inference.segmentation import segment_files
+from MISSUCore.model_store import DEFAULT_MODEL
+from MISSUCore.training.case_lists import find_brats_cases, read_names, split_cases
+
+NAMES = Path("MISSUCore/training/validation_brats.txt")
+
+
+def main() -> None:
+    """Segment, compare, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--names", type=Path, default=NAMES)
+    parser.add_argument("--without", choices=BRATS_MODALITIES, help="leave this modality out")
+    options = parser.parse_args()
+    _, cases = split_cases(find_brats_cases(options.folder), read_names(options.names))
+    references = options.output / "references"
+    references.mkdir(parents=True, exist_ok=True)
+    for case in cases:
+        scans = {name: path for name, path in case.images.items() if name != options.without}
+        segmentation = options.output / "segmentations" / f"{case.name}.nii.gz"
+        report = segment_files(scans, segmentation, model=options.model, overwrite=True)
+        print(case.name, *report["warnings"], sep="  ", flush=True)
+        reference = references / f"{case.name}.nii.gz"
+        reference.unlink(missing_ok=True)
+        reference.symlink_to(case.labels.resolve())
+    comparison = compare(options.output / "segmentations", references)
+    comparison.write_csv(options.output / "scores.csv")
+    comparison.write_json(options.output / "scores.json")
+    print(comparison.format_table())
+
+
+if __name__ == "__main__":
+    main()
