@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _PLANES = ((0, "R", "L"), (1, "R", "L"), (2, "A", "P"))
 _LINES: tuple[Any, ...] = ("solid", (0, (1.5, 1.5)))  # Segmentation, reference (short dashes).
 _MM_PER_INCH = 60.0
-_PIXELS_PER_INCH = 120
+_PIXELS_PER_INCH = 150
 
 
 def write_contour_picture(
@@ -132,7 +132,7 @@ def _draw_scan(
 
 def _draw_outlines(panel: Axes, masks: NDArray[np.bool_], scheme: LabelScheme, line: Any) -> None:
     """Draw the borders of the regions (regions, rows, columns) in one plane."""
-    widths = 0.8 + 0.7 * np.arange(len(masks))[::-1]  # An inner line leaves an outer one visible.
+    widths = 0.7 + 0.7 * np.arange(len(masks))[::-1]  # An inner line leaves an outer one visible.
     for mask, region, width in zip(masks, scheme.regions, widths):
         if mask.any():
             # One pixel around, so that an outline closes at the picture's edge.

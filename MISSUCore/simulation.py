@@ -80,8 +80,8 @@ _SEQUENCES = {
     ),
 }
 _UNIT = 100.0  # Intensity of one standard deviation: MRI has no units of its own.
-_NOISE = 0.2
-_BIAS = 0.05
+_NOISE = 0.2  # Standard deviation of the scanner's noise, in the same units.
+_BIAS = 0.05  # Relative standard deviation of the coil's sensitivity in space.
 # The regions of the lesion, outermost first: innermost label, labels, how gradually it ends in mm.
 _REGIONS = ((ED, (NCR, ED, ET), 1.5), (ET, (NCR, ET), 0.7), (NCR, (NCR,), 0.7))
 

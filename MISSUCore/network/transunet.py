@@ -2,7 +2,7 @@
 
 References:
     Wang et al., MISSU: 3D Medical Image Segmentation via Self-distilling TransUNet, IEEE TMI
-    2023 (doi:10.1109/TMI.2023.3264433). Numbers of equations are those of the paper.
+    2023 (arXiv:2206.00902). Numbers of equations are those of the paper.
 
 Two networks share their weights:
 
