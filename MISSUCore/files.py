@@ -35,18 +35,19 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def check_output(path: Path, overwrite: bool) -> None:
-    """Find out before hours of work whether a file can be written.
+    """Find out before hours of work whether a file can be written; leaves nothing behind.
 
     Raises:
         InputError: if it exists and may not be overwritten, or its folder cannot be written.
     """
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder, give a file name")
-    if path.exists() and not overwrite:
-        raise InputError(f"{path}: exists already; add --overwrite to replace it")
-    probe = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder, give a file name")
+        if path.exists() and not overwrite:
+            raise InputError(f"{path}: exists already; add --overwrite to replace it")
+        # Folders that are still to be made are made only when there is something to write.
+        folder = next(parent for parent in path.parents if parent.exists())
+        probe = folder / f".{secrets.token_hex(4)}-{path.name}"
         probe.touch()
         probe.unlink()
     except OSError as error:
@@ -54,11 +55,20 @@ def check_output(path: Path, overwrite: bool) -> None:
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of a file, or of all files of a folder in the order of their names."""
+    """SHA-256 of a file, or of all files of a folder in the order of their names.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
     digest = hashlib.sha256()
-    files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
-    for file in files:
-        with file.open("rb") as stream:
-            for block in iter(lambda: stream.read(1 << 20), b""):
-                digest.update(block)
+    try:
+        files = [path]
+        if path.is_dir():
+            files = sorted(file for file in path.iterdir() if file.is_file())
+        for file in files:
+            with file.open("rb") as stream:
+                for block in iter(lambda: stream.read(1 << 20), b""):
+                    digest.update(block)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     return digest.hexdigest()

@@ -7,11 +7,11 @@ or the environment variable ``MISSU_MODELS``), or from an explicit path.
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import os
-import pickle
 import re
-import zipfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from .settings import settings_from_dict, settings_to_dict
 
 BUNDLED_FOLDER = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "missu-brats-fast"
+NAME = r"[\w.-]+"
 RESEARCH_ONLY = "Research software, not a medical device. Check every result before using it."
 
 
@@ -79,7 +80,7 @@ class Model:
 
 def user_folder() -> Path:
     """Where the user's own models are kept."""
-    return Path(os.environ.get("MISSU_MODELS") or Path.home() / ".missu" / "models")
+    return Path(os.environ.get("MISSU_MODELS") or "~/.missu/models").expanduser()
 
 
 def list_models() -> list[ModelCard]:
@@ -100,14 +101,15 @@ def find_model(name_or_path: str) -> Path:
     Raises:
         InputError: if there is no such model; the message lists those there are.
     """
-    if re.fullmatch(r"[\w.-]+", name_or_path) and not name_or_path.endswith((".pt", ".json")):
+    weights = Path(name_or_path)
+    if weights.suffix not in (".pt", ".json"):
         for folder in (BUNDLED_FOLDER, user_folder()):
-            if (folder / f"{name_or_path}.json").exists():
-                return folder / f"{name_or_path}.json"
+            card = folder / f"{name_or_path}.json"
+            if re.fullmatch(NAME, name_or_path) and card.exists():
+                return card
         names = ", ".join(card.name for card in list_models()) or "none"
         raise InputError(f"no model {name_or_path!r}; installed are: {names}; or give a .pt file")
-    weights = Path(name_or_path).with_suffix(".pt")
-    for path in (weights, weights.with_suffix(".json")):
+    for path in (weights.with_suffix(".pt"), weights.with_suffix(".json")):
         if not path.is_file():
             raise InputError(f"{path}: no such file; a model is a .pt file and its .json card")
     return weights.with_suffix(".json")
@@ -121,14 +123,28 @@ def read_card(path: Path) -> ModelCard:
     """
     try:
         card = settings_from_dict(ModelCard, json.loads(path.read_text(encoding="utf-8")))
-        outputs = card.label_scheme().membership.shape[0 if card.targets == "regions" else 1]
-    except (OSError, ValueError, TypeError, AttributeError, InputError) as error:
+        _check(card)
+    except (OSError, ValueError, InputError) as error:
         raise InputError(f"{path}: is no model card: {error}") from error
-    if card.name != path.stem or not re.fullmatch(r"[\w.-]+", card.name):
+    if card.name != path.stem:
         raise InputError(f"{path}: is the card of a model named {card.name!r}")
-    if (card.network.modalities, card.network.outputs) != (len(card.modalities), outputs):
-        raise InputError(f"{path}: its network does not fit its modalities and regions")
     return card
+
+
+def _check(card: ModelCard) -> None:
+    if not re.fullmatch(NAME, card.name):
+        raise InputError(f"a model cannot be named {card.name!r}; take letters, digits, - and _")
+    if not all(isinstance(name, str) for name in card.modalities):
+        raise InputError(f"modalities have names, not {card.modalities}")
+    if not 0 <= card.may_miss < len(set(card.modalities)) == len(card.modalities):
+        raise InputError(f"{card.may_miss} of the modalities {card.modalities} cannot be missing")
+    if card.targets not in ("labels", "regions"):
+        raise InputError(f"targets must be 'labels' or 'regions', not {card.targets!r}")
+    if len(card.spacing_mm) != 3 or not all(0 < step < math.inf for step in card.spacing_mm):
+        raise InputError(f"spacing_mm must be three positive numbers, not {card.spacing_mm}")
+    outputs = card.label_scheme().membership.shape[0 if card.targets == "regions" else 1]
+    if (card.network.modalities, card.network.outputs) != (len(card.modalities), outputs):
+        raise InputError("its network does not fit its modalities and regions")
 
 
 def load_model(name_or_path: str) -> Model:
@@ -151,16 +167,8 @@ def load_model(name_or_path: str) -> Model:
         weights = torch.load(path, map_location="cpu", weights_only=True)
         network = TransUNet(card.network)
         network.load_state_dict({name: value.float() for name, value in weights.items()})
-    except (
-        RuntimeError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-    ) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # of any kind, in a file that is something else
+        reason = (str(error).splitlines() or [repr(error)])[0]
         raise InputError(
             f"{path}: holds no weights of the network in its card: {reason}"
         ) from error
@@ -176,15 +184,24 @@ def save_model(folder: Path, card: ModelCard, weights: dict[str, Tensor]) -> Mod
         weights: state of a :class:`TransUNet` of the card's configuration.
 
     Raises:
-        InputError: if the folder cannot be written.
+        InputError: if the card makes no sense, or the folder cannot be written.
+        ResourceError: if the disk is full.
+        ValueError: if the weights are not those of such a network, or too large.
     """
-    halves = {
-        name: value.detach().cpu().half() if value.is_floating_point() else value.cpu()
-        for name, value in weights.items()
-    }
+    _check(card)
+    network = TransUNet(card.network)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"not the weights of the card's network: {error}") from error
+    halves = network.half().state_dict()
+    if not all(value.isfinite().all() for value in halves.values()):
+        raise ValueError("the weights are not finite in half precision")
     path = folder / f"{card.name}.pt"
+    buffer = io.BytesIO()  # torch.save does not say that a disk is full
+    torch.save(halves, buffer)
     with atomic_write(path) as temporary:
-        torch.save(halves, temporary)
+        temporary.write_bytes(buffer.getbuffer())
     card = replace(card, sha256=sha256(path))
     with atomic_write(path.with_suffix(".json")) as temporary:
         temporary.write_text(json.dumps(settings_to_dict(card), indent=2) + "\n", encoding="utf-8")

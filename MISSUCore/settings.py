@@ -27,6 +27,8 @@ def settings_from_dict(kind: type[S], values: dict[str, Any]) -> S:
     Raises:
         ValueError: if a key is unknown or a value has the wrong type.
     """
+    if not isinstance(values, dict):
+        raise ValueError(f"settings are names and values, not {values!r}")
     defaults = {field.name: getattr(kind(), field.name) for field in fields(kind)}  # type: ignore[arg-type]
     given = {}
     for key, value in values.items():

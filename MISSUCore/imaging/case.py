@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import math
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +18,7 @@ from ..files import sha256
 # A brain at 0.25 mm still fits; more is a wrong file or a header that lies.
 MAXIMUM_VOXELS = 2**29
 MINIMUM_VOXELS_PER_AXIS = 4
-MAXIMUM_EXTENT_MM = 1000.0
+EXTENTS_MM = (1.0, 1000.0)
 
 
 @dataclass(frozen=True)
@@ -44,31 +47,31 @@ def read_case(paths: Mapping[str, Path]) -> Case:
     images: dict[str, sitk.Image] = {}
     checksums: dict[str, str] = {}
     for modality, path in paths.items():
-        images[modality] = read_image(path)
-        checksum = sha256(path)
-        for other, seen in checksums.items():
-            if checksum == seen:
+        image = read_image(path)
+        for other, seen in images.items():
+            if _same_voxels(image, seen):
                 raise InputError(
                     f"{path}: given as {modality} is the same scan as {paths[other]}, given as "
                     f"{other}; give each sequence its own file"
                 )
-        checksums[modality] = checksum
-    first = next(iter(images))
-    for modality, image in images.items():
-        if not _overlap(images[first], image):
-            raise InputError(
-                f"{paths[modality]}: lies apart in space from {paths[first]}; they are not of one "
-                "examination, or a header is wrong"
-            )
+            if not overlap(image, seen):
+                raise InputError(
+                    f"{path}: lies apart in space from {paths[other]}; they are not of one "
+                    "examination, or a header is wrong"
+                )
+        images[modality] = image
+        checksums[modality] = sha256(path)
     return Case(images, dict(paths), checksums)
 
 
 def read_image(path: Path) -> sitk.Image:
     """A scan as 3-D float32 image: NIfTI, NRRD, MetaImage, or a folder with one DICOM series.
 
+    Voxels of a NIfTI file that are no number are 0, which ITK sees to.
+
     Raises:
         InputError: if it is missing, unreadable, not a 3-D scan, absurdly large, not finite,
-            or constant.
+            or constant, or its header makes no sense.
     """
     image = _read(path)
     voxels = sitk.GetArrayViewFromImage(image)
@@ -93,28 +96,54 @@ def read_label_map(path: Path) -> sitk.Image:
     return sitk.Cast(image, sitk.sitkUInt8)
 
 
+def check_complete(path: Path) -> None:
+    """Make sure that a NIfTI file has all its voxels; other formats are passed over.
+
+    ITK reads a NIfTI file that is cut off without complaint, with anything in the missing voxels,
+    and writes one to a full disk.
+
+    Raises:
+        InputError: if it is cut off or its compression is damaged.
+    """
+    reader = _information(path)
+    offset = float(reader.GetMetaData("vox_offset")) if reader.HasMetaDataKey("vox_offset") else 0
+    if not offset:
+        return  # not NIfTI, or only its header
+    needed = offset + math.prod(reader.GetSize()) * int(reader.GetMetaData("bitpix")) / 8
+    try:
+        with path.open("rb") as stream:
+            compressed = stream.read(2) == b"\x1f\x8b"
+        if compressed:
+            with gzip.open(path) as unpacked:
+                length = sum(map(len, iter(lambda: unpacked.read(1 << 20), b"")))
+        else:
+            length = path.stat().st_size
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: is damaged or cut off: {error}") from error
+    if length < needed:
+        raise InputError(f"{path}: is cut off, {needed - length:.0f} bytes are missing")
+
+
 def _read(path: Path) -> sitk.Image:
     reader = _dicom_reader(path) if path.is_dir() else _file_reader(path)
     reader.SetOutputPixelType(sitk.sitkFloat32)
     try:
         image = reader.Execute()
     except RuntimeError as error:
-        raise InputError(f"{path}: cannot be read; it is damaged or cut off") from error
-    if image.GetDimension() == 4 and image.GetSize()[3] == 1:
+        raise InputError(
+            f"{path}: cannot be read; it is damaged or cut off, or its header makes no sense"
+        ) from error
+    if image.GetDimension() == 4:
         image = image[:, :, :, 0]  # a single volume, as some converters write it
     _check_shape(path, image.GetSize(), image.GetNumberOfComponentsPerPixel())
-    extent_mm = [n * spacing for n, spacing in zip(image.GetSize(), image.GetSpacing())]
-    if not np.isfinite(extent_mm).all() or max(extent_mm) > MAXIMUM_EXTENT_MM:
-        raise InputError(
-            f"{path}: its header says a voxel spacing of {image.GetSpacing()} mm, which makes no "
-            "head; correct the header"
-        )
+    _check_geometry(path, image)
+    if isinstance(reader, sitk.ImageSeriesReader):
+        _check_slices(path, reader, image)
     return image
 
 
-def _file_reader(path: Path) -> sitk.ImageFileReader:
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
+def _information(path: Path) -> sitk.ImageFileReader:
+    """A reader that has read the header."""
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -123,9 +152,18 @@ def _file_reader(path: Path) -> sitk.ImageFileReader:
         raise InputError(
             f"{path}: cannot be read as an image; give NIfTI, NRRD, MetaImage or a DICOM folder"
         ) from error
+    return reader
+
+
+def _file_reader(path: Path) -> sitk.ImageFileReader:
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    reader = _information(path)
     # Before reading it: a header that lies must not fill the memory.
     size = reader.GetSize()
-    _check_shape(path, size[:3] if len(size) == 4 and size[3] == 1 else size, 1)
+    size = size[:3] if len(size) == 4 and size[3] == 1 else size
+    _check_shape(path, size, reader.GetNumberOfComponents())
+    check_complete(path)
     return reader
 
 
@@ -137,9 +175,48 @@ def _dicom_reader(path: Path) -> sitk.ImageSeriesReader:
         raise InputError(
             f"{path}: the folder holds {len(series)} DICOM series; give one folder a series"
         )
+    slices = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path), series[0])
+    first = _information(Path(slices[0]))
+    width, height, *depth = first.GetSize()
+    shape = (width, height, max(len(slices), *depth))
+    _check_shape(path, shape, first.GetNumberOfComponents())
     reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path), series[0]))
+    reader.SetFileNames(slices)
+    reader.MetaDataDictionaryArrayUpdateOn()
     return reader
+
+
+def _check_slices(path: Path, reader: sitk.ImageSeriesReader, image: sitk.Image) -> None:
+    """ITK spaces the slices of a series evenly, whether one is missing or not."""
+    if len(reader.GetFileNames()) != image.GetDepth():
+        return  # a file of many frames says itself where they are
+    position = "0020|0032"  # Image Position (Patient)
+    for index in range(image.GetDepth()):
+        place = image.TransformIndexToPhysicalPoint((0, 0, index))
+        try:
+            told = [float(part) for part in reader.GetMetaData(index, position).split("\\")]
+            distance_mm = math.dist(told, place)
+        except (RuntimeError, ValueError) as error:
+            raise InputError(f"{path}: slice {index} does not say where it is") from error
+        if distance_mm > 0.1 * image.GetSpacing()[2]:
+            raise InputError(
+                f"{path}: the slices are not evenly spaced; one is missing or there twice"
+            )
+
+
+def _check_geometry(path: Path, image: sitk.Image) -> None:
+    spacing = image.GetSpacing()
+    low, high = EXTENTS_MM
+    if not all(low <= n * step <= high for n, step in zip(image.GetSize(), spacing)):
+        raise InputError(
+            f"{path}: its header says a voxel spacing of {spacing} mm, which makes no head; "
+            "correct the header"
+        )
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    if not np.allclose(direction @ direction.T, np.eye(3), atol=1e-3):
+        raise InputError(f"{path}: its axes are not at right angles; resample it to a plain grid")
+    if not np.isfinite(image.GetOrigin()).all():
+        raise InputError(f"{path}: its header says no place in space; correct the header")
 
 
 def _check_shape(path: Path, size: tuple[int, ...], components: int) -> None:
@@ -154,7 +231,11 @@ def _check_shape(path: Path, size: tuple[int, ...], components: int) -> None:
         raise InputError(f"{path}: is too small to be a scan ({shape} voxels)")
 
 
-def _overlap(first: sitk.Image, second: sitk.Image) -> bool:
+def _same_voxels(first: sitk.Image, second: sitk.Image) -> bool:
+    return np.array_equal(sitk.GetArrayViewFromImage(first), sitk.GetArrayViewFromImage(second))
+
+
+def overlap(first: sitk.Image, second: sitk.Image) -> bool:
     """Whether the boxes around two images, along the patient's axes, share any space."""
     low_a, high_a = physical_box(first)
     low_b, high_b = physical_box(second)

@@ -58,6 +58,9 @@ def prepare(
     present = {name: images[name] for name in modalities if name in images}
     if not present:
         raise InputError(f"none of the modalities {', '.join(modalities)} is given")
+    for name, image in present.items():
+        if not sitk.GetArrayViewFromImage(image).any():
+            raise InputError(f"{name}: is empty, every voxel is 0")
     grid = working_grid(list(present.values()), spacing_mm)
     shape = grid.GetSize()[::-1]
     volume = np.zeros((len(modalities), *shape), dtype=np.float32)
@@ -83,7 +86,7 @@ def working_grid(
     high = np.max([box[1] for box in boxes], axis=0)
     spacing = np.array(spacing_mm[::-1])
     # A voxel that only rounding errors would add is none.
-    size = np.ceil((high - low) / spacing - 1e-3).astype(int) + 1
+    size = np.ceil((high - low) / spacing - 1e-3) + 1
     if np.prod(size, dtype=float) > MAXIMUM_WORKING_VOXELS:
         extent = " x ".join(f"{length:.0f}" for length in high - low)
         raise InputError(f"the scans span {extent} mm, which is no head; check their headers")
@@ -126,16 +129,18 @@ def _prepare_modality(name: str, image: sitk.Image, grid: sitk.Image) -> NDArray
     voxels = sitk.GetArrayFromImage(image)
     brain = voxels != 0
     low, high = np.percentile(voxels[brain], CLIPPED_PERCENTILES)
+    if low == high:
+        raise InputError(f"{name}: the brain has no contrast, every voxel has the same value")
     clipped = np.where(brain, np.clip(voxels, low, high), 0).astype(np.float32)
     weight = _resample(_like(brain.astype(np.float32), image), grid)
     inside = weight >= 0.5
     # Dividing by the weight keeps the background from darkening the brain's edge.
     values = _resample(_like(clipped, image), grid)[inside] / weight[inside]
-    deviation = values.std() if values.size else 0.0
+    deviation = values.std(dtype=np.float64) if values.size else 0.0
     if not deviation > 0:
-        raise InputError(f"{name}: the brain has no contrast, every voxel has the same value")
+        raise InputError(f"{name}: the brain is too small to show any contrast")
     prepared = np.zeros(inside.shape, dtype=np.float32)
-    prepared[inside] = (values - values.mean()) / deviation
+    prepared[inside] = (values - values.mean(dtype=np.float64)) / deviation
     return prepared
 
 

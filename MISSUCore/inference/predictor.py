@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from itertools import combinations, product
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError, ResourceError
+from ..errors import InputError, MISSUError, ResourceError
 from ..progress import Progress
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
@@ -88,7 +87,9 @@ class Predictor:
 
     def _use(self, device: torch.device) -> None:
         self.device = device
-        self.network.to(device).to(memory_format=torch.channels_last_3d)
+        self.network.to(device)
+        # The annotations of Module.to do not know its memory_format.
+        self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.membership = self.membership.to(device)
 
     @torch.inference_mode()
@@ -97,6 +98,7 @@ class Predictor:
 
         Raises:
             ResourceError: if the memory does not even suffice for a sliding window.
+            MISSUError: if the network answers with something else than numbers.
         """
         progress = progress or Progress()
         self.notes = []
@@ -105,32 +107,32 @@ class Predictor:
             sliding = not self._fits(volume)
             if sliding:
                 self.notes.append("too little memory for a single pass, used a sliding window")
-        try:
-            return self._predict(volume, sliding, progress)
-        except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
-                raise
-        # Outside the except block, where the failed pass's tensors are freed.
-        return self._with_less_memory(volume, sliding, progress)
+        while True:
+            try:
+                return self._predict(volume, sliding, progress)
+            except (RuntimeError, MemoryError) as error:
+                # MPS lacks operators in older versions of PyTorch.
+                lacks = isinstance(error, NotImplementedError) and self.device.type != "cpu"
+                if not lacks and not _is_out_of_memory(error):
+                    raise
+            # Outside the except block, where the failed pass's tensors are freed.
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            if lacks:
+                self._use_cpu("cannot compute this network")
+            elif not sliding:
+                sliding = True
+                self.notes.append("out of memory in a single pass, used a sliding window")
+            elif self.device.type != "cpu":
+                self._use_cpu("ran out of memory")
+            else:
+                raise ResourceError(
+                    "out of memory; close other programs, or use a machine with more memory"
+                )
 
-    def _with_less_memory(self, volume: Tensor, was_sliding: bool, progress: Progress) -> Tensor:
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        if not was_sliding:
-            self.notes.append("out of memory in a single pass, used a sliding window")
-        elif self.device.type != "cpu":
-            self.notes.append(f"out of memory on {self.device.type}, used the CPU")
-            self._use(torch.device("cpu"))
-        else:
-            raise ResourceError(
-                "out of memory; close other programs, or use a machine with more memory"
-            )
-        try:
-            return self._predict(volume, True, progress)
-        except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
-                raise
-        return self._with_less_memory(volume, True, progress)
+    def _use_cpu(self, reason: str) -> None:
+        self.notes.append(f"{self.device.type} {reason}, used the CPU")
+        self._use(torch.device("cpu"))
 
     def _fits(self, volume: Tensor) -> bool:
         free = free_memory_bytes(self.device)
@@ -151,8 +153,12 @@ class Predictor:
     def _forward(self, volume: Tensor) -> Tensor:
         """Probabilities (regions, D, H, W) of a volume that fits into memory."""
         x = volume[None].to(self.device, memory_format=torch.channels_last_3d)
-        with torch.autocast(self.device.type, torch.float16, enabled=self.device.type == "cuda"):
+        with torch.autocast("cuda", torch.float16, enabled=self.device.type == "cuda"):
             logits = self.network(x)
+        if self.device.type == "cuda" and not logits.isfinite().all():
+            logits = self.network(x)  # they were too large for half precision
+        if not logits.isfinite().all():
+            raise MISSUError("the network's answer is no number; its weights are damaged")
         return region_probabilities(logits.float(), self.membership, self.targets)[0]
 
     def _pass(self, volume: Tensor, progress: Progress) -> Tensor:
@@ -197,7 +203,7 @@ def free_memory_bytes(device: torch.device) -> int | None:
     """Memory that is free on a device; None where the system does not say."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    if device.type == "cpu" and hasattr(os, "sysconf"):
+    if device.type == "cpu":
         try:
             with open("/proc/meminfo", encoding="ascii") as lines:  # noqa: PTH123
                 facts = dict(line.split(":", 1) for line in lines)
@@ -210,7 +216,8 @@ def free_memory_bytes(device: torch.device) -> int | None:
 def _is_out_of_memory(error: Exception) -> bool:
     text = str(error).lower()
     return (
-        isinstance(error, (torch.OutOfMemoryError, MemoryError))
+        isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError))
         or "out of memory" in text
+        or "alloc_failed" in text  # cuBLAS and cuDNN
         or "not enough memory" in text  # PyTorch's allocator on the CPU
     )

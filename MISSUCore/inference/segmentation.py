@@ -17,17 +17,17 @@ import torch
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..errors import InputError
+from ..errors import InputError, ResourceError
 from ..evaluation.measurements import volumes_ml
 from ..files import atomic_write, check_output, sha256
-from ..imaging.case import Case, read_case, read_image
-from ..imaging.modalities import is_image_file_name
+from ..imaging.case import Case, check_complete, overlap, read_case, read_image
 from ..imaging.preparation import PreparedCase, prepare, to_reference
 from ..model_store import DEFAULT_MODEL, RESEARCH_ONLY, Model, load_model
 from ..progress import Progress
 from .cleanup import Cleanup, clean, nest
 from .predictor import Predictor, choose_device
 
+OUTPUT_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 # With the fluid around it a brain has 1000 to 2000 ml; beyond, it is something else.
 PLAUSIBLE_BRAIN_ML = (700, 2200)
 
@@ -90,7 +90,8 @@ def segment_case(
         progress: hears of the stages.
 
     Raises:
-        InputError: if the modalities are not those of the model, or a scan has no contrast.
+        InputError: if the modalities are not those of the model, a scan has no contrast, or the
+            reference lies apart from the scans.
         ResourceError: if the memory does not suffice.
     """
     options = options or SegmentationOptions()
@@ -100,6 +101,8 @@ def segment_case(
     warnings = check_modalities(list(images), model)
     if reference is None:
         reference = next(iter(images.values()))
+    if not any(overlap(reference, image) for image in images.values()):
+        raise InputError("the reference lies apart in space from the scans")
     seconds: dict[str, float] = {}
 
     began = time.monotonic()
@@ -202,8 +205,8 @@ def segment_files(
     began = time.monotonic()
     options = options or SegmentationOptions()
     progress = progress or Progress()
-    if not is_image_file_name(output.name):
-        raise InputError(f"{output}: give a file that ends in .nii.gz, .nii, .nrrd or .mha")
+    if not output.name.endswith(OUTPUT_ENDINGS):
+        raise InputError(f"{output}: give a file that ends in {', '.join(OUTPUT_ENDINGS)}")
     choose_device(options.device)
     loaded = load_model(model)
     check_modalities(list(paths), loaded)
@@ -278,7 +281,7 @@ def _brain_warnings(prepared: PreparedCase) -> list[str]:
 
 def _check_outputs(files: list[Path], inputs: list[Path], overwrite: bool) -> None:
     for number, path in enumerate(files):
-        if path in files[:number]:
+        if path.resolve() in [other.resolve() for other in files[:number]]:
             raise InputError(f"{path}: is to be written twice; give two different names")
         if any(path.exists() and path.samefile(given) for given in inputs if given.exists()):
             raise InputError(f"{path}: is an input too, and would be lost")
@@ -289,8 +292,9 @@ def _write_image(stack: ExitStack, image: sitk.Image, path: Path) -> None:
     temporary = stack.enter_context(atomic_write(path))
     try:
         sitk.WriteImage(image, str(temporary), useCompression=True)
-    except RuntimeError as error:
-        raise InputError(f"{path}: cannot be written; is the disk full?") from error
+        check_complete(temporary)
+    except (RuntimeError, InputError) as error:
+        raise ResourceError(f"{path}: cannot be written; is the disk full?") from error
 
 
 def _beside(path: Path, what: str) -> Path:

@@ -32,6 +32,9 @@ class AugmentationConfig:
         noise: its largest standard deviation, in those of the brain.
         blur_probability: of a modality being read at half the resolution along one axis.
         modality_dropout: probability that one modality is missing.
+
+    Raises:
+        ValueError: if values are out of range.
     """
 
     flip_probability: float = 0.5
@@ -47,6 +50,17 @@ class AugmentationConfig:
     noise: float = 0.15
     blur_probability: float = 0.0
     modality_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name} must not be negative: {value}")
+            if name.endswith(("_probability", "_dropout")) and value > 1:
+                raise ValueError(f"{name} must lie in [0, 1], not {value}")
+        if self.gamma < 1:
+            raise ValueError(f"gamma must be at least 1, not {self.gamma}")
+        if self.scaling >= 1:
+            raise ValueError(f"scaling must be less than 1, not {self.scaling}")
 
 
 def random_patch(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from ..errors import InputError
 from ..network.transunet import NetworkConfig
 from ..settings import settings_from_dict, settings_to_dict
 from .augmentation import AugmentationConfig
+from .losses import LOSSES, TARGETS
 
 
 @dataclass(frozen=True)
@@ -74,22 +76,37 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         positive = ("batch_size", "accumulation", "epochs", "validate_every", "learning_rate")
         for name in positive:
-            if getattr(self, name) <= 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        not_negative = (
+            "teacher_weight",
+            "distillation_weight",
+            "decay_power",
+            "weight_decay",
+            "gradient_clip",
+        )
+        for name in not_negative:
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must not be negative: {getattr(self, name)}")
         for name in ("warm_up", "average_decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
         for name in ("spacing_mm", "patch_size"):
             value = getattr(self, name)
-            if len(value) != 3 or min(value) <= 0:
+            if len(value) != 3 or not all(0 < length < math.inf for length in value):
                 raise ValueError(f"{name} must be three positive numbers, not {value}")
+        for name, choices in (("targets", TARGETS), ("loss", LOSSES)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}")
+        if not self.modalities or len(set(self.modalities)) < len(self.modalities):
+            raise ValueError(f"modalities must be one or more different ones: {self.modalities}")
 
     def as_dict(self) -> dict[str, Any]:
         """The settings in plain JSON types."""
         return settings_to_dict(self)
 
     def learning_rate_at(self, step: int, steps: int) -> float:
-        """Learning rate of a step (from 0): linear warm-up, then poly decay (power 0.9)."""
+        """Learning rate of a step (from 0): linear warm-up, then poly decay."""
         rising = round(self.warm_up * steps)
         if step < rising:
             return self.learning_rate * (step + 1) / rising
@@ -165,8 +182,9 @@ def training_config(preset: str, changes: dict[str, str]) -> TrainingConfig:
         *groups, last = name.split(".")
         target = values
         for group in groups:
-            target = target.get(group, {})
-        if not isinstance(target, dict) or last not in target:
+            target = target.get(group, {}) if isinstance(target, dict) else {}
+        # A group as a whole cannot be set: what is left out would lose the preset's value.
+        if not isinstance(target, dict) or isinstance(target.get(last, {}), dict):
             raise InputError(f"no setting {name!r}; there are {', '.join(_names(values))}")
         target[last] = value
     try:

@@ -21,17 +21,18 @@ def write_curves(folder: Path) -> Path | None:
     figure = Figure(figsize=(10, 4), layout="constrained")
     loss_axes, dice_axes = figure.subplots(1, 2)
     training = read_log(folder / "training.csv")
-    for name in ("loss", "segmentation", "teacher", "distillation"):
-        loss_axes.plot(training["step"], training[name], label=name, linewidth=1)
-    loss_axes.set(xlabel="step", ylabel="loss", title="Training")
-    loss_axes.legend()
     validation = read_log(folder / "validation.csv")
-    steps = validation.pop("step", [])
-    for region, values in validation.items():
-        dice_axes.plot(steps, values, marker=".", label=region)
+    losses = ("loss", "segmentation", "teacher", "distillation")
+    for axes, log, names in (
+        (loss_axes, training, [name for name in losses if name in training]),
+        (dice_axes, validation, [name for name in validation if name != "step"]),
+    ):
+        for name in names:
+            axes.plot(log["step"], log[name], marker=".", markersize=3, linewidth=1, label=name)
+        if names:
+            axes.legend()
+    loss_axes.set(xlabel="step", ylabel="loss", title="Training")
     dice_axes.set(xlabel="step", ylabel="mean Dice", ylim=(0, 1), title="Validation")
-    if validation:
-        dice_axes.legend()
     path = folder / "curves.png"
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=120)

@@ -26,7 +26,7 @@ class PreparedCases(Dataset[tuple[Tensor, Tensor]]):
     """Cases on the working grid: volume (modalities, D, H, W) float32, classes (D, H, W) uint8.
 
     Each case is prepared the first time it is needed and kept in a folder, in half precision; a
-    case whose files or settings changed is prepared anew.
+    case whose files or settings changed is prepared anew. Processes may share the folder.
 
     Args:
         cases: what to prepare.
@@ -59,17 +59,26 @@ class PreparedCases(Dataset[tuple[Tensor, Tensor]]):
             volume = torch.from_numpy(arrays["volume"].astype(np.float32))
             return volume, torch.from_numpy(arrays["classes"])
 
-    def prepare_all(self, progress: Progress) -> None:
+    def prepare_all(self, progress: Progress, rank: int = 0, ranks: int = 1) -> None:
         """Prepare what is not prepared yet, so that a bad case shows before training starts.
+
+        Args:
+            progress: hears of every case.
+            rank: this process among ``ranks``; each begins elsewhere, so that they share the work.
+            ranks: number of processes that prepare the same cases.
 
         Raises:
             InputError: naming the case that cannot be used.
         """
-        for index, case in enumerate(self.cases):
+        first = rank * len(self.cases) // ranks
+        for index, case in enumerate(self.cases[first:] + self.cases[:first]):
             progress("prepare", index / len(self.cases), case.name)
             self._prepared(case)
 
     def _prepared(self, case: LabeledCase) -> Path:
+        missing = [name for name in self.modalities if name not in case.images]
+        if missing:
+            raise InputError(f"case {case.name}: has no {', '.join(missing)}")
         path = self.folder / f"{case.name}-{self._fingerprint(case)}.npz"
         if path.exists():
             return path
@@ -84,9 +93,14 @@ class PreparedCases(Dataset[tuple[Tensor, Tensor]]):
         return path
 
     def _fingerprint(self, case: LabeledCase) -> str:
-        files = [*(case.images[name] for name in self.modalities), case.labels]
-        facts = [self.scheme.as_dict(), self.spacing_mm]
-        facts += [[str(file.resolve()), file.stat().st_mtime_ns] for file in files]
+        facts: list[object] = [self.scheme.as_dict(), self.spacing_mm]
+        for path in (*(case.images[name] for name in self.modalities), case.labels):
+            try:
+                files = sorted(path.iterdir()) if path.is_dir() else [path]
+                facts += [[str(file.resolve()), file.stat().st_mtime_ns] for file in files]
+            except OSError as error:
+                reason = error.strerror or error
+                raise InputError(f"case {case.name}: {path}: cannot be read: {reason}") from error
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..network.transunet import TrainingOutput
 
+TARGETS = ("labels", "regions")
 LOSSES = ("cross_entropy", "dice", "dice_cross_entropy")
 
 
@@ -31,8 +32,8 @@ class SegmentationLoss(nn.Module):
 
     def __init__(self, membership: Tensor, targets: str, kind: str) -> None:
         super().__init__()
-        if targets not in ("labels", "regions"):
-            raise ValueError(f"targets must be 'labels' or 'regions', not {targets!r}")
+        if targets not in TARGETS:
+            raise ValueError(f"targets must be one of {', '.join(TARGETS)}, not {targets!r}")
         if kind not in LOSSES:
             raise ValueError(f"loss must be one of {', '.join(LOSSES)}, not {kind!r}")
         self.register_buffer("membership", membership, persistent=False)
@@ -43,18 +44,27 @@ class SegmentationLoss(nn.Module):
         """Loss of logits (B, outputs, D, H, W) against class numbers (B, D, H, W)."""
         logits = logits.float()
         classes = classes.long()
+        loss = logits.new_zeros(())
+        if self.kind != "dice":
+            loss = loss + self._cross_entropy(logits, classes)
+        if self.kind != "cross_entropy":
+            loss = loss + self._dice(logits, classes)
+        return loss
+
+    def _cross_entropy(self, logits: Tensor, classes: Tensor) -> Tensor:
         if self.targets == "labels":
-            truth = F.one_hot(classes, self.membership.shape[1]).movedim(-1, 1).float()
-            cross_entropy = F.cross_entropy(logits, classes)
-            # Background would drown the labels in the Dice.
-            dice = soft_dice_loss(logits.softmax(dim=1)[:, 1:], truth[:, 1:])
-        else:
-            truth = self.membership[:, classes].movedim(0, 1).float()
-            cross_entropy = F.binary_cross_entropy_with_logits(logits, truth)
-            dice = soft_dice_loss(logits.sigmoid(), truth)
-        if self.kind == "cross_entropy":
-            return cross_entropy
-        return dice if self.kind == "dice" else dice + cross_entropy
+            return F.cross_entropy(logits, classes)
+        return F.binary_cross_entropy_with_logits(logits, self._regions(classes))
+
+    def _dice(self, logits: Tensor, classes: Tensor) -> Tensor:
+        if self.targets == "regions":
+            return soft_dice_loss(logits.sigmoid(), self._regions(classes))
+        truth = F.one_hot(classes, self.membership.shape[1]).movedim(-1, 1).float()
+        # Background would drown the labels in the Dice.
+        return soft_dice_loss(logits.softmax(dim=1)[:, 1:], truth[:, 1:])
+
+    def _regions(self, classes: Tensor) -> Tensor:
+        return self.membership[:, classes].movedim(0, 1).float()
 
 
 def soft_dice_loss(probabilities: Tensor, truth: Tensor) -> Tensor:

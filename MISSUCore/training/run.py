@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 from collections.abc import Iterator, Sequence
@@ -10,15 +11,16 @@ from datetime import date
 from pathlib import Path
 from types import FrameType
 
+from ..errors import InputError
 from ..inference.predictor import choose_device
 from ..model_store import ModelCard, save_model
 from ..progress import Progress, silent
-from ..regions import label_scheme
+from ..regions import LabelScheme, label_scheme
 from .case_lists import LabeledCase
 from .config import TrainingConfig
 from .curves import write_curves
 from .datasets import PreparedCases
-from .trainer import Trainer, join_process_group
+from .trainer import Trainer, process_group
 
 
 def train(
@@ -33,14 +35,14 @@ def train(
 ) -> ModelCard | None:
     """Train a model, or go on with a run that was stopped, and write it to ``folder/model``.
 
-    Under torchrun every process calls this, and the first one writes.
+    Under torchrun every process calls this, and the first one writes; all must see the folder.
 
     Args:
         config: settings; those of the run if it is resumed.
         training: cases to learn from.
         validation: cases to choose the best weights on; without any, the last are taken.
         folder: of the run: prepared cases, checkpoint, logs, curves, model.
-        name: of the model.
+        name: of the model: letters, digits, dots, dashes, underscores.
         device: as :func:`choose_device` takes it.
         workers: processes that load cases.
         progress: hears of every step.
@@ -49,27 +51,38 @@ def train(
         The card of the model written; None in all but the first process.
 
     Raises:
-        InputError: if a case cannot be used, or the folder holds a run with other settings.
+        InputError: if the name or a case cannot be used, or the folder holds another run.
         Stopped: if the run was asked to stop; it can be resumed.
     """
+    if not re.fullmatch(r"[\w.-]+", name):
+        raise InputError(f"model name {name!r}: use letters, digits, dots, dashes, underscores")
     progress = progress or Progress()
-    own_device = join_process_group(choose_device(device))
     scheme = label_scheme(config.scheme)
     learned, held_out = (
         PreparedCases(cases, config.modalities, scheme, config.spacing_mm, folder / "prepared")
         for cases in (training, validation)
     )
-    trainer = Trainer(config, learned, held_out, folder, own_device, workers, progress)
-    if trainer.rank > 0:
-        trainer.progress = Progress(silent)
-    for dataset in (learned, held_out):
-        dataset.prepare_all(trainer.progress)
-    with _stopped_by_signals(trainer):
-        trainer.run()
+    with process_group(choose_device(device)) as own_device:
+        trainer = Trainer(config, learned, held_out, folder, own_device, workers)
+        if trainer.rank > 0:
+            progress = Progress(silent)
+        learned.prepare_all(progress.part(0.0, 0.02), trainer.rank, trainer.ranks)
+        held_out.prepare_all(progress.part(0.02, 0.03), trainer.rank, trainer.ranks)
+        trainer.progress = progress.part(0.03, 1.0)
+        with _stopped_by_signals(trainer):
+            trainer.run()
     if trainer.rank > 0:
         return None
+    card = save_model(
+        folder / "model", _card(trainer, scheme, name), trainer.best or trainer.average.state_dict()
+    )
     write_curves(folder)
-    card = ModelCard(
+    return card
+
+
+def _card(trainer: Trainer, scheme: LabelScheme, name: str) -> ModelCard:
+    config = trainer.config
+    return ModelCard(
         name=name,
         task=f"Segments {', '.join(region.title.lower() for region in scheme.regions)}",
         modalities=config.modalities,
@@ -78,11 +91,10 @@ def train(
         targets=config.targets,
         spacing_mm=config.spacing_mm,
         network=trainer.average.config,
-        training_data=f"{len(training)} cases",
+        training_data=f"{len(trainer.training)} cases",
         metrics=_metrics(trainer),
         date=date.today().isoformat(),
     )
-    return save_model(folder / "model", card, trainer.best or trainer.average.state_dict())
 
 
 def _metrics(trainer: Trainer) -> dict[str, object]:

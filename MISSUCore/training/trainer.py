@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
+import pickle
 import time
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from ..errors import InputError, MISSUError
+from ..errors import InputError, MISSUError, ResourceError
 from ..evaluation.metrics import dice
 from ..files import atomic_write
 from ..inference.predictor import Predictor
@@ -54,19 +57,19 @@ class Trainer:
     """Trains a model in a run folder, where it can be stopped and resumed at any time.
 
     Every random choice derives from the seed, the step and the rank, so a resumed run is the run
-    that was never stopped, bit for bit on the same machine.
+    that was never stopped: bit for bit on one CPU; GPUs add up in no fixed order.
 
     Args:
-        config: settings; a resumed run must have the same.
+        config: settings; a resumed run must have the same, and the same cases and processes.
         training: cases to learn from.
         validation: cases to choose the best weights on; may be empty.
-        folder: of the run: checkpoint, logs.
+        folder: of the run: checkpoint, logs; all processes must see it.
         device: where it computes.
         workers: processes that load cases.
         progress: hears of every step.
 
     Raises:
-        InputError: if the folder holds a run with other settings.
+        InputError: if the folder holds a run with other settings or cases, or a damaged one.
     """
 
     config: TrainingConfig
@@ -87,16 +90,18 @@ class Trainer:
         self.steps_per_validation = max(
             1, round(self.steps * config.validate_every / config.epochs)
         )
-        membership = torch.from_numpy(scheme.membership)
+        self.membership = torch.from_numpy(scheme.membership)
         self.region_names = scheme.region_names
         network_config = replace(
             config.network,
             modalities=len(config.modalities),
-            outputs=membership.shape[0 if config.targets == "regions" else 1],
+            outputs=self.membership.shape[0 if config.targets == "regions" else 1],
         )
         torch.manual_seed(config.seed)
         self.model = SelfDistillingTransUNet(network_config)
-        self.model.to(self.device).to(memory_format=torch.channels_last_3d)
+        self.model.to(self.device)
+        # The annotations of Module.to do not know its memory_format.
+        self.model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.average = deepcopy(self.model.network)
         self.parallel: nn.Module = self.model
         if self.ranks > 1:
@@ -106,13 +111,10 @@ class Trainer:
                 else self.model
             )
         self.loss = MISSULoss(
-            SegmentationLoss(membership, config.targets, config.loss),
+            SegmentationLoss(self.membership, config.targets, config.loss),
             config.teacher_weight,
             config.distillation_weight,
         ).to(self.device)
-        self.predictor = Predictor(
-            self.average, membership, config.targets, self.device, config.patch_size
-        )
         if config.decoupled_weight_decay:
             self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(
                 self.model.parameters(), weight_decay=config.weight_decay
@@ -145,12 +147,18 @@ class Trainer:
         Raises:
             Stopped: after :meth:`stop`, once the checkpoint is written.
             MISSUError: if the loss stays not finite.
+            ResourceError: if the memory does not suffice.
         """
         batches = iter(self._loader())
         terms = []
         while self.step < self.steps:
             began = time.monotonic()
-            terms.append(self._train_step(batches))
+            try:
+                terms.append(self._train_step(batches))
+            except torch.OutOfMemoryError as error:
+                raise ResourceError(
+                    "out of memory; set a smaller batch_size (and more accumulation) or patch_size"
+                ) from error
             self.seconds += time.monotonic() - began
             self.step += 1
             if self.step % 10 == 0 or self.step == self.steps:
@@ -191,6 +199,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate_at(self.step, self.steps)
         logged = torch.zeros(4, device=self.device)
+        buffers = [buffer.clone() for buffer in self.model.buffers()]
         for turn in range(config.accumulation):
             volumes, classes = self._next_batch(batches, turn)
             last = turn == config.accumulation - 1
@@ -211,15 +220,21 @@ class Trainer:
             self.bad_steps = 0
             self.optimizer.step()
         else:
-            self.bad_steps += 1
-            if self.bad_steps == MAXIMUM_BAD_STEPS:
-                raise MISSUError(
-                    f"the loss was not finite in {MAXIMUM_BAD_STEPS} steps in a row; resume with "
-                    "a lower learning_rate or mixed_precision=false"
-                )
+            self._skip_step(buffers)
         self.optimizer.zero_grad(set_to_none=True)
         self._update_average()
         return [*logged.tolist(), norm.item()]
+
+    def _skip_step(self, buffers: list[Tensor]) -> None:
+        """Leave weights and optimizer as they were, and with these buffers the running means."""
+        for buffer, before in zip(self.model.buffers(), buffers):
+            buffer.copy_(before)
+        self.bad_steps += 1
+        if self.bad_steps == MAXIMUM_BAD_STEPS:
+            raise MISSUError(
+                f"the loss was not finite in {MAXIMUM_BAD_STEPS} steps in a row; start anew in "
+                "another folder, with a lower learning_rate or mixed_precision=false"
+            )
 
     def _losses(self, volumes: Tensor, classes: Tensor) -> LossTerms:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.mixed_precision):
@@ -265,26 +280,36 @@ class Trainer:
 
     def _validate(self) -> None:
         """Dice by region over whole volumes, at the working spacing; keeps the best weights."""
-        if self.rank == 0 and len(self.validation):
-            membership = self.predictor.membership.cpu()
-            scores = []
-            for index in range(len(self.validation)):
-                volume, classes = self.validation[index]
-                self.progress("validate", self.step / self.steps, self.validation.cases[index].name)
-                predicted = self.predictor(volume) >= 0.5
-                truth = membership[:, classes.long()]
-                scores.append([dice(p.numpy(), t.numpy()) for p, t in zip(predicted, truth)])
-            means = np.mean(scores, axis=0)
-            self._append("validation.csv", ("step", *self.region_names), [self.step, *means])
-            named = zip(self.region_names, means)
-            self._report("Dice " + ", ".join(f"{name} {mean:.3f}" for name, mean in named))
-            if means.mean() > self.best_score:
-                self.best_score = float(means.mean())
-                self.best = {
-                    key: value.cpu().clone() for key, value in self.average.state_dict().items()
-                }
+        if not len(self.validation):
+            return
+        # A copy, since a predictor short of memory moves its network to the CPU.
+        predictor = Predictor(
+            deepcopy(self.average),
+            self.membership,
+            self.config.targets,
+            self.device,
+            self.config.patch_size,
+        )
+        scores = np.zeros((len(self.validation), len(self.region_names)))
+        for index in range(self.rank, len(self.validation), self.ranks):
+            volume, classes = self.validation[index]
+            self._report("validate", self.validation.cases[index].name)
+            predicted = predictor(volume) >= 0.5
+            truth = self.membership[:, classes.long()]
+            scores[index] = [dice(p.numpy(), t.numpy()) for p, t in zip(predicted, truth)]
         if self.ranks > 1:
-            dist.barrier()
+            shared = torch.from_numpy(scores).to(self.device)
+            dist.all_reduce(shared)  # each case is 0 in all processes but one
+            scores = shared.cpu().numpy()
+        means = scores.mean(axis=0)
+        self._append("validation.csv", ("step", *self.region_names), means)
+        named = zip(self.region_names, means)
+        self._report("train", "Dice " + ", ".join(f"{name} {mean:.3f}" for name, mean in named))
+        if means.mean() > self.best_score:
+            self.best_score = float(means.mean())
+            self.best = {
+                key: value.cpu().clone() for key, value in self.average.state_dict().items()
+            }
 
     def _stop_agreed(self) -> bool:
         """Whether any rank was asked to stop; all ranks must stop at the same step."""
@@ -294,53 +319,84 @@ class Trainer:
         dist.all_reduce(asked)
         return bool(asked > 0)
 
+    def _setup(self) -> dict[str, Any]:
+        """What a run depends on besides its settings; a change would make it another run."""
+        return {
+            "training cases": [case.name for case in self.training.cases],
+            "validation cases": [case.name for case in self.validation.cases],
+            "number of processes": self.ranks,
+        }
+
     def _save(self) -> None:
         if self.rank > 0:
             return
+        content = io.BytesIO()
+        torch.save(
+            {
+                "config": self.config.as_dict(),
+                "setup": self._setup(),
+                "step": self.step,
+                "seconds": self.seconds,
+                "model": self.model.state_dict(),
+                "average": self.average.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "best_score": self.best_score,
+                "best": self.best,
+            },
+            content,
+        )
+        # Not by torch.save, which does not say why a file cannot be written.
         with atomic_write(self.checkpoint_path) as temporary:
-            torch.save(
-                {
-                    "config": self.config.as_dict(),
-                    "step": self.step,
-                    "seconds": self.seconds,
-                    "model": self.model.state_dict(),
-                    "average": self.average.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "best_score": self.best_score,
-                    "best": self.best,
-                },
-                temporary,
-            )
+            temporary.write_bytes(content.getbuffer())
 
     def _resume(self) -> None:
-        saved = torch.load(self.checkpoint_path, map_location=self.device, weights_only=True)
-        changed = {
-            key for key, value in self.config.as_dict().items() if saved["config"].get(key) != value
-        }
+        try:
+            saved = torch.load(self.checkpoint_path, map_location=self.device, weights_only=True)
+            self._check_same_run(saved)
+            self.model.load_state_dict(saved["model"])
+            self.average.load_state_dict(saved["average"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.step = saved["step"]
+            self.seconds = saved["seconds"]
+            self.best_score = saved["best_score"]
+            self.best = saved["best"]
+        except (
+            OSError,
+            RuntimeError,
+            EOFError,
+            LookupError,
+            TypeError,
+            ValueError,
+            AttributeError,
+            pickle.UnpicklingError,
+        ) as error:
+            raise InputError(
+                f"{self.checkpoint_path}: is damaged, or no checkpoint of this version; move it "
+                "away to start anew"
+            ) from error
+
+    def _check_same_run(self, saved: dict[str, Any]) -> None:
+        given = {**self.config.as_dict(), **self._setup()}
+        # The setup of the first runs was not recorded.
+        known = {**self._setup(), **saved["config"], **saved.get("setup", {})}
+        changed = [key for key, value in given.items() if known.get(key) != value]
         if changed:
             raise InputError(
-                f"{self.folder}: holds a run with other settings ({', '.join(sorted(changed))}); "
-                "give the same settings to resume it, or another folder"
+                f"{self.folder}: holds a run with other settings ({', '.join(changed)}); give the "
+                "same to resume it, or another folder"
             )
-        self.model.load_state_dict(saved["model"])
-        self.average.load_state_dict(saved["average"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.step = saved["step"]
-        self.seconds = saved["seconds"]
-        self.best_score = saved["best_score"]
-        self.best = saved["best"]
 
     def _log_step(self, terms: Any) -> None:
         rate = self.config.learning_rate_at(self.step - 1, self.steps)
-        self._append("training.csv", LOG_COLUMNS, [self.step, self.seconds, rate, *terms])
-        self._report(f"step {self.step} of {self.steps}, loss {terms[0]:.4f}")
+        self._append("training.csv", LOG_COLUMNS, [self.seconds, rate, *terms])
+        self._report("train", f"step {self.step} of {self.steps}, loss {terms[0]:.4f}")
 
-    def _report(self, message: str) -> None:
+    def _report(self, stage: str, message: str) -> None:
         if self.rank == 0:
-            self.progress("train", self.step / self.steps, message)
+            self.progress(stage, self.step / self.steps, message)
 
-    def _append(self, name: str, columns: tuple[str, ...], values: list[float]) -> None:
-        """Add a row to a log; rows that a kill left behind the checkpoint are replaced."""
+    def _append(self, name: str, columns: tuple[str, ...], values: Iterable[float]) -> None:
+        """Add this step's row to a log; rows that a kill left beyond it are dropped."""
         if self.rank > 0:
             return
         path = self.folder / name
@@ -349,18 +405,21 @@ class Trainer:
             with path.open(newline="") as stream:
                 rows = [row for row in csv.reader(stream) if row and row[0].isdigit()]
         rows = [row for row in rows if int(row[0]) < self.step]
-        rows.append([f"{value:.6g}" for value in values])
+        rows.append([str(self.step), *(f"{value:.6g}" for value in values)])
         with atomic_write(path) as temporary, temporary.open("w", newline="") as stream:
             csv.writer(stream).writerows([list(columns), *rows])
 
 
-def join_process_group(device: torch.device) -> torch.device:
-    """Join the other processes if torchrun started this one; returns this process's device."""
+@contextmanager
+def process_group(device: torch.device) -> Iterator[torch.device]:
+    """Join the other processes if torchrun started this one; gives this process's device."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return device
+        yield device
+        return
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    if device.type != "cuda":
-        return device
-    device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-    torch.cuda.set_device(device)
-    return device
+    yield device
+    # Not after an error: then the others may never answer.
+    dist.destroy_process_group()

@@ -1,0 +1,198 @@
+"""Shared by the tests of the library: images on any grid, and a model that knows the answer."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from MISSUCore.model_store import ModelCard, save_model
+from MISSUCore.network.transunet import NetworkConfig, TransUNet
+from MISSUCore.regions import BRATS
+
+TINY_NETWORK = NetworkConfig(
+    outputs=3,
+    channels=(4, 8),
+    convolutions=(1, 1),
+    layers=1,
+    embedding=8,
+    heads=2,
+    feed_forward=8,
+    position_grid=2,
+    skips=1,
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    # On tensors this small, threads mostly wait for each other.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def file_size_limit() -> Iterator[Callable[[int], None]]:
+    """Function after which files cannot grow beyond some bytes, as on a disk that is full."""
+    resource = pytest.importorskip("resource", reason="needs POSIX")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.fixture
+def make_image() -> Callable[..., sitk.Image]:
+    """Function from voxels (D, H, W) and geometry (x, y, z) to an image."""
+
+    def make(
+        voxels: ArrayLike,
+        spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
+        origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
+        direction: ArrayLike | None = None,
+    ) -> sitk.Image:
+        image = sitk.GetImageFromArray(np.asarray(voxels))
+        image.SetSpacing(spacing)
+        image.SetOrigin(origin)
+        if direction is not None:
+            image.SetDirection(np.asarray(direction, dtype=float).ravel().tolist())
+        return image
+
+    return make
+
+
+@pytest.fixture
+def write_image(tmp_path: Path, make_image: Callable[..., sitk.Image]) -> Callable[..., Path]:
+    """Function that writes voxels with a geometry to a file in the test's folder."""
+
+    def write(name: str, voxels: ArrayLike, **geometry: object) -> Path:
+        path = tmp_path / name
+        sitk.WriteImage(make_image(voxels, **geometry), str(path), useCompression=True)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def write_dicom(tmp_path: Path) -> Callable[..., Path]:
+    """Function that writes voxels (D, H, W) with a geometry as DICOM series to a folder."""
+
+    def write(
+        name: str,
+        voxels: NDArray[np.int16],
+        spacing: tuple[float, float, float] = (0.9, 1.1, 3.0),
+        origin: tuple[float, float, float] = (-20.0, 15.0, 7.0),
+        direction: NDArray[np.float64] | None = None,
+        series: int = 1,
+    ) -> Path:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        axes = np.eye(3) if direction is None else direction
+        writer = sitk.ImageFileWriter()
+        writer.KeepOriginalImageUIDOn()
+        for index, pixels in enumerate(voxels):
+            image = sitk.GetImageFromArray(pixels, isVector=pixels.ndim == 3)
+            image.SetSpacing(spacing[:2])
+            place = np.array(origin) + axes[:, 2] * spacing[2] * index
+            tags = {
+                "0008|0016": "1.2.840.10008.5.1.4.1.1.4",  # MR Image Storage
+                "0008|0018": f"1.2.826.0.1.3680043.2.1125.{series}.{index + 1}",
+                "0008|0060": "MR",
+                "0018|0050": f"{spacing[2]}",
+                "0020|000d": "1.2.826.0.1.3680043.2.1125",
+                "0020|000e": f"1.2.826.0.1.3680043.2.1125.{series}",
+                "0020|0013": f"{index + 1}",
+                "0020|0032": "\\".join(f"{part:.8f}" for part in place),
+                "0020|0037": "\\".join(f"{part:.10f}" for part in axes[:, :2].T.ravel()),
+            }
+            for tag, value in tags.items():
+                image.SetMetaData(tag, value)
+            writer.SetFileName(str(folder / f"{series}-{index:03d}.dcm"))
+            writer.Execute(image)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def tiny_card() -> ModelCard:
+    """Card of a BraTS model small enough for tests; one scan may be missing."""
+    return ModelCard(
+        name="tiny",
+        task="Segments nothing well",
+        modalities=("t1", "t1ce", "t2", "flair"),
+        may_miss=1,
+        scheme=BRATS.as_dict(),
+        targets="regions",
+        spacing_mm=(1.0, 1.0, 1.0),
+        network=TINY_NETWORK,
+    )
+
+
+@pytest.fixture
+def tiny_model(tmp_path: Path, tiny_card: ModelCard) -> Path:
+    """Weight file of a tiny model with random weights."""
+    torch.manual_seed(0)
+    save_model(tmp_path / "models", tiny_card, TransUNet(TINY_NETWORK).state_dict())
+    return tmp_path / "models" / "tiny.pt"
+
+
+@pytest.fixture
+def bright_model(tmp_path: Path, tiny_card: ModelCard) -> Callable[..., Path]:
+    """Function that saves a model, its card changed, whose answer is known.
+
+    WT is where FLAIR, TC where T2, and ET where T1ce is two standard deviations above the brain's
+    mean. A real network with weights set by hand: what comes in skips everything but the head.
+    """
+
+    def save(**changes: object) -> Path:
+        config = replace(TINY_NETWORK, transformer=False)
+        network = TransUNet(config)
+        weights = {
+            name: torch.full_like(value, float("running_var" in name))
+            for name, value in network.state_dict().items()
+        }
+        for stage, first in (("encoder.0.entry", 0), ("decoder.0.convolution", 8)):
+            weights[f"{stage}.1.weight"] += 1
+            for channel in range(4):
+                weights[f"{stage}.0.weight"][channel, first + channel, 1, 1, 1] = 1
+        for region, channel in enumerate((3, 2, 1)):
+            weights["head.weight"][region, channel] = 20
+        weights["head.bias"] -= 40
+        card = replace(tiny_card, name="bright", network=config, **changes)
+        save_model(tmp_path / "models", card, weights)
+        return tmp_path / "models" / "bright.pt"
+
+    return save
+
+
+def rotation(degrees: float, axis: ArrayLike) -> NDArray[np.float64]:
+    """Rotation matrix around an axis (Rodrigues' formula)."""
+    x, y, z = np.array(axis) / np.linalg.norm(axis)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    angle = np.deg2rad(degrees)
+    return np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross
+
+
+DIRECTIONS = {
+    "LPS": np.eye(3),
+    "RAS": np.diag([-1.0, -1.0, 1.0]),
+    "sagittal": np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]]),
+    "left-handed": np.array([[0.0, 1.0, 0.0], [-1.0, 0.0, 0.0], [0.0, 0.0, -1.0]]),
+    "oblique": rotation(30.0, (1.0, 2.0, 3.0)),
+}
+
+
+@pytest.fixture(params=list(DIRECTIONS))
+def direction(request: pytest.FixtureRequest) -> NDArray[np.float64]:
+    """Direction matrices of images: along the patient's axes, permuted, mirrored, oblique."""
+    return DIRECTIONS[request.param]

@@ -1,0 +1,160 @@
+"""Presets and their changes, what is refused, and the learning rate of every step."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from MISSUCore.errors import InputError
+from MISSUCore.settings import settings_from_dict
+from MISSUCore.training.config import PRESETS, TrainingConfig, training_config
+
+
+def test_the_paper_preset_is_the_papers_recipe():
+    config = training_config("paper-brats", {})
+    assert config == TrainingConfig()
+    assert config.modalities == ("t1", "t1ce", "t2", "flair")
+    assert (config.targets, config.loss) == ("labels", "cross_entropy")
+    assert (config.learning_rate, config.weight_decay) == (2e-4, 1e-5)
+    assert (config.decoupled_weight_decay, config.warm_up, config.decay_power) == (False, 0, 0.9)
+    assert (config.batch_size, config.accumulation, config.epochs) == (4, 1, 1000)
+    assert (config.distillation_weight, config.seed) == (0.3, 1000)
+    assert (config.patch_size, config.spacing_mm) == ((128, 128, 128), (1, 1, 1))
+    assert (config.gradient_clip, config.average_decay) == (0, 0)
+    augmentation = config.augmentation
+    assert augmentation.flip_probability == 0.5
+    assert (augmentation.intensity_shift, augmentation.intensity_scale) == (0.1, 0.1)
+    others = ("affine", "tumor", "gamma", "noise", "blur")
+    assert not any(getattr(augmentation, f"{name}_probability") for name in others)
+    assert augmentation.modality_dropout == 0
+    network = config.network
+    assert (network.channels, network.embedding, network.layers) == ((16, 32, 64, 128), 512, 4)
+    assert (network.heads, network.fusion, network.skips) == (8, "local", 3)
+
+
+def test_the_presets_differ_where_their_tasks_do():
+    chaos = training_config("paper-chaos", {})
+    assert (chaos.modalities, chaos.scheme) == (("t1", "t2"), "chaos-liver")
+    assert chaos.augmentation.affine_probability > 0 < chaos.augmentation.noise_probability
+    fast = training_config("brats-fast", {})
+    assert fast.spacing_mm == (2, 2, 2)
+    assert fast.augmentation.modality_dropout > 0
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_survives_json(name):
+    values = json.loads(json.dumps(PRESETS[name].as_dict()))
+    assert settings_from_dict(TrainingConfig, values) == PRESETS[name] == training_config(name, {})
+
+
+def test_changes_come_as_json_or_text():
+    changes = {
+        "epochs": "3",
+        "learning_rate": "1",
+        "scheme": "brats2023",
+        "loss": '"dice"',
+        "modalities": '["t1", "t2"]',
+        "patch_size": "[32, 48, 64]",
+        "mixed_precision": "false",
+        "network.layers": "2",
+        "network.fusion": "none",
+        "augmentation.blur_probability": "0.25",
+    }
+    config = training_config("brats-fast", changes)
+    fast = PRESETS["brats-fast"]
+    assert config == replace(
+        fast,
+        epochs=3,
+        learning_rate=1.0,
+        scheme="brats2023",
+        loss="dice",
+        modalities=("t1", "t2"),
+        patch_size=(32, 48, 64),
+        mixed_precision=False,
+        network=replace(fast.network, layers=2, fusion="none"),
+        augmentation=replace(fast.augmentation, blur_probability=0.25),
+    )
+    assert PRESETS["brats-fast"].epochs == 75  # the preset itself stays
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(InputError, match=r"no preset 'fast'; there are paper-brats, paper-chaos,"):
+        training_config("fast", {})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["epoch", "network.layer", "network", "net.layers", "epochs.x", "epochs.x.y", "seed.", "", "."],
+)
+def test_an_unknown_setting_is_refused_naming_those_there_are(name):
+    with pytest.raises(InputError, match=r"no setting .*network\.layers.*patch_size") as refusal:
+        training_config("paper-brats", {name: "{}"})
+    assert f"no setting {name!r}" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("epochs", "many"),
+        ("epochs", "1.5"),
+        ("epochs", "true"),
+        ("epochs", "0"),
+        ("batch_size", "-1"),
+        ("accumulation", "0"),
+        ("validate_every", "0"),
+        ("learning_rate", "0"),
+        ("learning_rate", "NaN"),
+        ("learning_rate", "Infinity"),
+        ("mixed_precision", "1"),
+        ("warm_up", "1"),
+        ("average_decay", "-0.1"),
+        ("weight_decay", "-1"),
+        ("gradient_clip", "-1"),
+        ("decay_power", "-1"),
+        ("teacher_weight", "-1"),
+        ("distillation_weight", "-0.3"),
+        ("patch_size", "[16, 16]"),
+        ("patch_size", "[16, 16, 0]"),
+        ("patch_size", "[16, 16, 16.5]"),
+        ("patch_size", "16"),
+        ("spacing_mm", "[1, 1, NaN]"),
+        ("targets", "voxels"),
+        ("loss", "focal"),
+        ("modalities", "[]"),
+        ("modalities", '["t1", "t1"]'),
+        ("modalities", "[1]"),
+        ("network.heads", "3"),
+        ("network.fusion", "both"),
+        ("augmentation.flip_probability", "2"),
+    ],
+)
+def test_values_that_do_not_fit_are_refused(name, value):
+    with pytest.raises(InputError, match=rf"bad training settings: .*{name.split('.')[-1]}"):
+        training_config("paper-brats", {name: value})
+
+
+def test_the_learning_rate_by_hand():
+    config = TrainingConfig(learning_rate=2.0, warm_up=0.2)
+    rates = [config.learning_rate_at(step, 10) for step in range(10)]
+    decay = [2 * (1 - step / 8) ** 0.9 for step in range(8)]
+    assert rates == pytest.approx([1, 2, *decay])
+    assert rates[-1] == pytest.approx(2 * (1 / 8) ** 0.9)
+
+
+@pytest.mark.parametrize("warm_up", [0, 0.05, 0.5, 0.99])
+@pytest.mark.parametrize("steps", [1, 2, 3, 1000])
+def test_the_learning_rate_rises_and_falls_and_is_never_zero(warm_up, steps):
+    config = TrainingConfig(learning_rate=1.0, warm_up=warm_up)
+    rates = [config.learning_rate_at(step, steps) for step in range(steps)]
+    peak = rates.index(max(rates))
+    assert max(rates) == 1
+    assert min(rates) > 0
+    assert rates[:peak] == sorted(rates[:peak])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+
+
+def test_the_decay_has_the_power_asked_for():
+    config = TrainingConfig(learning_rate=1.0, decay_power=2.0)
+    assert config.learning_rate_at(5, 10) == pytest.approx(0.25)

@@ -1,0 +1,509 @@
+"""The training loop: it learns, stops and resumes exactly, and survives what goes wrong."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import pickle
+import signal
+import subprocess
+import sys
+from collections import OrderedDict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from MISSUCore.errors import InputError, MISSUError, ResourceError
+from MISSUCore.progress import Progress
+from MISSUCore.training import trainer as trainer_module
+from MISSUCore.training.augmentation import AugmentationConfig
+from MISSUCore.training.trainer import LOG_COLUMNS, MAXIMUM_BAD_STEPS, Stopped
+
+VARIED = AugmentationConfig(
+    affine_probability=0.5,
+    tumor_probability=0.5,
+    gamma_probability=0.5,
+    noise_probability=0.5,
+    blur_probability=0.5,
+    modality_dropout=0.5,
+)
+
+
+def state(trainer) -> dict[str, torch.Tensor]:
+    """All that a trainer has learned, by name."""
+    tensors = {f"model {name}": value for name, value in trainer.model.state_dict().items()}
+    tensors |= {f"average {name}": value for name, value in trainer.average.state_dict().items()}
+    for number, values in trainer.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer {number} {name}": value for name, value in values.items()}
+    return {name: value.clone() for name, value in tensors.items()}
+
+
+def assert_same(found, expected) -> None:
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name
+
+
+def first_gradient(trainer) -> dict[str, torch.Tensor]:
+    """Gradient of the only step taken, as Adam's first moment keeps it."""
+    moments = trainer.optimizer.state_dict()["state"]
+    return {number: values["exp_avg"] / 0.1 for number, values in moments.items()}
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def steps_of(trainer, name="training.csv") -> list[int]:
+    return [int(row["step"]) for row in read_rows(trainer.folder / name)]
+
+
+def test_it_learns_two_cases_by_heart(make_trainer, tiny_config, memory_cases):
+    config = tiny_config(
+        network={"channels": (8, 16)},
+        targets="regions",
+        loss="dice_cross_entropy",
+        epochs=40,
+        validate_every=20,
+        average_decay=0.9,
+    )
+    cases = memory_cases(range(2))
+    trainer = make_trainer(config, cases, cases)
+    trainer._validate()
+    untrained = trainer.best_score
+    trainer.run()
+    losses = [float(row["loss"]) for row in read_rows(trainer.folder / "training.csv")]
+    assert losses[-1] < 0.5 * losses[0]
+    assert untrained < 0.2
+    assert trainer.best_score > 0.5
+    assert steps_of(trainer, "validation.csv") == [0, 40, 80]
+    last = read_rows(trainer.folder / "validation.csv")[-1]
+    assert list(last) == ["step", "WT", "TC", "ET"]
+    assert float(last["WT"]) > 0.9
+    assert float(last["TC"]) > 0.8
+
+
+@pytest.mark.parametrize("normalization", ["instance", "batch"])
+def test_a_resumed_run_is_the_run_that_was_never_stopped(
+    make_trainer, tiny_config, memory_cases, normalization
+):
+    config = tiny_config(
+        network={"normalization": normalization},
+        augmentation=VARIED,
+        epochs=7,
+        average_decay=0.5,
+        accumulation=2,
+        warm_up=0.2,
+        loss="dice_cross_entropy",
+    )
+    whole = make_trainer(config, folder="whole")
+    whole.run()
+    assert whole.steps == whole.step == 10
+    cases = memory_cases(range(3), lambda count: first.stop() if count == 9 else None)
+    first = make_trainer(config, cases, folder="parts")
+    with pytest.raises(Stopped, match=r"stopped at step 5 of 10") as stopped:
+        first.run()
+    assert stopped.value.exit_code == 130
+    torch.manual_seed(77)
+    second = make_trainer(config, folder="parts")
+    assert second.step == 5
+    assert_same(state(second), state(first))
+    second.run()
+    assert_same(state(second), state(whole))
+    assert steps_of(second) == steps_of(whole) == [10]
+    assert second.seconds > first.seconds > 0
+
+
+KILLED_PROGRAM = """
+import os, runpy, signal, sys
+from pathlib import Path
+import torch
+from MISSUCore.progress import Progress
+from MISSUCore.training.trainer import Trainer
+
+torch.set_num_threads(1)
+shared = runpy.run_path(sys.argv[1])
+config = shared["replace"](shared["TINY"], epochs=10, validate_every=5, average_decay=0.5)
+
+def kill_at_20(event):
+    if event.message.startswith("step 20 of 30"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+cases = shared["MemoryCases"]
+Trainer(
+    config, cases(range(3)), cases([7]), Path(sys.argv[2]), torch.device("cpu"),
+    progress=Progress(kill_at_20),
+).run()
+"""
+
+
+def test_a_killed_run_goes_on_from_its_checkpoint(
+    make_trainer, tiny_config, memory_cases, tmp_path
+):
+    shared = str(Path(__file__).with_name("conftest.py"))
+    folder = tmp_path / "killed"
+    program = [sys.executable, "-c", KILLED_PROGRAM, shared, str(folder)]
+    root = Path(trainer_module.__file__).parents[2]
+    done = subprocess.run(program, cwd=root, timeout=300, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    config = tiny_config(epochs=10, validate_every=5, average_decay=0.5)
+    whole, killed = (
+        make_trainer(config, None, memory_cases([7]), name) for name in ("whole", "killed")
+    )
+    assert killed.step == 15
+    assert steps_of(killed) == [10, 20]
+    assert steps_of(killed, "validation.csv") == [15]
+    killed.run()
+    whole.run()
+    assert_same(state(killed), state(whole))
+    assert_same(killed.best, whole.best)
+    assert steps_of(killed) == [10, 20, 30]
+    for name in ("training.csv", "validation.csv"):
+        rows = [read_rows(trainer.folder / name) for trainer in (killed, whole)]
+        # The row of the checkpoint's own ten steps tells of those after it.
+        for first, second in zip(*rows):
+            first.pop("seconds", None), second.pop("seconds", None)
+            assert first == second or first["step"] == second["step"] == "20"
+        assert len(rows[0]) == len(rows[1])
+
+
+def test_a_finished_run_stays_finished(make_trainer):
+    first = make_trainer()
+    first.run()
+    again = make_trainer()
+    again.run()
+    assert again.step == again.steps == 6
+    assert_same(state(again), state(first))
+
+
+def test_rows_beyond_the_step_are_dropped_however_many_there_are(make_trainer):
+    trainer = make_trainer()
+    for step in (999_990, 1_000_000, 1_234_560, 1_234_570, 1_234_560):
+        trainer.step = step
+        trainer._append("training.csv", ("step", "loss"), [0.5])
+    assert steps_of(trainer) == [999_990, 1_000_000, 1_234_560]
+
+
+@pytest.mark.parametrize("augmentation", [AugmentationConfig(), VARIED], ids=["paper", "varied"])
+def test_accumulating_two_patches_is_a_batch_of_two(make_trainer, tiny_config, augmentation):
+    gradients = []
+    for batch_size, accumulation in ((1, 2), (2, 1)):
+        config = tiny_config(
+            batch_size=batch_size, accumulation=accumulation, epochs=1, augmentation=augmentation
+        )
+        trainer = make_trainer(config, folder=str(batch_size))
+        trainer.run()
+        assert trainer.step == 1
+        gradients.append(first_gradient(trainer))
+    for number, gradient in gradients[0].items():
+        torch.testing.assert_close(gradient, gradients[1][number], rtol=1e-3, atol=1e-6)
+
+
+def test_the_gradient_is_clipped(make_trainer, tiny_config):
+    trainer = make_trainer(tiny_config(epochs=1, gradient_clip=0.01, weight_decay=0.0))
+    trainer._train_step(iter(trainer._loader()))
+    norm = torch.cat([g.flatten() for g in first_gradient(trainer).values()]).norm()
+    assert norm.item() == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("decoupled", [True, False])
+def test_the_optimizer_is_the_one_asked_for(make_trainer, tiny_config, decoupled):
+    config = tiny_config(
+        decoupled_weight_decay=decoupled, weight_decay=0.02, learning_rate=0.5, warm_up=0.5
+    )
+    trainer = make_trainer(config)
+    trainer._train_step(iter(trainer._loader()))
+    (group,) = trainer.optimizer.param_groups
+    assert type(trainer.optimizer) is (torch.optim.AdamW if decoupled else torch.optim.Adam)
+    assert group["amsgrad"] is not decoupled
+    assert group["weight_decay"] == 0.02
+    assert group["lr"] == pytest.approx(0.5 / 3)
+
+
+class Poisoned:
+    """Gives a case that is no number at the given accesses."""
+
+    def __init__(self, accesses):
+        self.accesses = accesses
+
+    def __call__(self, count):
+        if count in self.accesses:
+            shape = (16, 16, 16)
+            return torch.full((4, *shape), torch.nan), torch.zeros(shape, dtype=torch.uint8)
+        return None
+
+
+@pytest.mark.parametrize("normalization", ["instance", "batch"])
+def test_a_poisoned_batch_is_skipped(make_trainer, tiny_config, memory_cases, normalization):
+    config = tiny_config(network={"normalization": normalization}, gradient_clip=1.0)
+    trainer = make_trainer(config, memory_cases(range(3), Poisoned([2])))
+    batches = iter(trainer._loader())
+    trainer._train_step(batches)
+    before = state(trainer)
+    terms = trainer._train_step(batches)
+    assert np.isnan(terms[0])
+    after = state(trainer)
+    learned = [name for name in before if not name.startswith("average")]
+    assert_same({name: after[name] for name in learned}, {name: before[name] for name in learned})
+    trainer._train_step(batches)
+    assert trainer.bad_steps == 0
+    assert all(value.isfinite().all() for value in state(trainer).values())
+    name = "model network.head.weight"
+    assert not torch.equal(state(trainer)[name], before[name])
+
+
+def test_a_loss_that_stays_not_finite_ends_the_run(make_trainer, tiny_config, memory_cases):
+    poison = Poisoned([*range(1, MAXIMUM_BAD_STEPS), *range(MAXIMUM_BAD_STEPS + 1, 90)])
+    trainer = make_trainer(tiny_config(epochs=30), memory_cases(range(3), poison))
+    with pytest.raises(MISSUError, match=r"not finite in 20 steps.*start anew in another folder"):
+        trainer.run()
+    # The good step among the bad ones began the count anew.
+    assert trainer.step == 2 * MAXIMUM_BAD_STEPS - 1
+    assert all(value.isfinite().all() for value in state(trainer).values())
+
+
+def test_the_average_by_hand(make_trainer, tiny_config):
+    config = tiny_config(network={"normalization": "batch"}, average_decay=0.15, epochs=1)
+    trainer = make_trainer(config)
+    expected = {name: value.clone() for name, value in trainer.model.network.state_dict().items()}
+    batches = iter(trainer._loader())
+    for decay in (1 / 10, 0.15, 0.15):  # (1 + step) / (10 + step) until it exceeds the setting
+        trainer._train_step(batches)
+        trainer.step += 1
+        for name, value in trainer.model.network.state_dict().items():
+            if value.is_floating_point():
+                expected[name] = decay * expected[name] + (1 - decay) * value
+            else:
+                expected[name] = value.clone()
+    assert expected["encoder.0.entry.1.num_batches_tracked"] == 3
+    for name, value in trainer.average.state_dict().items():
+        torch.testing.assert_close(value, expected[name], msg=name)
+    assert not torch.equal(trainer.average.head.weight, trainer.model.network.head.weight)
+
+
+def test_without_averaging_the_weights_are_the_last(make_trainer, tiny_config):
+    trainer = make_trainer(tiny_config(network={"normalization": "batch"}, average_decay=0.0))
+    trainer.run()
+    assert_same(trainer.average.state_dict(), trainer.model.network.state_dict())
+
+
+def test_steps_follow_from_epochs_and_batches(make_trainer, tiny_config):
+    config = tiny_config(epochs=40, batch_size=2, accumulation=3, validate_every=10)
+    trainer = make_trainer(config)
+    assert trainer.steps == 40 * 3 // 6
+    assert trainer.steps_per_validation == 5
+    assert make_trainer(tiny_config(epochs=1, batch_size=9), folder="short").steps == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"learning_rate": 0.5, "epochs": 3}, "epochs, learning_rate"),
+        ({"network": {"layers": 2}}, "network"),
+    ],
+)
+def test_a_run_with_other_settings_is_not_resumed(make_trainer, tiny_config, changes, named):
+    make_trainer(tiny_config()).run()
+    with pytest.raises(InputError, match=rf"run: holds a run with other settings \({named}\)"):
+        make_trainer(tiny_config(**changes))
+
+
+@pytest.mark.parametrize(
+    ("training", "validation", "named"),
+    [(range(1, 4), [5], "training cases"), (range(3), [6], "validation cases")],
+)
+def test_a_run_with_other_cases_is_not_resumed(
+    make_trainer, memory_cases, training, validation, named
+):
+    make_trainer(None, memory_cases(range(3)), memory_cases([5])).run()
+    with pytest.raises(InputError, match=rf"other settings \({named}\)"):
+        make_trainer(None, memory_cases(training), memory_cases(validation))
+
+
+def test_a_checkpoint_of_the_first_runs_says_nothing_of_cases(make_trainer, memory_cases):
+    first = make_trainer()
+    first.run()
+    saved = torch.load(first.checkpoint_path, weights_only=True)
+    del saved["setup"]
+    torch.save(saved, first.checkpoint_path)
+    assert_same(state(make_trainer(None, memory_cases(range(4)))), state(first))
+
+
+@pytest.fixture
+def saved_run(make_trainer):
+    trainer = make_trainer()
+    trainer.run()
+    return trainer
+
+
+def test_a_checkpoint_holds_nothing_that_runs(saved_run):
+    saved = torch.load(saved_run.checkpoint_path, weights_only=True)
+    assert saved["step"] == 6
+    assert saved["setup"]["training cases"] == ["case0", "case1", "case2"]
+
+
+class Exploit:
+    def __reduce__(self):
+        return Path.touch, (Path("exploited"),)
+
+
+@pytest.mark.parametrize("damage", ["cut off", "emptied", "garbage", "other content", "exploit"])
+def test_a_damaged_checkpoint_is_refused(saved_run, make_trainer, tmp_path, monkeypatch, damage):
+    path = saved_run.checkpoint_path
+    monkeypatch.chdir(tmp_path)
+    content = path.read_bytes()
+    if damage == "other content":
+        torch.save(OrderedDict(step=1), path)
+    else:
+        path.write_bytes(
+            {
+                "cut off": content[: len(content) // 2],
+                "emptied": b"",
+                "garbage": b"no checkpoint",
+                "exploit": pickle.dumps({"config": Exploit()}, protocol=2),
+            }[damage]
+        )
+    with pytest.raises(InputError, match=r"checkpoint\.pt: is damaged, or no checkpoint"):
+        make_trainer()
+    assert not Path("exploited").exists()
+
+
+def test_a_checkpoint_with_other_weights_is_refused(saved_run, make_trainer):
+    saved = torch.load(saved_run.checkpoint_path, weights_only=True)
+    saved["model"]["network.head.bias"] = torch.zeros(9)
+    torch.save(saved, saved_run.checkpoint_path)
+    with pytest.raises(InputError, match="is damaged"):
+        make_trainer()
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
+    saved_run, make_trainer, monkeypatch
+):
+    before = state(saved_run)
+    write = Path.write_bytes
+
+    def full(path, data):
+        write(path, bytes(data)[:1000])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    again = make_trainer()
+    with torch.no_grad():
+        again.model.network.head.weight.zero_()
+    with monkeypatch.context() as patched, pytest.raises(ResourceError, match="disk is full"):
+        patched.setattr(Path, "write_bytes", full)
+        again._save()
+    assert_same(state(make_trainer()), before)
+    names = {path.name for path in saved_run.folder.iterdir()}
+    assert names == {"checkpoint.pt", "training.csv"}
+
+
+def test_validation_keeps_the_best_weights(make_trainer, tiny_config, memory_cases, monkeypatch):
+    # One score for each of three validations, two cases and three regions.
+    scores = iter([0.2] * 6 + [0.9, 0.7, 0.8] + [0.5, 0.7, 0.6] + [0.6] * 6)
+    monkeypatch.setattr(trainer_module, "dice", lambda *masks: next(scores))
+    averages = []
+    validation = memory_cases(
+        [5, 6], lambda count: averages.append(state(trainer)) if count % 2 else None
+    )
+    trainer = make_trainer(tiny_config(epochs=3, average_decay=0.5), None, validation)
+    trainer.run()
+    assert trainer.best_score == pytest.approx(0.7)
+    second = {name[8:]: value for name, value in averages[1].items() if name[:8] == "average "}
+    assert_same(trainer.best, second)
+    assert not torch.equal(second["head.weight"], trainer.average.head.weight)
+    rows = read_rows(trainer.folder / "validation.csv")
+    assert [list(row.values()) for row in rows] == [
+        ["3", "0.2", "0.2", "0.2"],
+        ["6", "0.7", "0.7", "0.7"],
+        ["9", "0.6", "0.6", "0.6"],
+    ]
+    resumed = make_trainer(tiny_config(epochs=3, average_decay=0.5), None, memory_cases([5, 6]))
+    assert resumed.best_score == trainer.best_score
+    assert_same(resumed.best, second)
+
+
+def test_a_predictor_short_of_memory_does_not_move_the_average(
+    make_trainer, tiny_config, memory_cases, monkeypatch
+):
+    class Mover(trainer_module.Predictor):
+        def __call__(self, volume, progress=None):
+            self.network.to("meta")
+            return torch.zeros(3, *volume.shape[1:])
+
+    monkeypatch.setattr(trainer_module, "Predictor", Mover)
+    trainer = make_trainer(tiny_config(), None, memory_cases([5]))
+    trainer.run()
+    assert {value.device.type for value in trainer.average.state_dict().values()} == {"cpu"}
+
+
+def test_running_out_of_memory_is_told(make_trainer, monkeypatch):
+    trainer = make_trainer()
+
+    def fail(volumes):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(trainer.parallel, "forward", fail)
+    with pytest.raises(ResourceError, match="smaller batch_size") as refusal:
+        trainer.run()
+    assert refusal.value.exit_code == 3
+
+
+def test_progress_and_log_tell_every_ten_steps(make_trainer, tiny_config, memory_cases):
+    events = []
+    config = tiny_config(epochs=8, validate_every=8)
+    make_trainer(config, None, memory_cases([5]), progress=Progress(events.append)).run()
+    assert [(event.stage, event.message.split(",")[0]) for event in events] == [
+        ("train", "step 10 of 24"),
+        ("train", "step 20 of 24"),
+        ("train", "step 24 of 24"),
+        ("validate", "case5"),
+        ("train", f"Dice WT {float(events[-1].message[8:13]):.3f}"),
+    ]
+    assert events[0].fraction == pytest.approx(10 / 24, abs=1e-3)
+
+
+def test_the_log_adds_up(make_trainer, tiny_config):
+    config = tiny_config(epochs=4, teacher_weight=0.7, distillation_weight=0.4)
+    trainer = make_trainer(config)
+    trainer.run()
+    rows = read_rows(trainer.folder / "training.csv")
+    assert tuple(rows[0]) == LOG_COLUMNS
+    first, last = ({name: float(value) for name, value in row.items()} for row in rows)
+    total = first["segmentation"] + 0.7 * first["teacher"] + 0.4 * first["distillation"]
+    assert first["loss"] == pytest.approx(total, rel=1e-4)
+    assert last["step"] == 12
+    assert last["learning_rate"] == pytest.approx(1e-2 * (1 / 12) ** 0.9, rel=1e-4)
+    assert min(first["teacher"], first["distillation"], first["gradient_norm"]) > 0
+
+
+@pytest.mark.parametrize("fusion", ["none", "local", "output"])
+@pytest.mark.parametrize("transformer", [False, True])
+@pytest.mark.parametrize("distillation", [0.0, 0.3])
+@pytest.mark.parametrize("mixed_precision", [False, True])
+def test_every_row_of_the_ablation_trains_all_its_weights(
+    make_trainer, tiny_config, fusion, transformer, distillation, mixed_precision
+):
+    shape = {"channels": (4, 8, 8), "convolutions": (1, 2, 1), "skips": 2}
+    config = tiny_config(
+        network={**shape, "fusion": fusion, "transformer": transformer},
+        distillation_weight=distillation,
+        mixed_precision=mixed_precision,
+        epochs=1,
+    )
+    trainer = make_trainer(config)
+    row = trainer._train_step(iter(trainer._loader()))
+    assert np.isfinite(row).all()
+    # A weight without gradient would make training on several devices fail.
+    assert set(trainer.optimizer.state) == set(trainer.model.parameters())
+    assert (row[3] > 0) == (fusion == "local")
+
+
+def test_workers_change_nothing(make_trainer, tiny_config):
+    config = tiny_config(augmentation=VARIED, epochs=1)
+    one, two = (make_trainer(config, folder=str(n), workers=n) for n in (0, 1))
+    one.run()
+    two.run()
+    assert_same(state(two), state(one))
