@@ -77,7 +77,8 @@ def bent_template(rng: np.random.Generator, spacing_mm: float) -> Anatomy:
     # the fluid of the sulci, which lie nowhere twice in the same place.
     shares = np.stack([white, gray, 2 * fluid]) ** 2
     shares *= brain / np.maximum(shares.sum(axis=0), 1e-6)
-    return Anatomy(*shares, detail * brain, brain, grid)
+    white, gray, fluid = shares
+    return Anatomy(white, gray, fluid, detail * brain, brain, grid)
 
 
 def from_nifti(nifti: Any) -> sitk.Image:

@@ -19,6 +19,7 @@ from ..files import sha256
 MAXIMUM_VOXELS = 2**29
 MINIMUM_VOXELS_PER_AXIS = 4
 EXTENTS_MM = (1.0, 1000.0)
+_NIFTI_FLOATS = {"16": "f4", "64": "f8"}  # data types by their NIfTI code
 
 
 @dataclass(frozen=True)
@@ -67,17 +68,13 @@ def read_case(paths: Mapping[str, Path]) -> Case:
 def read_image(path: Path) -> sitk.Image:
     """A scan as 3-D float32 image: NIfTI, NRRD, MetaImage, or a folder with one DICOM series.
 
-    Voxels of a NIfTI file that are no number are 0, which ITK sees to.
-
     Raises:
         InputError: if it is missing, unreadable, not a 3-D scan, absurdly large, not finite,
             or constant, or its header makes no sense.
     """
     image = _read(path)
     voxels = sitk.GetArrayViewFromImage(image)
-    broken = voxels.size - np.count_nonzero(np.isfinite(voxels))
-    if broken:
-        raise InputError(f"{path}: has {broken} voxels that are no number (NaN or infinite)")
+    _check_finite(path, voxels)
     if voxels.min() == voxels.max():
         raise InputError(f"{path}: is empty, every voxel has the value {voxels.flat[0]:g}")
     return image
@@ -97,31 +94,46 @@ def read_label_map(path: Path) -> sitk.Image:
 
 
 def check_complete(path: Path) -> None:
-    """Make sure that a NIfTI file has all its voxels; other formats are passed over.
+    """Make sure that a NIfTI file has all its voxels, and only numbers; others are passed over.
 
     ITK reads a NIfTI file that is cut off without complaint, with anything in the missing voxels,
-    and writes one to a full disk.
+    writes one to a full disk, and turns what is no number into 0.
 
     Raises:
-        InputError: if it is cut off or its compression is damaged.
+        InputError: if it is cut off, its compression is damaged, or it holds NaN or infinity.
     """
     reader = _information(path)
-    offset = float(reader.GetMetaData("vox_offset")) if reader.HasMetaDataKey("vox_offset") else 0
+    offset = int(float(_header(reader, "vox_offset") or 0))
     if not offset:
         return  # not NIfTI, or only its header
-    needed = offset + math.prod(reader.GetSize()) * int(reader.GetMetaData("bitpix")) / 8
+    length = math.prod(reader.GetSize()) * int(_header(reader, "bitpix")) // 8
     try:
         with path.open("rb") as stream:
             compressed = stream.read(2) == b"\x1f\x8b"
-        if compressed:
-            with gzip.open(path) as unpacked:
-                length = sum(map(len, iter(lambda: unpacked.read(1 << 20), b"")))
-        else:
-            length = path.stat().st_size
+        with gzip.open(path) if compressed else path.open("rb") as stream:
+            little = int.from_bytes(stream.read(4), "little") in (348, 540)  # size of the header
+            stream.read(offset - 4)
+            voxels = stream.read(length)
+            while stream.read(1 << 20):
+                pass  # to the end, where the compression's checksum is
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path}: is damaged or cut off: {error}") from error
-    if length < needed:
-        raise InputError(f"{path}: is cut off, {needed - length:.0f} bytes are missing")
+    if len(voxels) < length:
+        raise InputError(f"{path}: is cut off, {length - len(voxels)} bytes are missing")
+    kind = _NIFTI_FLOATS.get(_header(reader, "datatype"))
+    if kind:
+        values = np.frombuffer(voxels, np.dtype(kind).newbyteorder("<" if little else ">"))
+        _check_finite(path, values)
+
+
+def _header(reader: sitk.ImageFileReader, key: str) -> str:
+    return reader.GetMetaData(key) if reader.HasMetaDataKey(key) else ""
+
+
+def _check_finite(path: Path, voxels: np.ndarray) -> None:
+    broken = voxels.size - np.count_nonzero(np.isfinite(voxels))
+    if broken:
+        raise InputError(f"{path}: has {broken} voxels that are no number (NaN or infinite)")
 
 
 def _read(path: Path) -> sitk.Image:

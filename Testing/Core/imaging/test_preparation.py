@@ -231,12 +231,16 @@ def test_negative_intensities_are_brain_too(make_image: MakeImage) -> None:
 
 def test_the_background_does_not_darken_the_edge(make_image: MakeImage) -> None:
     points = places(make_image(np.empty((30, 30, 30)), (0.8, 0.8, 0.8)))
-    ball = ((points - points.mean(axis=(0, 1, 2))) ** 2).sum(axis=-1) < 9.3**2
+    center = points.mean(axis=(0, 1, 2))
+    ball = np.linalg.norm(points - center, axis=-1) < 9.3
     noise = np.random.default_rng(0).normal(1000, 1, ball.shape)
     image = make_image((ball * noise).astype(np.float32), (0.8, 0.8, 0.8))
-    volume = prepare({"t1": image}, ["t1"], (1.3, 1.3, 1.3)).volume[0]
-    # Unweighted, voxels at the edge would hold 500 to 1000, hundreds of deviations too few.
-    assert np.abs(volume).max() < 8
+    prepared = prepare({"t1": image}, ["t1"], (1.3, 1.3, 1.3))
+    volume = prepared.volume[0]
+    edge = (np.linalg.norm(places(prepared.grid) - center, axis=-1) > 8.3) & (volume != 0)
+    assert edge.sum() > 100
+    # Mixed with background, voxels at the edge would hold 500 to 1000.
+    assert abs(volume[edge].mean()) < 0.3
 
 
 def test_integer_images(make_image: MakeImage) -> None:
@@ -251,7 +255,6 @@ def test_integer_images(make_image: MakeImage) -> None:
 
 def test_a_coarser_grid_sees_the_average(make_image: MakeImage) -> None:
     voxels = np.random.default_rng(0).normal(1000, 10, (48, 48, 48)).astype(np.float32)
-    voxels += 20 * np.sin(np.arange(48) / 8)[:, None, None]
     prepared = prepare({"t1": make_image(voxels, (0.5, 0.5, 0.5))}, ["t1"], (2.0, 2.0, 2.0))
     # A grid point every 4 voxels; full width at half maximum of 2 mm, less the voxels' 0.5 mm.
     deviation = np.sqrt(2.0**2 - 0.5**2) / 2.3548 / 0.5
@@ -260,22 +263,25 @@ def test_a_coarser_grid_sees_the_average(make_image: MakeImage) -> None:
     inner = (slice(2, 10),) * 3
     found, expected = prepared.volume[0][inner].ravel(), smooth[::4, ::4, ::4][inner].ravel()
     assert np.corrcoef(found, expected)[0, 1] > 0.999
-    block = ndimage.uniform_filter(voxels, 4, mode="nearest")[::4, ::4, ::4][inner].ravel()
-    assert np.corrcoef(found, block)[0, 1] > 0.97
+    block = ndimage.uniform_filter(voxels, 5, mode="nearest")[::4, ::4, ::4][inner].ravel()
+    assert np.corrcoef(found, block)[0, 1] > 0.9
     skipping = voxels[::4, ::4, ::4][inner].ravel()
-    assert np.corrcoef(found, skipping)[0, 1] < 0.9
+    assert np.corrcoef(found, skipping)[0, 1] < 0.5
 
 
 def test_only_the_coarser_axes_are_smoothed(make_image: MakeImage, direction: Array) -> None:
-    if not np.isin(np.abs(direction), (0.0, 1.0)).all():
-        pytest.skip("along no axis of the grid")
-    # Stripes one voxel wide along the axis with thick slices: smoothing would take them away.
-    voxels = np.full((12, 25, 25), 100, dtype=np.float32)
-    voxels[::2] = 200
-    spacing_xyz = np.abs(direction) @ (1.0, 1.0, 3.0)  # the grid's, with the thick slices' axis
-    image = make_image(voxels, (0.5, 0.5, 3.0), ORIGIN, direction)
-    volume = prepare({"t1": image}, ["t1"], tuple(spacing_xyz[::-1])).volume[0]
-    np.testing.assert_allclose(np.abs(volume), 1, atol=1e-4)
+    axes = np.rint(direction)  # the nearest along the patient's
+    geometry = ((0.5, 1.0, 3.0), ORIGIN, axes)
+    voxels = np.random.default_rng(0).normal(1000, 10, (12, 14, 41)).astype(np.float32)
+    image = make_image(voxels, *geometry)
+    # Along the scan's axes the working grid has 2, 1 and 3 mm.
+    across, down, through = np.abs(axes) @ (2.0, 1.0, 3.0)
+    prepared = prepare({"t1": image}, ["t1"], (through, down, across))
+    low, high = np.percentile(voxels, (0.05, 99.95))
+    deviation = np.sqrt(2.0**2 - 0.5**2) / 2.3548 / 0.5
+    smooth = ndimage.gaussian_filter1d(voxels.clip(low, high), deviation, mode="nearest")
+    expected = looked_up(make_image(smooth, *geometry), places(prepared.grid))
+    assert np.corrcoef(prepared.volume[0].ravel(), expected.ravel())[0, 1] > 0.999
 
 
 # What cannot be prepared

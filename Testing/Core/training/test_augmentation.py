@@ -343,6 +343,9 @@ def test_a_constant_or_missing_modality_stays_finite():
         )
         assert torch.isfinite(patch).all()
         assert not patch[2].any()
+    constant = torch.full((1, 4, 4, 4), 2.0)
+    bent = change_contrast(constant, replace(PLAIN, gamma_probability=1), seeded())
+    assert torch.equal(bent, constant)
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,8 @@ def test_a_killed_run_goes_on_from_its_checkpoint(
         rows = [read_rows(trainer.folder / name) for trainer in (killed, whole)]
         # The row of the checkpoint's own ten steps tells of those after it.
         for first, second in zip(*rows):
-            first.pop("seconds", None), second.pop("seconds", None)
+            for row in (first, second):
+                row.pop("seconds", None)
             assert first == second or first["step"] == second["step"] == "20"
         assert len(rows[0]) == len(rows[1])
 
