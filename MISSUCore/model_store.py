@@ -72,7 +72,7 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class Model:
-    """A network in evaluation mode on the CPU, and its card."""
+    """A network in evaluation mode, and its card."""
 
     network: TransUNet
     card: ModelCard

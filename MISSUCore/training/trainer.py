@@ -273,7 +273,7 @@ class Trainer:
         decay = min(self.config.average_decay, (1 + self.step) / (10 + self.step))
         current = self.model.network.state_dict().values()
         for mean, value in zip(self.average.state_dict().values(), current):
-            if self.config.average_decay and mean.is_floating_point():
+            if mean.is_floating_point():
                 mean.lerp_(value, 1 - decay)
             else:
                 mean.copy_(value)

@@ -28,6 +28,7 @@ FLOORS = {
     "simulated_anatomy": 3,
     "simulated_lesion": 3,
     "simulation": 3,
+    "demo": 4,
     "training": 4,
     "command_line": 5,
     "__main__": 5,

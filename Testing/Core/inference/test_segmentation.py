@@ -240,9 +240,12 @@ def test_every_way_of_computing_gives_the_same(
     bright: Model, images: dict[str, sitk.Image], truth: Truth, sliding: bool, mirror: bool
 ) -> None:
     options = SegmentationOptions(device="cpu", sliding=sliding, mirror=mirror)
-    result = segment_case(images, bright, options=options)
+    events: list[ProgressEvent] = []
+    result = segment_case(images, bright, options=options, progress=Progress(events.append))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(result.labels), truth)
     assert result.device == "cpu" and result.windows == 1
+    passes = [event.message for event in events if event.stage == "segment"]
+    assert passes == ["window 1 of 1" if sliding else ""] * (8 if mirror else 1)
 
 
 def test_the_order_of_the_scans_does_not_matter_but_for_the_grid(
@@ -298,6 +301,7 @@ def test_one_scan_may_be_missing(
     images["t1"] = images.pop("flair")  # now no WT, in which the other regions lie
     result = segment_case(images, bright, options=CPU)
     assert not sitk.GetArrayFromImage(result.labels).any()
+    assert sitk.GetArrayFromImage(result.probabilities["ET"]).max() < 0.01
     assert result.warnings[0] == "flair is missing: the result is less reliable"
     assert result.warnings[-1] == "no tumor was found"
     assert result.volumes_ml == {"WT": 0, "TC": 0, "ET": 0}

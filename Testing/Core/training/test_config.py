@@ -76,7 +76,7 @@ def test_changes_come_as_json_or_text():
         network=replace(fast.network, layers=2, fusion="none"),
         augmentation=replace(fast.augmentation, blur_probability=0.25),
     )
-    assert PRESETS["brats-fast"].epochs == 75  # the preset itself stays
+    assert PRESETS["brats-fast"].epochs == 60  # the preset itself stays
 
 
 def test_an_unknown_preset_is_refused():
