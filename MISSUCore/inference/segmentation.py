@@ -223,8 +223,6 @@ def segment_files(
     progress("write", 0.95, "writing the result")
     writing = time.monotonic()
     with ExitStack() as stack:
-        # Contexts end in reverse: the report appears last, when what it reports is there.
-        temporary = stack.enter_context(atomic_write(report)) if report else None
         _write_image(stack, result.labels, output)
         if probabilities:
             for name, path in maps.items():
@@ -232,7 +230,8 @@ def segment_files(
         seconds = {"read": reading, **result.seconds, "write": time.monotonic() - writing}
         seconds["total"] = time.monotonic() - began
         facts = _report(case, output, reference, loaded, options, result, seconds)
-        if temporary:
+        if report:
+            temporary = stack.enter_context(atomic_write(report))
             temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     progress("done", 1.0, f"wrote {output}")
     return facts
