@@ -11,6 +11,7 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from . import __version__
@@ -97,7 +98,10 @@ def _add_segment(commands: Commands, common: argparse.ArgumentParser) -> None:
         help="force a sliding window or a single pass; by default the memory decides",
     )
     parser.add_argument(
-        "--minimum-island", type=float, metavar="MM3", help="remove smaller parts (default 100)"
+        "--minimum-island",
+        type=float,
+        metavar="MM3",
+        help="remove smaller parts of the tumor (default 100)",
     )
     parser.add_argument(
         "--minimum-enhancing",
@@ -122,7 +126,6 @@ def _segment(options: argparse.Namespace, progress: Progress) -> None:
     if not paths:
         raise InputError("no scan given; give --t1, --t1ce, --t2 and --flair")
 
-    from .inference.cleanup import Cleanup
     from .inference.segmentation import SegmentationOptions, segment_files
     from .model_store import DEFAULT_MODEL
 
@@ -140,9 +143,12 @@ def _segment(options: argparse.Namespace, progress: Progress) -> None:
             device=options.device,
             mirror=options.mirror,
             sliding=options.sliding,
-            cleanup=Cleanup(
-                defaults.cleanup.minimum_island_mm3 if island is None else island,
-                options.minimum_enhancing,
+            cleanup=replace(
+                defaults.cleanup,
+                minimum_island_mm3=(
+                    defaults.cleanup.minimum_island_mm3 if island is None else island
+                ),
+                minimum_innermost_mm3=options.minimum_enhancing,
             ),
         ),
         progress=progress,

@@ -41,13 +41,15 @@ class SegmentationOptions:
         mirror: average over mirror images: slightly better, eight times slower.
         sliding: force the sliding window (True) or the single pass (False); None decides by
             memory.
-        cleanup: what is removed afterwards.
+        cleanup: what is put right afterwards.
     """
 
     device: str = "auto"
     mirror: bool = False
     sliding: bool | None = None
-    cleanup: Cleanup = field(default_factory=lambda: Cleanup(minimum_island_mm3=100.0))
+    cleanup: Cleanup = field(
+        default_factory=lambda: Cleanup(minimum_island_mm3=100.0, fill_holes=True)
+    )
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import json
 import pickle
 import random
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -322,10 +323,12 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, tiny_card: ModelCard) -
 
 
 def test_a_full_disk_keeps_the_old_model(
-    tiny_model: Path, tiny_card: ModelCard, file_size_limit: Callable[[int], None]
+    tiny_model: Path,
+    tiny_card: ModelCard,
+    file_size_limit: Callable[[int], AbstractContextManager[None]],
 ) -> None:
-    file_size_limit(1000)
-    with pytest.raises((InputError, ResourceError), match=r"tiny\.pt: "):
+    full = pytest.raises((InputError, ResourceError), match=r"tiny\.pt: ")
+    with full, file_size_limit(1000):
         save_model(tiny_model.parent, tiny_card, weights_of(tiny_card))
     assert sorted(path.name for path in tiny_model.parent.iterdir()) == ["tiny.json", "tiny.pt"]
     assert load_model(str(tiny_model)).card.name == "tiny"

@@ -94,14 +94,25 @@ def test_what_an_outer_region_loses_its_inner_ones_lose_too() -> None:
     assert not found[2].any()
 
 
-def test_an_inner_region_loses_its_own_islands() -> None:
+def test_an_inner_region_keeps_its_small_parts() -> None:
     masks = np.stack([filled(LARGE), filled(LARGE), filled(box(1, 1, 1, 1), box(3, 3, 3, 2))])
     found = clean(masks, BRATS, ONE_MM, Cleanup(minimum_island_mm3=4.0))
-    np.testing.assert_array_equal(found[:2], masks[:2])
-    np.testing.assert_array_equal(found[2], filled(box(3, 3, 3, 2)))
-    labels = BRATS.to_labels(found)
-    assert labels[1, 1, 1] == 1  # ET became NCR
-    assert labels[3, 3, 3] == 4
+    np.testing.assert_array_equal(found, masks)
+
+
+def test_what_whole_tumor_and_core_enclose_belongs_to_them() -> None:
+    shell = filled(box(1, 1, 1, 5)) & ~filled(box(3, 3, 3, 1))
+    found = clean(np.stack([shell] * 3), BRATS, ONE_MM, Cleanup(fill_holes=True))
+    np.testing.assert_array_equal(found[:2], np.stack([filled(box(1, 1, 1, 5))] * 2))
+    np.testing.assert_array_equal(found[2], shell)  # what enhancing tumor encloses is necrosis
+    assert BRATS.to_labels(found)[3, 3, 3] == 1
+
+
+def test_what_is_open_to_one_side_is_no_hole() -> None:
+    cup = filled(box(1, 1, 1, 5)) & ~filled((slice(3, 9), slice(3, 4), slice(3, 4)))
+    masks = np.stack([filled(box(1, 1, 1, 5)), cup, EMPTY])
+    found = clean(masks, BRATS, ONE_MM, Cleanup(fill_holes=True))
+    np.testing.assert_array_equal(found, masks)
 
 
 @pytest.mark.parametrize(("minimum", "left"), [(16.0, 16), (16.5, 0)])
@@ -115,7 +126,8 @@ def test_enhancing_tumor_that_is_too_small_in_all_is_core(minimum: float, left: 
 
 
 def test_islands_go_before_the_innermost_is_measured() -> None:
-    masks = np.stack([filled(LARGE)] * 2 + [filled(box(1, 1, 1, 1), box(3, 3, 3, 2))])
+    enhancing = filled(box(3, 3, 3, 2), SPECK)
+    masks = np.stack([filled(LARGE, SPECK), filled(LARGE, SPECK), enhancing])
     both = Cleanup(minimum_island_mm3=4.0, minimum_innermost_mm3=8.5)  # 9 voxels, 8 without specks
     assert not clean(masks, BRATS, ONE_MM, both)[2].any()
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -402,7 +403,11 @@ def test_the_report(
         "device": "cpu",
         "mirror": False,
         "sliding": None,
-        "cleanup": {"minimum_island_mm3": 50.0, "minimum_innermost_mm3": 5.0},
+        "cleanup": {
+            "minimum_island_mm3": 50.0,
+            "minimum_innermost_mm3": 5.0,
+            "fill_holes": False,
+        },
     }
     assert facts["output"] == str(output)
     assert facts["reference"] is None
@@ -588,15 +593,15 @@ def test_a_full_disk_leaves_no_half_written_image(
     tmp_path: Path,
     paths: dict[str, Path],
     bright_model: MakeModel,
-    file_size_limit: Callable[[int], None],
+    file_size_limit: Callable[[int], AbstractContextManager[None]],
     ending: str,
 ) -> None:
     model = str(bright_model())
     output = tmp_path / f"seg.{ending}"
     output.write_text("old")
     before = everything_below(tmp_path)
-    file_size_limit(380 if ending == "nii" else 60)  # less than the image takes
-    with pytest.raises(ResourceError, match=f"seg.{ending}: cannot be written; is the disk full"):
+    full = pytest.raises(ResourceError, match=f"seg.{ending}: cannot be written; is the disk full")
+    with full, file_size_limit(380 if ending == "nii" else 60):  # less than the image takes
         segment_files(paths, output, model=model, overwrite=True, options=CPU)
     assert everything_below(tmp_path) == before
 

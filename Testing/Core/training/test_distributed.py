@@ -62,13 +62,13 @@ SETTINGS = {
     "augmentation.affine_probability": "0.5",
     "patch_size": "[16, 16, 16]",
     "batch_size": "1",
-    "epochs": "8",
-    "validate_every": "4",
+    "epochs": "4",
+    "validate_every": "2",
     "learning_rate": "0.01",
     "average_decay": "0.5",
     "mixed_precision": "false",
 }
-HELD_OUT = ["BraTS2021_00000", "BraTS2021_00001", "BraTS2021_00002"]
+HELD_OUT = ["BraTS2021_00000", "BraTS2021_00001"]
 
 
 def command(data: Path, output: Path) -> list[str]:

@@ -154,6 +154,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(
         make_trainer(config, None, memory_cases([7]), name) for name in ("whole", "killed")
     )
     assert killed.step == 15
+    assert killed.best_score >= 0
     assert steps_of(killed) == [10, 20]
     assert steps_of(killed, "validation.csv") == [15]
     killed.run()
