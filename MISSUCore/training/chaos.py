@@ -75,18 +75,12 @@ def read_chaos_masks(masks: Path, series: Path) -> sitk.Image:
     """
     image = read_image(series)
     labels = np.zeros(image.GetSize()[::-1], dtype=np.uint8)
-    filled = set()
     for slice_path, mask_path in _slices_and_masks(series, masks):
         gray = _read_gray(mask_path)
-        column, row, depth = image.TransformPhysicalPointToIndex(_position(slice_path))
-        if (column, row) != (0, 0) or not 0 <= depth < len(labels) or depth in filled:
-            raise InputError(
-                f"{slice_path}: lies where no slice, or another one, of its series should be; are "
-                "all slices there, and of one series?"
-            )
+        # read_image has made sure that each slice lies at a place of its own.
+        _, _, depth = image.TransformPhysicalPointToIndex(_position(slice_path))
         if gray.shape != labels[depth].shape:
             raise InputError(f"{mask_path}: is not of the same size as {slice_path}")
-        filled.add(depth)
         labels[depth] = (gray >= LIVER_GRAY[0]) & (gray <= LIVER_GRAY[1])
     if not labels.any():
         raise InputError(f"{masks}: no mask has the gray values of a liver, {LIVER_GRAY}")
