@@ -100,6 +100,8 @@ class TrainingConfig:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}")
         if not self.modalities or len(set(self.modalities)) < len(self.modalities):
             raise ValueError(f"modalities must be one or more different ones: {self.modalities}")
+        if self.augmentation.modality_dropout and len(self.modalities) == 1:
+            raise ValueError("modality_dropout would leave nothing of a single modality")
 
     def as_dict(self) -> dict[str, Any]:
         """The settings in plain JSON types."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from .. import __version__
 from ..errors import InputError
 from ..files import atomic_write
 from ..imaging.case import read_image
@@ -93,7 +94,7 @@ class PreparedCases(Dataset[tuple[Tensor, Tensor]]):
         return path
 
     def _fingerprint(self, case: LabeledCase) -> str:
-        facts: list[object] = [self.scheme.as_dict(), self.spacing_mm]
+        facts: list[object] = [__version__, self.scheme.as_dict(), self.spacing_mm]
         for path in (*(case.images[name] for name in self.modalities), case.labels):
             try:
                 files = sorted(path.iterdir()) if path.is_dir() else [path]

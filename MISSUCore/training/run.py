@@ -18,7 +18,6 @@ from ..progress import Progress, silent
 from ..regions import LabelScheme, label_scheme
 from .case_lists import LabeledCase
 from .config import TrainingConfig
-from .curves import write_curves
 from .datasets import PreparedCases
 from .trainer import Trainer, process_group
 
@@ -73,11 +72,9 @@ def train(
             trainer.run()
     if trainer.rank > 0:
         return None
-    card = save_model(
+    return save_model(
         folder / "model", _card(trainer, scheme, name), trainer.best or trainer.average.state_dict()
     )
-    write_curves(folder)
-    return card
 
 
 def _card(trainer: Trainer, scheme: LabelScheme, name: str) -> ModelCard:

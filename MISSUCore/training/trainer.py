@@ -30,6 +30,7 @@ from ..progress import Progress
 from ..regions import label_scheme
 from .augmentation import random_patch
 from .config import TrainingConfig
+from .curves import write_curves
 from .datasets import PreparedCases, ResumableSampler
 from .losses import LossTerms, MISSULoss, SegmentationLoss
 
@@ -44,6 +45,7 @@ LOG_COLUMNS = (
     "gradient_norm",
 )
 MAXIMUM_BAD_STEPS = 20
+SECONDS_BETWEEN_SAVES = 600.0  # what a power cut may cost
 
 
 class Stopped(MISSUError):  # noqa: N818 - not an error
@@ -129,6 +131,7 @@ class Trainer:
         self.best: dict[str, Tensor] = {}
         self.bad_steps = 0
         self.stop_requested = False
+        self.saved_at = time.monotonic()
         if self.checkpoint_path.exists():
             self._resume()
 
@@ -155,7 +158,7 @@ class Trainer:
             began = time.monotonic()
             try:
                 terms.append(self._train_step(batches))
-            except torch.OutOfMemoryError as error:
+            except torch.cuda.OutOfMemoryError as error:
                 raise ResourceError(
                     "out of memory; set a smaller batch_size (and more accumulation) or patch_size"
                 ) from error
@@ -166,6 +169,10 @@ class Trainer:
                 terms = []
             if self.step % self.steps_per_validation == 0 or self.step == self.steps:
                 self._validate()
+                self._save()
+                if self.rank == 0:
+                    write_curves(self.folder)
+            elif time.monotonic() - self.saved_at > SECONDS_BETWEEN_SAVES:
                 self._save()
             if self._stop_agreed():
                 self._save()
@@ -328,6 +335,7 @@ class Trainer:
         }
 
     def _save(self) -> None:
+        self.saved_at = time.monotonic()
         if self.rank > 0:
             return
         content = io.BytesIO()
@@ -377,8 +385,7 @@ class Trainer:
 
     def _check_same_run(self, saved: dict[str, Any]) -> None:
         given = {**self.config.as_dict(), **self._setup()}
-        # The setup of the first runs was not recorded.
-        known = {**self._setup(), **saved["config"], **saved.get("setup", {})}
+        known = {**saved["config"], **saved["setup"]}
         changed = [key for key, value in given.items() if known.get(key) != value]
         if changed:
             raise InputError(

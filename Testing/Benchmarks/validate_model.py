@@ -1,7 +1,7 @@
 """Dice and Hausdorff distances of a model on held-out BraTS cases, on their own grids.
 
     python Testing/Benchmarks/validate_model.py BRATS_FOLDER OUTPUT_FOLDER [--model NAME]
-        [--names MISSUCore/training/validation_brats.txt] [--without MODALITY]
+        [--names MISSUCore/training/validation_brats.txt] [--without MODALITY] [--mirror]
 
 Segments every case as ``missu segment`` does, and compares as ``missu evaluate`` does; the scores
 are left in OUTPUT_FOLDER/scores.csv and scores.json.
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from MISSUCore.evaluation.comparison import compare
 from MISSUCore.imaging.modalities import BRATS_MODALITIES
-from MISSUCore.inference.segmentation import segment_files
+from MISSUCore.inference.segmentation import SegmentationOptions, segment_files
 from MISSUCore.model_store import DEFAULT_MODEL
 from MISSUCore.training.case_lists import find_brats_cases, read_names, split_cases
 
@@ -29,14 +29,18 @@ def main() -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--names", type=Path, default=NAMES)
     parser.add_argument("--without", choices=BRATS_MODALITIES, help="leave this modality out")
+    parser.add_argument("--mirror", action="store_true", help="average over mirror images")
     options = parser.parse_args()
+    how = SegmentationOptions(mirror=options.mirror)
     _, cases = split_cases(find_brats_cases(options.folder), read_names(options.names))
     references = options.output / "references"
     references.mkdir(parents=True, exist_ok=True)
     for case in cases:
         scans = {name: path for name, path in case.images.items() if name != options.without}
         segmentation = options.output / "segmentations" / f"{case.name}.nii.gz"
-        report = segment_files(scans, segmentation, model=options.model, overwrite=True)
+        report = segment_files(
+            scans, segmentation, model=options.model, overwrite=True, options=how
+        )
         print(case.name, *report["warnings"], sep="  ", flush=True)
         reference = references / f"{case.name}.nii.gz"
         reference.unlink(missing_ok=True)

@@ -158,3 +158,9 @@ def test_the_learning_rate_rises_and_falls_and_is_never_zero(warm_up, steps):
 def test_the_decay_has_the_power_asked_for():
     config = TrainingConfig(learning_rate=1.0, decay_power=2.0)
     assert config.learning_rate_at(5, 10) == pytest.approx(0.25)
+
+
+def test_a_single_modality_cannot_be_dropped() -> None:
+    changes = {"modalities": '["t1"]', "augmentation.modality_dropout": "0.5"}
+    with pytest.raises(InputError, match="modality_dropout would leave nothing"):
+        training_config("paper-brats", changes)

@@ -26,10 +26,12 @@ PROGRAM = """
 import os, signal, sys
 import torch
 from MISSUCore.command_line import main
-from MISSUCore.training import run
+from MISSUCore.training import run, trainer
 
 torch.set_num_threads(1)
 rank, stop_at = os.environ.get("RANK"), int(sys.argv[1])
+if rank == "1":
+    trainer.atomic_write = None  # only the first process writes
 
 class Telling(run.Trainer):
     def _train_step(self, batches):
