@@ -24,6 +24,7 @@ from ..imaging.case import Case, check_complete, overlap, read_case, read_image
 from ..imaging.preparation import PreparedCase, prepare, to_reference
 from ..model_store import DEFAULT_MODEL, RESEARCH_ONLY, Model, load_model
 from ..progress import Progress
+from ..regions import BRAIN
 from .cleanup import Cleanup, clean, nest
 from .predictor import Predictor, choose_device
 
@@ -111,7 +112,8 @@ def segment_case(
     progress("prepare", 0.0, "bringing the scans to one grid")
     depth, height, width = card.spacing_mm
     prepared = prepare(images, card.modalities, (depth, height, width))
-    warnings += _brain_warnings(prepared)
+    if scheme.regions[0].terminology.anatomic_region == BRAIN:
+        warnings += _brain_warnings(prepared)
     seconds["prepare"] = time.monotonic() - began
 
     began = time.monotonic()
@@ -134,7 +136,7 @@ def segment_case(
     spacing_mm = reference.GetSpacing()[::-1]
     masks = clean(probabilities >= 0.5, scheme, spacing_mm, options.cleanup)
     if not masks.any():
-        warnings.append("no tumor was found" if "WT" in scheme.region_names else "nothing found")
+        warnings.append("nothing was found, all regions are empty")
     seconds["restore"] = time.monotonic() - began
     return Segmentation(
         labels=_on_grid(scheme.to_labels(masks), reference),

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -304,7 +305,7 @@ def test_one_scan_may_be_missing(
     assert not sitk.GetArrayFromImage(result.labels).any()
     assert sitk.GetArrayFromImage(result.probabilities["ET"]).max() < 0.01
     assert result.warnings[0] == "flair is missing: the result is less reliable"
-    assert result.warnings[-1] == "no tumor was found"
+    assert result.warnings[-1] == "nothing was found, all regions are empty"
     assert result.volumes_ml == {"WT": 0, "TC": 0, "ET": 0}
 
 
@@ -355,6 +356,17 @@ def test_what_is_no_brain_is_warned_of(
     result = segment_case(images, model, options=CPU)
     assert len(result.warnings) == (1 if warning else 0)
     assert warning is None or warning in result.warnings[0]
+
+
+def test_other_organs_are_not_measured_against_a_brain(
+    bright: Model, images: dict[str, sitk.Image]
+) -> None:
+    assert "less than a brain" in segment_case(images, bright, options=CPU).warnings[0]
+    scheme = bright.card.scheme
+    for region in scheme["regions"]:
+        region["terminology"]["anatomic_region"] = None
+    model = Model(bright.network, replace(bright.card, scheme=scheme))
+    assert segment_case(images, model, options=CPU).warnings == []
 
 
 def test_what_happened_to_the_memory_is_told(
