@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from ..errors import InputError
 from ..regions import LabelScheme
@@ -67,7 +68,10 @@ def prepare(
     for channel, name in enumerate(modalities):
         if name in present:
             volume[channel] = _prepare_modality(name, present[name], grid)
-    return PreparedCase(volume, grid)
+    # The box around an oblique scan is wider than the brain in it, and how much background the
+    # network sees must not depend on how the scan was tilted.
+    depth, height, width = _block(np.logical_or.reduce(volume != 0))
+    return PreparedCase(volume[:, depth, height, width], grid[width, height, depth])
 
 
 def working_grid(
@@ -146,14 +150,14 @@ def _prepare_modality(name: str, image: sitk.Image, grid: sitk.Image) -> NDArray
 
 def _content(image: sitk.Image) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """First voxel (x, y, z) of the block that is not 0, and one beyond its last."""
-    filled = sitk.GetArrayViewFromImage(image) != 0
-    spans = []
-    for axis in (2, 1, 0):
-        others = tuple(other for other in range(3) if other != axis)
-        (indices,) = np.nonzero(filled.any(axis=others))
-        spans.append((int(indices[0]), int(indices[-1]) + 1))
-    start, stop = zip(*spans)
-    return start, stop
+    block = _block(sitk.GetArrayViewFromImage(image) != 0)
+    return tuple(span.start for span in block[::-1]), tuple(span.stop for span in block[::-1])
+
+
+def _block(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """The smallest block (D, H, W) that holds all of a mask."""
+    (block,) = ndimage.find_objects(mask.astype(np.uint8))
+    return block
 
 
 def _like(voxels: NDArray[np.float32], image: sitk.Image) -> sitk.Image:

@@ -103,16 +103,33 @@ def test_every_voxel_lies_where_it_was(
     prepared = prepare({"t1": image}, ["t1"], (1.5, 1.0, 2.0))
     assert prepared.grid.GetSpacing() == (2.0, 1.0, 1.5)
     grid_points = places(prepared.grid)
-    # The grid covers the scan.
-    lowest, highest = points.min(axis=(0, 1, 2)), points.max(axis=(0, 1, 2))
-    assert (grid_points[0, 0, 0] <= lowest + 1e-6).all()
-    assert (grid_points[-1, -1, -1] >= highest - 0.005).all()
-    assert (grid_points[-1, -1, -1] < highest + prepared.grid.GetSpacing()).all()
+    # The grid covers the scan to within a voxel, and none of its sides is empty.
+    assert interior(prepared.grid, points, -1.0).all()
+    for axis in (1, 2, 3):
+        assert prepared.volume.take((0, -1), axis).any(axis=(0, *{1, 2, 3} - {axis})).all()
     inside = interior(image, grid_points, 3.0)
     assert inside.sum() > 200
     assert misfit(prepared.volume[0][inside], ramp(grid_points[inside])) < 1e-4
     # And nothing is where no scan is.
     assert not prepared.volume[0][~interior(image, grid_points, -0.5)].any()
+
+
+def test_a_tilted_scan_brings_no_more_background(make_image: MakeImage) -> None:
+    """Networks with instance normalization see how much background there is."""
+    spacing = (1.0, 1.0, 1.0)
+    plain = make_image(np.empty((40, 40, 40)), spacing, (-20.0, -20.0, -20.0))
+    angle = np.radians(30)
+    turn = np.array(
+        [[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]]
+    )
+    tilted = make_image(np.empty((40, 40, 40)), spacing, turn @ (-20.0, -20.0, -20.0), turn)
+    sizes = []
+    for grid in (plain, tilted):
+        distance = np.linalg.norm(places(grid), axis=-1)
+        ball = np.where(distance < 15, 100 + distance, 0).astype(np.float32)
+        image = make_image(ball, spacing, grid.GetOrigin(), turn if grid is tilted else None)
+        sizes.append(prepare({"t1": image}, ["t1"], ONE_MM).volume.shape[1:])
+    np.testing.assert_allclose(sizes[1], sizes[0], atol=2)  # the box around it would be 41
 
 
 def blob(points: Array, center: Array) -> Array:
@@ -155,7 +172,7 @@ def test_scans_on_different_grids_meet(make_image: MakeImage, direction: Array) 
         assert misfit(prepared.volume[channel][inside], ramp(points[inside])) < 1e-4
         assert not prepared.volume[channel][~interior(images[name], points, -0.5)].any()
         corners = places(images[name])[:: 12 - 1, :: 24 - 1, :: 26 - 1].reshape(-1, 3)
-        assert interior(prepared.grid, corners, -0.01).all()
+        assert interior(prepared.grid, corners, -1.0).all()
 
 
 @pytest.mark.parametrize("spacing", [(0.7, 0.9, 1.1), (0.1, 0.3, 0.7), (1 / 3, 2 / 3, 1.0)])

@@ -78,7 +78,7 @@ def test_a_case_whose_files_changed_is_prepared_anew(prepared):
 def test_a_case_at_another_spacing_is_another_file(prepared):
     coarse = PreparedCases(prepared.cases, MODALITIES, BRATS, (2.0, 2.0, 2.0), prepared.folder)
     assert prepared[0][0].shape[1:] == (16, 16, 16)
-    assert coarse[0][0].shape[1:] == (9, 9, 9)
+    assert coarse[0][0].shape[1:] == (8, 8, 8)
     assert prepared[0][0].shape[1:] == (16, 16, 16)
 
 
