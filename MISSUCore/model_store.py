@@ -22,7 +22,7 @@ from torch import Tensor
 from .errors import InputError
 from .files import atomic_write, sha256
 from .network.transunet import NetworkConfig, TransUNet
-from .regions import LabelScheme
+from .regions import TARGETS, LabelScheme
 from .settings import settings_from_dict, settings_to_dict
 
 BUNDLED_FOLDER = Path(__file__).parent / "weights"
@@ -138,11 +138,11 @@ def _check(card: ModelCard) -> None:
         raise InputError(f"modalities have names, not {card.modalities}")
     if not 0 <= card.may_miss < len(set(card.modalities)) == len(card.modalities):
         raise InputError(f"{card.may_miss} of the modalities {card.modalities} cannot be missing")
-    if card.targets not in ("labels", "regions"):
+    if card.targets not in TARGETS:
         raise InputError(f"targets must be 'labels' or 'regions', not {card.targets!r}")
     if len(card.spacing_mm) != 3 or not all(0 < step < math.inf for step in card.spacing_mm):
         raise InputError(f"spacing_mm must be three positive numbers, not {card.spacing_mm}")
-    outputs = card.label_scheme().membership.shape[0 if card.targets == "regions" else 1]
+    outputs = card.label_scheme().outputs(card.targets)
     if (card.network.modalities, card.network.outputs) != (len(card.modalities), outputs):
         raise InputError("its network does not fit its modalities and regions")
 

@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 
+# What a network's outputs stand for: exclusive labels with background, or regions one by one.
+TARGETS = ("labels", "regions")
+
 
 @dataclass(frozen=True)
 class Code:
@@ -124,6 +127,10 @@ class LabelScheme:
                 for region in self.regions
             ]
         )
+
+    def outputs(self, targets: str) -> int:
+        """Output channels of a network for these targets, one of ``TARGETS``."""
+        return self.membership.shape[0 if targets == "regions" else 1]
 
     def accepts(self, values: Iterable[int]) -> bool:
         """Whether a label map with these values (0 is background) can be of this scheme."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scipy import fft, ndimage
 
 from .errors import MISSUError
+from .imaging.preparation import image_like
 
 Volume = NDArray[np.float32]
 MARGIN_MM = 5.0
@@ -41,9 +42,7 @@ class Anatomy:
 
     def to_image(self, array: NDArray[Any]) -> sitk.Image:
         """The array as an image on the grid."""
-        image = sitk.GetImageFromArray(array)
-        image.CopyInformation(self.grid)
-        return image
+        return image_like(array, self.grid)
 
 
 def bent_template(rng: np.random.Generator, spacing_mm: float) -> Anatomy:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..files import atomic_write
 from ..imaging.case import read_label_map
+from ..imaging.modalities import IMAGE_ENDING
 from ..progress import Progress
 from ..regions import BRATS, LabelScheme, numbering_of
 from .measurements import volumes_ml
@@ -27,9 +28,7 @@ GRID_TOLERANCE = 1e-3
 MAXIMUM_FILES_NAMED = 10
 
 # Not what macOS leaves beside a file, ._CASE.nii.gz.
-_LABEL_MAP = re.compile(
-    r"(?P<case>[^.].*?)([-_]seg)?\.(nii\.gz|nii|nrrd|nhdr|mha|mhd)", re.IGNORECASE
-)
+_LABEL_MAP = re.compile(r"(?P<case>[^.].*?)([-_]seg)?" + IMAGE_ENDING.pattern, re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,10 @@ _SUFFIXES = {
     "flair": ("flair", "t2f", "fla"),
     "segmentation": ("seg", "label", "labels"),
 }
-_IMAGE_ENDING = re.compile(r"\.(nii\.gz|nii|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
+IMAGE_ENDING = re.compile(r"\.(nii\.gz|nii|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
 
 BRATS_MODALITIES = ("t1", "t1ce", "t2", "flair")
 CHAOS_MODALITIES = ("t1", "t2")
-
-
-def is_image_file_name(file_name: str) -> bool:
-    """Whether a file name ends as that of an image that can be read and written."""
-    return _IMAGE_ENDING.search(file_name) is not None
 
 
 def modality_of_file_name(file_name: str) -> str | None:
@@ -31,7 +26,7 @@ def modality_of_file_name(file_name: str) -> str | None:
 
     The last part of the name decides: ``BraTS-GLI-00012-000-t1c.nii.gz`` is a T1ce.
     """
-    stem, endings = _IMAGE_ENDING.subn("", file_name)
+    stem, endings = IMAGE_ENDING.subn("", file_name)
     if not endings:
         return None
     last = re.split(r"[-_. ]", stem.lower())[-1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -106,7 +107,7 @@ def prepare_labels(labels: sitk.Image, scheme: LabelScheme, grid: sitk.Image) ->
     A voxel belongs to a region where the region fills at least half of it.
     """
     masks = scheme.to_regions(sitk.GetArrayViewFromImage(labels)).astype(np.float32)
-    resampled = np.stack([_resample(_like(mask, labels), grid) >= 0.5 for mask in masks])
+    resampled = np.stack([_resample(image_like(mask, labels), grid) >= 0.5 for mask in masks])
     return scheme.to_classes(scheme.to_labels(resampled))
 
 
@@ -120,7 +121,9 @@ def to_reference(
     return np.stack(
         [
             sitk.GetArrayFromImage(
-                sitk.Resample(_like(channel, grid), reference, sitk.Transform(), sitk.sitkLinear)
+                sitk.Resample(
+                    image_like(channel, grid), reference, sitk.Transform(), sitk.sitkLinear
+                )
             )
             for channel in probabilities
         ]
@@ -136,10 +139,10 @@ def _prepare_modality(name: str, image: sitk.Image, grid: sitk.Image) -> NDArray
     if low == high:
         raise InputError(f"{name}: the brain has no contrast, every voxel has the same value")
     clipped = np.where(brain, np.clip(voxels, low, high), 0).astype(np.float32)
-    weight = _resample(_like(brain.astype(np.float32), image), grid)
+    weight = _resample(image_like(brain.astype(np.float32), image), grid)
     inside = weight >= 0.5
     # Dividing by the weight keeps the background from darkening the brain's edge.
-    values = _resample(_like(clipped, image), grid)[inside] / weight[inside]
+    values = _resample(image_like(clipped, image), grid)[inside] / weight[inside]
     deviation = values.std(dtype=np.float64) if values.size else 0.0
     if not deviation > 0:
         raise InputError(f"{name}: the brain is too small to show any contrast")
@@ -160,7 +163,7 @@ def _block(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
     return block
 
 
-def _like(voxels: NDArray[np.float32], image: sitk.Image) -> sitk.Image:
+def image_like(voxels: NDArray[Any], image: sitk.Image) -> sitk.Image:
     """The voxels (D, H, W) as an image with the geometry of another."""
     result = sitk.GetImageFromArray(voxels)
     result.CopyInformation(image)

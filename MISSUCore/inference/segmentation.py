@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 import torch
-from numpy.typing import NDArray
 
 from .. import __version__
 from ..errors import InputError, ResourceError
 from ..evaluation.measurements import volumes_ml
 from ..files import atomic_write, check_output, sha256
 from ..imaging.case import Case, check_complete, overlap, read_case, read_image
-from ..imaging.preparation import PreparedCase, prepare, to_reference
+from ..imaging.preparation import PreparedCase, image_like, prepare, to_reference
 from ..model_store import DEFAULT_MODEL, RESEARCH_ONLY, Model, load_model
 from ..progress import Progress
 from ..regions import BRAIN
@@ -139,9 +138,9 @@ def segment_case(
         warnings.append("nothing was found, all regions are empty")
     seconds["restore"] = time.monotonic() - began
     return Segmentation(
-        labels=_on_grid(scheme.to_labels(masks), reference),
+        labels=image_like(scheme.to_labels(masks), reference),
         probabilities={
-            name: _on_grid(channel, reference)
+            name: image_like(channel, reference)
             for name, channel in zip(scheme.region_names, probabilities)
         },
         volumes_ml=volumes_ml(masks, spacing_mm, scheme.region_names),
@@ -305,9 +304,3 @@ def _beside(path: Path, what: str) -> Path:
     """``seg.nii.gz`` and ``probability_WT`` make ``seg_probability_WT.nii.gz``."""
     stem, dot, endings = path.name.partition(".")
     return path.with_name(f"{stem}_{what}{dot}{endings}")
-
-
-def _on_grid(voxels: NDArray[Any], reference: sitk.Image) -> sitk.Image:
-    image = sitk.GetImageFromArray(voxels)
-    image.CopyInformation(reference)
-    return image

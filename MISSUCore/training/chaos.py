@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..imaging.case import read_image
+from ..imaging.preparation import image_like
 from .case_lists import LabeledCase
 
 # The masks hold four organs in gray: liver 63, right kidney 126, left kidney 189, spleen 252. The
@@ -84,9 +85,7 @@ def read_chaos_masks(masks: Path, series: Path) -> sitk.Image:
         labels[depth] = (gray >= LIVER_GRAY[0]) & (gray <= LIVER_GRAY[1])
     if not labels.any():
         raise InputError(f"{masks}: no mask has the gray values of a liver, {LIVER_GRAY}")
-    label_map = sitk.GetImageFromArray(labels)
-    label_map.CopyInformation(image)
-    return label_map
+    return image_like(labels, image)
 
 
 def _slices_and_masks(series: Path, masks: Path) -> list[tuple[Path, Path]]:

@@ -9,9 +9,10 @@ from typing import Any
 
 from ..errors import InputError
 from ..network.transunet import NetworkConfig
+from ..regions import TARGETS
 from ..settings import settings_from_dict, settings_to_dict
 from .augmentation import AugmentationConfig
-from .losses import LOSSES, TARGETS
+from .losses import LOSSES
 
 
 @dataclass(frozen=True)

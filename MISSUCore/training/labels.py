@@ -7,6 +7,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..imaging.case import read_label_map
+from ..imaging.preparation import image_like
 from ..regions import CHAOS_LIVER, LabelScheme, numbering_of
 from .case_lists import LabeledCase
 from .chaos import read_chaos_masks
@@ -36,6 +37,4 @@ def read_labels(case: LabeledCase, scheme: LabelScheme) -> sitk.Image:
             f"{case.labels}: label values {values} of {source.name} cannot be used as those of "
             f"{scheme.name}"
         )
-    renumbered = sitk.GetImageFromArray(scheme.to_labels(source.to_regions(voxels)))
-    renumbered.CopyInformation(label_map)
-    return renumbered
+    return image_like(scheme.to_labels(source.to_regions(voxels)), label_map)

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..network.transunet import TrainingOutput
+from ..regions import TARGETS
 
-TARGETS = ("labels", "regions")
 LOSSES = ("cross_entropy", "dice", "dice_cross_entropy")
 
 

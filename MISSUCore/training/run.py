@@ -13,7 +13,7 @@ from types import FrameType
 
 from ..errors import InputError
 from ..inference.predictor import choose_device
-from ..model_store import ModelCard, save_model
+from ..model_store import NAME, ModelCard, save_model
 from ..progress import Progress, silent
 from ..regions import LabelScheme, label_scheme
 from .case_lists import LabeledCase
@@ -53,7 +53,7 @@ def train(
         InputError: if the name or a case cannot be used, or the folder holds another run.
         Stopped: if the run was asked to stop; it can be resumed.
     """
-    if not re.fullmatch(r"[\w.-]+", name):
+    if not re.fullmatch(NAME, name):
         raise InputError(f"model name {name!r}: use letters, digits, dots, dashes, underscores")
     progress = progress or Progress()
     scheme = label_scheme(config.scheme)

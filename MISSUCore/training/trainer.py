@@ -97,7 +97,7 @@ class Trainer:
         network_config = replace(
             config.network,
             modalities=len(config.modalities),
-            outputs=self.membership.shape[0 if config.targets == "regions" else 1],
+            outputs=scheme.outputs(config.targets),
         )
         torch.manual_seed(config.seed)
         self.model = SelfDistillingTransUNet(network_config)
