@@ -184,6 +184,7 @@ def _add_train(commands: Commands, common: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="change a setting of the preset, as epochs=100 or network.layers=2",
     )
+    parser.add_argument("--start", metavar="MODEL", help="model whose weights to begin with")
     parser.add_argument("--name", default="my-model", help="name of the model")
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
     parser.add_argument("--workers", type=int, default=0, help="processes that load cases")
@@ -191,6 +192,7 @@ def _add_train(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 
 def _train(options: argparse.Namespace, progress: Progress) -> None:
+    from .model_store import load_model
     from .training.case_lists import find_brats_cases, read_case_list, read_names, split_cases
     from .training.chaos import find_chaos_cases
     from .training.config import training_config
@@ -220,6 +222,7 @@ def _train(options: argparse.Namespace, progress: Progress) -> None:
         options.device,
         options.workers,
         progress,
+        load_model(options.start) if options.start else None,
     )
     if card and not options.json_progress:
         print(f"wrote {options.output / 'model' / card.name}.pt")

@@ -31,6 +31,8 @@ class AugmentationConfig:
         noise_probability: of Gaussian noise.
         noise: its largest standard deviation, in those of the brain.
         blur_probability: of a modality being read at half the resolution along one axis.
+        rim_probability: of a brain that fades at its edge, as scans do that were resampled after
+            skull-stripping.
         modality_dropout: probability that one modality is missing.
 
     Raises:
@@ -49,6 +51,7 @@ class AugmentationConfig:
     noise_probability: float = 0.0
     noise: float = 0.15
     blur_probability: float = 0.0
+    rim_probability: float = 0.0
     modality_dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -100,6 +103,8 @@ def random_patch(
 def change_contrast(volume: Tensor, config: AugmentationConfig, generator: Generator) -> Tensor:
     """The intensities of another scanner: each modality by itself; the background stays 0."""
     brain = volume != 0
+    if _uniform(generator) < config.rim_probability:
+        volume = _fade_edge(volume, brain)
     changed = []
     for channel, inside in zip(volume, brain):
         if inside.any():
@@ -109,6 +114,14 @@ def change_contrast(volume: Tensor, config: AugmentationConfig, generator: Gener
     if _uniform(generator) < config.modality_dropout:
         volume[int(_uniform(generator) * len(volume))] = 0
     return volume
+
+
+def _fade_edge(volume: Tensor, brain: Tensor) -> Tensor:
+    """The brain's outermost voxels mixed with the black around it: each modality's lowest value."""
+    low = volume.amin(dim=(1, 2, 3), keepdim=True)
+    mixed = F.avg_pool3d((volume - low) * brain, kernel_size=3, stride=1, padding=1) + low
+    edge = F.avg_pool3d(brain.float(), kernel_size=3, stride=1, padding=1) < 0.999
+    return torch.where(edge & brain, mixed, volume)
 
 
 def _change_modality(

@@ -13,7 +13,7 @@ from types import FrameType
 
 from ..errors import InputError
 from ..inference.predictor import choose_device
-from ..model_store import NAME, ModelCard, save_model
+from ..model_store import NAME, Model, ModelCard, save_model
 from ..progress import Progress, silent
 from ..regions import LabelScheme, label_scheme
 from .case_lists import LabeledCase
@@ -31,6 +31,7 @@ def train(
     device: str = "auto",
     workers: int = 0,
     progress: Progress | None = None,
+    start: Model | None = None,
 ) -> ModelCard | None:
     """Train a model, or go on with a run that was stopped, and write it to ``folder/model``.
 
@@ -45,6 +46,7 @@ def train(
         device: as :func:`choose_device` takes it.
         workers: processes that load cases.
         progress: hears of every step.
+        start: model whose weights the run begins with.
 
     Returns:
         The card of the model written; None in all but the first process.
@@ -62,7 +64,7 @@ def train(
         for cases in (training, validation)
     )
     with process_group(choose_device(device)) as own_device:
-        trainer = Trainer(config, learned, held_out, folder, own_device, workers)
+        trainer = Trainer(config, learned, held_out, folder, own_device, workers, start=start)
         if trainer.rank > 0:
             progress = Progress(silent)
         learned.prepare_all(progress.part(0.0, 0.02), trainer.rank, trainer.ranks)

@@ -24,8 +24,9 @@ from torch.utils.data import DataLoader
 from ..errors import InputError, MISSUError, ResourceError
 from ..evaluation.metrics import dice
 from ..files import atomic_write
-from ..inference.predictor import Predictor
-from ..network.transunet import SelfDistillingTransUNet
+from ..inference.predictor import Predictor, fastest_layout
+from ..model_store import Model
+from ..network.transunet import NetworkConfig, SelfDistillingTransUNet
 from ..progress import Progress
 from ..regions import label_scheme
 from .augmentation import random_patch
@@ -69,9 +70,11 @@ class Trainer:
         device: where it computes.
         workers: processes that load cases.
         progress: hears of every step.
+        start: model whose weights the run begins with, instead of random ones.
 
     Raises:
-        InputError: if the folder holds a run with other settings or cases, or a damaged one.
+        InputError: if the folder holds a run with other settings or cases, or a damaged one, or if
+            the model to start from does not fit.
     """
 
     config: TrainingConfig
@@ -81,6 +84,7 @@ class Trainer:
     device: torch.device
     workers: int = 0
     progress: Progress = field(default_factory=Progress)
+    start: Model | None = None
 
     def __post_init__(self) -> None:
         config = self.config
@@ -100,10 +104,13 @@ class Trainer:
             outputs=scheme.outputs(config.targets),
         )
         torch.manual_seed(config.seed)
-        self.model = SelfDistillingTransUNet(network_config)
+        self.model = self.new_model(network_config)
+        if self.start:
+            self._load_start(self.start)
         self.model.to(self.device)
+        self.layout = fastest_layout(self.model, self.device)
         # The annotations of Module.to do not know its memory_format.
-        self.model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.model.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.average = deepcopy(self.model.network)
         self.parallel: nn.Module = self.model
         if self.ranks > 1:
@@ -139,6 +146,10 @@ class Trainer:
     def checkpoint_path(self) -> Path:
         """Where the run is saved."""
         return self.folder / "checkpoint.pt"
+
+    def new_model(self, config: NetworkConfig) -> SelfDistillingTransUNet:
+        """The network to train; a comparison with other networks overrides it."""
+        return SelfDistillingTransUNet(config)
 
     def stop(self) -> None:
         """Ask to save and stop after the step under way; safe to call from a signal handler."""
@@ -270,7 +281,7 @@ class Trainer:
             )
         volumes, labels = zip(*patches)
         return (
-            torch.stack(volumes).contiguous(memory_format=torch.channels_last_3d),
+            torch.stack(volumes).contiguous(memory_format=self.layout),
             torch.stack(labels),
         )
 
@@ -332,7 +343,21 @@ class Trainer:
             "training cases": [case.name for case in self.training.cases],
             "validation cases": [case.name for case in self.validation.cases],
             "number of processes": self.ranks,
+            "model to start from": self.start.card.sha256 if self.start else None,
         }
+
+    def _load_start(self, start: Model) -> None:
+        card = start.card
+        given = (card.modalities, card.label_scheme().regions, card.targets)
+        wanted = (self.config.modalities, label_scheme(self.config.scheme).regions)
+        if given != (*wanted, self.config.targets):
+            raise InputError(f"model {card.name} segments from other modalities, or other regions")
+        try:
+            self.model.network.load_state_dict(start.network.state_dict())
+        except RuntimeError as error:
+            raise InputError(
+                f"model {card.name} is a network of another shape than the settings ask for"
+            ) from error
 
     def _save(self) -> None:
         self.saved_at = time.monotonic()
