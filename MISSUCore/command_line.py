@@ -56,7 +56,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="command", required=True)
-    for add in (_add_segment, _add_train, _add_evaluate, _add_cost, _add_models, _add_demo):
+    for add in (
+        _add_segment,
+        _add_explain,
+        _add_train,
+        _add_evaluate,
+        _add_cost,
+        _add_models,
+        _add_demo,
+    ):
         add(commands, common)
     return parser
 
@@ -72,15 +80,7 @@ def _add_segment(commands: Commands, common: argparse.ArgumentParser) -> None:
         description="Segment one case: "
         "co-registered, skull-stripped scans, as files or as folders with one DICOM series each.",
     )
-    for modality in BRATS_MODALITIES:
-        parser.add_argument(f"--{modality}", type=Path, metavar="FILE", help=f"{modality} scan")
-    parser.add_argument(
-        "--image",
-        action="append",
-        default=[],
-        metavar="MODALITY=FILE",
-        help="scan of another modality, for models of other tasks; may be repeated",
-    )
+    _add_scans(parser)
     parser.add_argument("--output", type=Path, required=True, help="label map to write")
     parser.add_argument("--reference", type=Path, help="image whose grid the result has")
     parser.add_argument("--report", type=Path, help="JSON report to write")
@@ -114,7 +114,20 @@ def _add_segment(commands: Commands, common: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_segment)
 
 
-def _segment(options: argparse.Namespace, progress: Progress) -> None:
+def _add_scans(parser: argparse.ArgumentParser) -> None:
+    for modality in BRATS_MODALITIES:
+        parser.add_argument(f"--{modality}", type=Path, metavar="FILE", help=f"{modality} scan")
+    parser.add_argument(
+        "--image",
+        action="append",
+        default=[],
+        metavar="MODALITY=FILE",
+        help="scan of another modality, for models of other tasks; may be repeated",
+    )
+
+
+def _scans(options: argparse.Namespace) -> dict[str, Path]:
+    """The scans of :func:`_add_scans` by modality."""
     paths = {name: getattr(options, name) for name in BRATS_MODALITIES if getattr(options, name)}
     for text in options.image:
         name, found, file = text.partition("=")
@@ -125,7 +138,11 @@ def _segment(options: argparse.Namespace, progress: Progress) -> None:
         paths[name] = Path(file)
     if not paths:
         raise InputError("no scan given; give --t1, --t1ce, --t2 and --flair")
+    return paths
 
+
+def _segment(options: argparse.Namespace, progress: Progress) -> None:
+    paths = _scans(options)
     from .inference.segmentation import SegmentationOptions, segment_files
     from .model_store import DEFAULT_MODEL
 
@@ -157,7 +174,45 @@ def _segment(options: argparse.Namespace, progress: Progress) -> None:
         _complain(f"warning: {warning}")
     if not options.json_progress:
         for region, volume_ml in report["volumes_ml"].items():
-            print(f"{region:>8} {volume_ml:8.1f} ml")
+            expected = report["confidence"].get(region)
+            doubt = "" if expected is None else f"  expected Dice {expected:.2f}"
+            print(f"{region:>8} {volume_ml:8.1f} ml{doubt}")
+
+
+def _add_explain(commands: Commands, common: argparse.ArgumentParser) -> None:
+    parser = commands.add_parser(
+        "explain",
+        parents=[common],
+        help="show what in the scans speaks for each region",
+        description="Write a Grad-CAM map from 0 to 1 for each region, gradcam_REGION.nii.gz: what "
+        "the network's last convolution saw that spoke for the region.",
+    )
+    _add_scans(parser)
+    parser.add_argument("--output", type=Path, required=True, help="folder to write the maps to")
+    parser.add_argument("--reference", type=Path, help="image whose grid the maps have")
+    parser.add_argument("--model", help="name of an installed model, or a .pt file")
+    parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    parser.set_defaults(command=_explain)
+
+
+def _explain(options: argparse.Namespace, progress: Progress) -> None:
+    paths = _scans(options)
+    from .inference.explanation import explain_files
+    from .model_store import DEFAULT_MODEL
+
+    files = explain_files(
+        paths,
+        options.output,
+        model=options.model or DEFAULT_MODEL,
+        reference=options.reference,
+        device=options.device,
+        overwrite=options.overwrite,
+        progress=progress,
+    )
+    if not options.json_progress:
+        for region, path in files.items():
+            print(f"{region:>8} {path}")
 
 
 def _add_train(commands: Commands, common: argparse.ArgumentParser) -> None:

@@ -44,6 +44,10 @@ class ModelCard:
         targets: ``"labels"`` or ``"regions"``: what the network's outputs stand for.
         spacing_mm: working spacing (depth, height, width).
         network: the network's configuration.
+        temperatures: by region: what log-odds are divided by to make probabilities frequencies;
+            none: nothing is known.
+        doubtful_below: expected Dice by region under which a result is called doubtful; none:
+            the model's confidence was never held against the truth.
         training_data: what it learned from, with terms and citations.
         metrics: measured figures, with what was measured and how.
         date: of the training, YYYY-MM-DD.
@@ -59,6 +63,8 @@ class ModelCard:
     targets: str = "labels"
     spacing_mm: tuple[float, ...] = (1.0, 1.0, 1.0)
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    temperatures: tuple[float, ...] = ()
+    doubtful_below: tuple[float, ...] = ()
     training_data: str = ""
     metrics: dict[str, Any] = field(default_factory=dict)
     date: str = ""
@@ -142,7 +148,14 @@ def _check(card: ModelCard) -> None:
         raise InputError(f"targets must be 'labels' or 'regions', not {card.targets!r}")
     if len(card.spacing_mm) != 3 or not all(0 < step < math.inf for step in card.spacing_mm):
         raise InputError(f"spacing_mm must be three positive numbers, not {card.spacing_mm}")
-    outputs = card.label_scheme().outputs(card.targets)
+    scheme = card.label_scheme()
+    for name in ("temperatures", "doubtful_below"):
+        numbers = getattr(card, name)
+        if len(numbers) not in (0, len(scheme.regions)) or not all(
+            0 < number < math.inf for number in numbers
+        ):
+            raise InputError(f"{name} must be a positive number for each region, not {numbers}")
+    outputs = scheme.outputs(card.targets)
     if (card.network.modalities, card.network.outputs) != (len(card.modalities), outputs):
         raise InputError("its network does not fit its modalities and regions")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations, product
 
 import torch
@@ -42,8 +43,8 @@ def fastest_layout(network: nn.Module, device: torch.device) -> torch.memory_for
     return torch.contiguous_format if slow else torch.channels_last_3d
 
 
-def region_probabilities(logits: Tensor, membership: Tensor, targets: str) -> Tensor:
-    """Probabilities (B, regions, D, H, W) of logits (B, outputs, D, H, W).
+def region_logits(logits: Tensor, membership: Tensor, targets: str) -> Tensor:
+    """Log-odds (B, regions, D, H, W) of the regions, from logits (B, outputs, D, H, W).
 
     Args:
         logits: of the network.
@@ -51,8 +52,12 @@ def region_probabilities(logits: Tensor, membership: Tensor, targets: str) -> Te
         targets: ``"labels"`` (softmax over classes) or ``"regions"`` (a sigmoid each).
     """
     if targets == "regions":
-        return logits.sigmoid()
-    return torch.einsum("rc,bc...->br...", membership.to(logits.dtype), logits.softmax(dim=1))
+        return logits
+    odds = [
+        logits[:, inside].logsumexp(dim=1) - logits[:, ~inside].logsumexp(dim=1)
+        for inside in membership
+    ]
+    return torch.stack(odds, dim=1)
 
 
 class Predictor:
@@ -67,6 +72,8 @@ class Predictor:
         sliding: True or False force the sliding window or the single pass; None decides by
             memory.
         mirror: average over the mirror images along all axes (eight times the work).
+        temperatures: what the log-odds of each region are divided by, so that probabilities are
+            frequencies (Guo et al. 2017); none leaves them as they are.
 
     After a call, ``notes`` says what the user should know about how it went, and ``windows`` how
     many forward passes one orientation took.
@@ -81,6 +88,7 @@ class Predictor:
         window: tuple[int, int, int] = (128, 128, 128),
         sliding: bool | None = None,
         mirror: bool = False,
+        temperatures: Sequence[float] = (),
     ) -> None:
         self.network = network.eval()
         self.membership = membership
@@ -88,6 +96,7 @@ class Predictor:
         self.window = window
         self.sliding = sliding
         self.mirror = mirror
+        self.temperatures = torch.tensor(temperatures or [1.0] * len(membership))
         self.notes: list[str] = []
         self.windows = 0
         self._use(device)
@@ -121,7 +130,7 @@ class Predictor:
             except (RuntimeError, MemoryError) as error:
                 # MPS lacks operators in older versions of PyTorch.
                 lacks = isinstance(error, NotImplementedError) and self.device.type != "cpu"
-                if not lacks and not _is_out_of_memory(error):
+                if not lacks and not is_out_of_memory(error):
                     raise
             # Outside the except block, where the failed pass's tensors are freed.
             if self.device.type == "cuda":
@@ -159,7 +168,7 @@ class Predictor:
         return total / len(mirrors)
 
     def _forward(self, volume: Tensor) -> Tensor:
-        """Probabilities (regions, D, H, W) of a volume that fits into memory."""
+        """Probabilities (regions, D, H, W), on the CPU, of a volume that fits into memory."""
         x = volume[None].to(self.device, memory_format=self.layout)
         with torch.autocast("cuda", torch.float16, enabled=self.device.type == "cuda"):
             logits = self.network(x)
@@ -167,12 +176,13 @@ class Predictor:
             logits = self.network(x)  # they were too large for half precision
         if not logits.isfinite().all():
             raise MISSUError("the network's answer is no number; its weights are damaged")
-        return region_probabilities(logits.float(), self.membership, self.targets)[0]
+        odds = region_logits(logits.float(), self.membership, self.targets)[0].cpu()
+        return (odds / self.temperatures[:, None, None, None]).sigmoid()
 
     def _pass(self, volume: Tensor, progress: Progress) -> Tensor:
         self.windows = 1
         progress("segment", 0.0)
-        return self._forward(volume).cpu()
+        return self._forward(volume)
 
     def _slide(self, volume: Tensor, progress: Progress) -> Tensor:
         """Half-overlapping windows, weighted by a Gaussian: a window is surest at its center."""
@@ -187,7 +197,7 @@ class Predictor:
             progress("segment", index / len(starts), f"window {index + 1} of {len(starts)}")
             place = tuple(slice(first, first + step) for first, step in zip(start, window))
             channels_there = (slice(None), *place)
-            total[channels_there] += self._forward(volume[channels_there]).cpu() * weight
+            total[channels_there] += self._forward(volume[channels_there]) * weight
             weights[place] += weight
         return total / weights
 
@@ -221,7 +231,8 @@ def free_memory_bytes(device: torch.device) -> int | None:
     return None
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether PyTorch, on any device, gave up for want of memory."""
     text = str(error).lower()
     return (
         isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError))

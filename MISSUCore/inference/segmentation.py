@@ -25,6 +25,7 @@ from ..model_store import DEFAULT_MODEL, RESEARCH_ONLY, Model, load_model
 from ..progress import Progress
 from ..regions import BRAIN
 from .cleanup import Cleanup, clean, nest
+from .confidence import doubts, expected_dice
 from .predictor import Predictor, choose_device
 
 OUTPUT_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
@@ -60,6 +61,8 @@ class Segmentation:
         labels: label map (8-bit) in the numbering of the model's scheme.
         probabilities: by region name, float32 images.
         volumes_ml: by region name.
+        confidence: expected Dice by region name; empty if the model's probabilities were never
+            held against the truth.
         warnings: what the user should know before trusting it.
         seconds: by stage.
         windows: forward passes per orientation; 1 is a single pass.
@@ -69,6 +72,7 @@ class Segmentation:
     labels: sitk.Image
     probabilities: dict[str, sitk.Image]
     volumes_ml: dict[str, float]
+    confidence: dict[str, float]
     warnings: list[str]
     seconds: dict[str, float]
     windows: int
@@ -123,6 +127,7 @@ def segment_case(
         choose_device(options.device),
         sliding=options.sliding,
         mirror=options.mirror,
+        temperatures=card.temperatures,
     )
     volume = torch.from_numpy(prepared.volume)
     probabilities = predictor(volume, progress.part(0.15, 0.85)).numpy()
@@ -136,6 +141,11 @@ def segment_case(
     masks = clean(probabilities >= 0.5, scheme, spacing_mm, options.cleanup)
     if not masks.any():
         warnings.append("nothing was found, all regions are empty")
+    confidence = {}
+    if card.temperatures:
+        expected = expected_dice(probabilities, masks, spacing_mm)
+        confidence = dict(zip(scheme.region_names, expected))
+        warnings += doubts(confidence, card.doubtful_below)
     seconds["restore"] = time.monotonic() - began
     return Segmentation(
         labels=image_like(scheme.to_labels(masks), reference),
@@ -144,6 +154,7 @@ def segment_case(
             for name, channel in zip(scheme.region_names, probabilities)
         },
         volumes_ml=volumes_ml(masks, spacing_mm, scheme.region_names),
+        confidence=confidence,
         warnings=warnings,
         seconds=seconds,
         windows=predictor.windows,
@@ -199,7 +210,7 @@ def segment_files(
 
     Returns:
         What the report file holds: inputs with checksums, model, device, seconds, volumes in ml,
-        warnings.
+        confidence, warnings.
 
     Raises:
         InputError: if anything given cannot be used; nothing is written then.
@@ -226,10 +237,10 @@ def segment_files(
     progress("write", 0.95, "writing the result")
     writing = time.monotonic()
     with ExitStack() as stack:
-        _write_image(stack, result.labels, output)
+        write_image(stack, result.labels, output)
         if probabilities:
             for name, path in maps.items():
-                _write_image(stack, result.probabilities[name], path)
+                write_image(stack, result.probabilities[name], path)
         seconds = {"read": reading, **result.seconds, "write": time.monotonic() - writing}
         seconds["total"] = time.monotonic() - began
         facts = _report(case, output, reference, loaded, options, result, seconds)
@@ -265,6 +276,7 @@ def _report(
         "windows": result.windows,
         "seconds": {stage: round(value, 2) for stage, value in seconds.items()},
         "volumes_ml": {name: round(value, 3) for name, value in result.volumes_ml.items()},
+        "confidence": {name: round(value, 3) for name, value in result.confidence.items()},
         "warnings": result.warnings,
     }
 
@@ -291,7 +303,12 @@ def _check_outputs(files: list[Path], inputs: list[Path], overwrite: bool) -> No
         check_output(path, overwrite)
 
 
-def _write_image(stack: ExitStack, image: sitk.Image, path: Path) -> None:
+def write_image(stack: ExitStack, image: sitk.Image, path: Path) -> None:
+    """Write an image that appears at its path once all of the stack is done.
+
+    Raises:
+        ResourceError: if it did not get to the disk whole.
+    """
     temporary = stack.enter_context(atomic_write(path))
     try:
         sitk.WriteImage(image, str(temporary), useCompression=True)

@@ -72,7 +72,7 @@ def test_help_does_not_load_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("segment", "train", "evaluate", "cost", "models", "demo"):
+    for command in ("segment", "explain", "train", "evaluate", "cost", "models", "demo"):
         assert command in done.stdout
 
 
@@ -141,6 +141,23 @@ def test_an_existing_result_is_kept_unless_told(
     assert sitk.ReadImage(str(output)).GetSize() == (18, 16, 14)
 
 
+def test_explain_writes_a_map_for_each_region(
+    tmp_path: Path, model: str, scans: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "maps"
+    arguments = ["explain", *scans, "--output", str(folder), "--model", model, "--device", "cpu"]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out.splitlines()
+    for line, region in zip(printed, ("WT", "TC", "ET")):
+        path = folder / f"gradcam_{region}.nii.gz"
+        assert line.split() == [region, str(path)]
+        assert sitk.ReadImage(str(path)).GetSize() == (18, 16, 14)
+    assert main(arguments) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert main([*arguments, "--overwrite"]) == 0
+    assert main(["explain", "--output", str(folder)]) == 2
+
+
 def test_ctrl_c_ends_with_130_and_leaves_nothing(
     tmp_path: Path, model: str, scans: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,3 +217,36 @@ def test_train_refuses_a_bad_setting(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert str(tmp_path) in capsys.readouterr().err
     assert main([*arguments, "--set", "epochs"]) == 2
     assert "NAME=VALUE" in capsys.readouterr().err
+
+
+def test_train_starts_from_a_model(
+    tmp_path: Path, model: str, scans: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = sitk.GetImageFromArray(np.full((14, 16, 18), 2, np.uint8))
+    sitk.WriteImage(labels, str(tmp_path / "labels.nii.gz"))
+    images = {name: f"case_{name}.nii.gz" for name in MODALITIES}
+    case = {"name": "one", "images": images, "labels": "labels.nii.gz"}
+    (tmp_path / "cases.json").write_text(json.dumps([case]))
+    settings = {
+        "targets": "regions",
+        "network.channels": "[4, 8]",
+        "network.convolutions": "[1, 1]",
+        "network.skips": "1",
+        "network.transformer": "false",
+        "patch_size": "[8, 8, 8]",
+        "epochs": "1",
+        "batch_size": "1",
+        "learning_rate": "1e-12",  # where it starts is where it ends
+        "mixed_precision": "false",
+    }
+    changes = [part for item in settings.items() for part in ("--set", "=".join(item))]
+    arguments = ["train", "--cases", str(tmp_path / "cases.json"), "--device", "cpu", *changes]
+    folder = tmp_path / "run"
+    assert main([*arguments, "--output", str(folder), "--start", "nowhere"]) == 2
+    assert "no model 'nowhere'" in capsys.readouterr().err
+    assert not folder.exists()
+    assert main([*arguments, "--output", str(folder), "--start", model]) == 0
+    trained = torch.load(folder / "model" / "my-model.pt", weights_only=True)
+    for name, value in torch.load(model, weights_only=True).items():
+        if "running" not in name and "tracked" not in name:
+            torch.testing.assert_close(trained[name], value, rtol=2e-3, atol=1e-4)

@@ -19,8 +19,9 @@ from MISSUCore.inference.predictor import (
     _gaussian,
     _starts,
     choose_device,
+    fastest_layout,
     free_memory_bytes,
-    region_probabilities,
+    region_logits,
 )
 from MISSUCore.progress import Progress, ProgressEvent
 from MISSUCore.regions import BRATS
@@ -58,27 +59,59 @@ def pointwise() -> nn.Module:
 
 def test_probabilities_of_exclusive_labels() -> None:
     logits = torch.randn((1, 4, 2, 3, 4), generator=torch.Generator().manual_seed(0))
-    found = region_probabilities(logits, MEMBERSHIP, "labels")
+    found = region_logits(logits, MEMBERSHIP, "labels").sigmoid()
     powers = np.exp(logits[0].numpy().astype(np.float64))
     necrosis, edema, enhancing = powers[1:] / powers.sum(axis=0)
     expected = np.stack([necrosis + edema + enhancing, necrosis + enhancing, enhancing])
     np.testing.assert_allclose(found[0].numpy(), expected, atol=1e-6)
 
 
-def test_probabilities_of_regions() -> None:
+def test_log_odds_of_sure_labels_are_finite() -> None:
+    logits = torch.zeros(1, 4, 1, 1, 2)
+    logits[0, 0], logits[0, 3] = torch.tensor([300.0, -300.0]), torch.tensor([-300.0, 300.0])
+    found = region_logits(logits, MEMBERSHIP, "labels")[0, :, 0, 0]
+    # Background at 300 against the other labels at 0, 0 and -300; then the other way round.
+    expected = [[-300 + np.log(2), 600], [-300, 300], [-600, 300 - np.log(2)]]
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5)
+
+
+def test_log_odds_of_regions() -> None:
     logits = torch.randn((2, 3, 2, 3, 4), generator=torch.Generator().manual_seed(0))
-    found = region_probabilities(logits, MEMBERSHIP, "regions")
-    np.testing.assert_allclose(found.numpy(), 1 / (1 + np.exp(-logits.numpy())), atol=1e-6)
+    assert torch.equal(region_logits(logits, MEMBERSHIP, "regions"), logits)
 
 
 def test_labels_reach_the_regions_through_a_prediction(volume: Tensor) -> None:
     torch.manual_seed(0)
     network = nn.Conv3d(2, 4, 1)
     with torch.inference_mode():
-        expected = region_probabilities(network(volume[None]), MEMBERSHIP, "labels")[0]
+        expected = region_logits(network(volume[None]), MEMBERSHIP, "labels")[0].sigmoid()
     for sliding in (False, True):
         found = make_predictor(network, "labels", sliding=sliding)(volume)
         torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("sliding", [False, True])
+def test_temperatures_divide_the_log_odds_of_each_region(
+    pointwise: nn.Module, volume: Tensor, sliding: bool
+) -> None:
+    plain = make_predictor(pointwise, sliding=sliding)(volume).double()
+    soft = make_predictor(pointwise, sliding=sliding, temperatures=(1.0, 2.0, 0.5))(volume)
+    odds = (plain / (1 - plain)).numpy()
+    for index, power in enumerate((1, 1 / 2, 2)):
+        expected = odds[index] ** power / (1 + odds[index] ** power)
+        np.testing.assert_allclose(soft[index].numpy(), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("layer", "device", "layout"),
+    [
+        (nn.InstanceNorm3d(2), "cpu", torch.contiguous_format),
+        (nn.InstanceNorm3d(2), "cuda", torch.channels_last_3d),
+        (nn.BatchNorm3d(2), "cpu", torch.channels_last_3d),
+    ],
+)
+def test_memory_layout(layer: nn.Module, device: str, layout: torch.memory_format) -> None:
+    assert fastest_layout(nn.Sequential(layer), torch.device(device)) == layout
 
 
 # Windows

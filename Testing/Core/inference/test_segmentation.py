@@ -290,6 +290,36 @@ def test_small_islands_are_removed_on_request(
         np.testing.assert_array_equal(sitk.GetArrayFromImage(found), expected)
 
 
+# Confidence
+
+
+def test_confidence_is_told_by_a_model_that_knows_its_doubts(
+    images: dict[str, sitk.Image], bright_model: MakeModel
+) -> None:
+    sure = load_model(str(bright_model(temperatures=(1.0, 1.0, 1.0), doubtful_below=(0.5,) * 3)))
+    result = segment_case(images, sure, options=CPU)
+    assert list(result.confidence) == ["WT", "TC", "ET"]
+    assert min(result.confidence.values()) > 0.95  # its answers are far from one half
+    assert not any("confidence" in warning for warning in result.warnings)
+
+    # The same answers as frequencies near one half: the masks stay, the confidence falls.
+    doubtful = load_model(
+        str(bright_model(temperatures=(1.0, 1.0, 200.0), doubtful_below=(0.5, 0.5, 0.9)))
+    )
+    other = segment_case(images, doubtful, options=CPU)
+    assert (sitk.GetArrayFromImage(other.labels) == sitk.GetArrayFromImage(result.labels)).all()
+    assert other.confidence["WT"] == result.confidence["WT"]
+    assert other.confidence["ET"] < 0.9
+    (warning,) = [text for text in other.warnings if "confidence" in text]
+    assert warning.startswith("ET: low confidence (expected Dice 0.")
+
+
+def test_a_model_whose_doubts_are_unknown_claims_no_confidence(
+    images: dict[str, sitk.Image], bright: Model
+) -> None:
+    assert segment_case(images, bright, options=CPU).confidence == {}
+
+
 # Modalities and warnings
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import affine_transform
+from scipy.ndimage import affine_transform, binary_erosion, uniform_filter
 from scipy.spatial.transform import Rotation
 
 from MISSUCore.training import augmentation
@@ -21,6 +21,7 @@ EVERYTHING = AugmentationConfig(
     gamma_probability=1,
     noise_probability=1,
     blur_probability=1,
+    rim_probability=1,
     modality_dropout=0.3,
 )
 ISOTROPIC = (1.0, 1.0, 1.0)
@@ -279,6 +280,22 @@ def test_blur_halves_the_resolution_along_one_axis_at_random():
             torch.testing.assert_close(
                 channel, torch.full((8, 8, 8), 1.5) if gone else before * 1.0
             )
+
+
+def test_the_rim_of_the_brain_fades_to_its_darkest_value():
+    volume = torch.zeros(2, 12, 13, 14)
+    volume[:, 3:9, 4:10, 2:12] = torch.rand((2, 6, 6, 10), generator=seeded()) - 0.5
+    volume[1] = 0  # a modality that is missing
+    faded = change_contrast(volume, replace(PLAIN, rim_probability=1), seeded())
+    # Partial volume, computed by scipy: each voxel is the mean of the 27 around it, those outside
+    # the brain being as dark as the darkest inside; deep inside nothing changes.
+    low = volume[0].min().item()
+    brain = (volume[0] != 0).numpy()
+    mixed = uniform_filter(np.where(brain, volume[0].numpy(), low), size=3)
+    inside = binary_erosion(brain, np.ones((3, 3, 3)))
+    expected = np.where(brain, np.where(inside, volume[0].numpy(), mixed), 0)
+    np.testing.assert_allclose(faded[0].numpy(), expected, atol=1e-6)
+    assert not faded[1].any()
 
 
 def test_modality_dropout_takes_one_modality_at_the_rate_asked_for():

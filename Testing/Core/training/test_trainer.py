@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,10 @@ import pytest
 import torch
 
 from MISSUCore.errors import InputError, MISSUError, ResourceError
+from MISSUCore.model_store import ModelCard, load_model, save_model
+from MISSUCore.network.transunet import TransUNet
 from MISSUCore.progress import Progress
+from MISSUCore.regions import BRATS
 from MISSUCore.training import trainer as trainer_module
 from MISSUCore.training.augmentation import AugmentationConfig
 from MISSUCore.training.trainer import LOG_COLUMNS, MAXIMUM_BAD_STEPS, Stopped
@@ -27,6 +31,7 @@ VARIED = AugmentationConfig(
     gamma_probability=0.5,
     noise_probability=0.5,
     blur_probability=0.5,
+    rim_probability=0.5,
     modality_dropout=0.5,
 )
 
@@ -323,6 +328,65 @@ def test_a_run_with_other_cases_is_not_resumed(
     make_trainer(None, memory_cases(range(3)), memory_cases([5])).run()
     with pytest.raises(InputError, match=rf"other settings \({named}\)"):
         make_trainer(None, memory_cases(training), memory_cases(validation))
+
+
+@pytest.fixture
+def tiny_start(tiny_config, tmp_path):
+    """Function that saves and loads a model of the tiny settings; its card can be changed."""
+
+    def make(name="start", **changes):
+        config = tiny_config()
+        network = replace(config.network, outputs=4)
+        card = ModelCard(
+            name=name, modalities=config.modalities, scheme=BRATS.as_dict(), network=network
+        )
+        card = replace(card, **changes)
+        torch.manual_seed(5)
+        save_model(tmp_path / "models", card, TransUNet(card.network).state_dict())
+        return load_model(str(tmp_path / "models" / f"{name}.pt"))
+
+    return make
+
+
+def test_a_run_starts_from_a_model(make_trainer, tiny_start):
+    start = tiny_start()
+    trainer = make_trainer(start=start)
+    assert_same(trainer.model.network.state_dict(), start.network.state_dict())
+    assert_same(trainer.average.state_dict(), start.network.state_dict())
+    before = {name: value.clone() for name, value in start.network.state_dict().items()}
+    trainer.run()
+    assert_same(start.network.state_dict(), before)  # the model itself does not learn
+    trained = trainer.model.network.state_dict()
+    assert not torch.equal(trained["head.weight"], before["head.weight"])
+
+
+def test_a_run_that_started_from_a_model_resumes_from_its_checkpoint(make_trainer, tiny_start):
+    trainer = make_trainer(start=tiny_start())
+    trainer.run()
+    again = make_trainer(start=tiny_start())
+    assert again.step == trainer.steps
+    assert_same(state(again), state(trainer))
+    with pytest.raises(InputError, match="model to start from"):
+        make_trainer()
+    with pytest.raises(InputError, match="model to start from"):
+        make_trainer(start=replace(tiny_start(), card=replace(tiny_start().card, sha256="0")))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"modalities": ("t1", "t2", "t1ce", "flair")},
+        {"targets": "regions", "network": {"outputs": 3}},
+        {"network": {"channels": (4, 6)}},
+        {"network": {"layers": 2}},
+    ],
+    ids=["order of modalities", "targets", "channels", "layers"],
+)
+def test_a_model_that_does_not_fit_is_no_start(make_trainer, tiny_config, tiny_start, changes):
+    network = replace(tiny_config().network, outputs=4)
+    changes["network"] = replace(network, **changes.get("network", {}))
+    with pytest.raises(InputError, match="model other "):
+        make_trainer(start=tiny_start("other", **changes))
 
 
 def test_long_epochs_are_saved_in_between(make_trainer, monkeypatch):

@@ -1,0 +1,171 @@
+"""What the network looks at: Grad-CAM of each region, as the paper draws it in Fig. 4.
+
+References:
+    Selvaraju et al., Grad-CAM: Visual explanations from deep networks via gradient-based
+    localization, ICCV 2017; for segmentation: Vinogradova et al., Towards interpretable semantic
+    segmentation via gradient-weighted class activation mapping, AAAI 2020.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+import torch
+from torch import Tensor, nn
+
+from ..errors import ResourceError
+from ..files import check_output
+from ..imaging.case import read_case, read_image
+from ..imaging.preparation import image_like, prepare, to_reference
+from ..model_store import DEFAULT_MODEL, Model, load_model
+from ..network.transunet import TransUNet
+from ..progress import Progress
+from .predictor import choose_device, is_out_of_memory, region_logits
+from .segmentation import check_modalities, write_image
+
+
+def gradient_maps(network: TransUNet, volume: Tensor, membership: Tensor, targets: str) -> Tensor:
+    """Grad-CAM of every region at the network's last 3x3x3 convolution, behind its normalization.
+
+    The score of a region is the sum of its log-odds over the voxels where it is found. Each channel
+    of the convolution counts by the mean gradient of the score, and what speaks for the region
+    remains: ReLU(sum_k a_k A_k).
+
+    Why there: before an instance normalization, which takes no notice of a constant, every mean
+    gradient is 0; behind the ReLU only the linear head is left, and the maps would be the logits.
+
+    Args:
+        network: in evaluation mode, on the device of the volume.
+        volume: (modalities, D, H, W), prepared.
+        membership: (regions, classes): which class belongs to which region.
+        targets: what the network's outputs stand for.
+
+    Returns:
+        (regions, D, H, W), each map from 0 to 1; all 0 where the region is not found.
+    """
+    features: list[Tensor] = []
+
+    def watch(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        # Nothing before this convolution needs a gradient, which saves most of the memory.
+        features.append(output.detach().requires_grad_())
+        return features[0].clone()  # since the ReLU works in place
+
+    last_step: Any = network.decoder[-1]
+    handle = last_step.convolution[1].register_forward_hook(watch)
+    try:
+        with torch.enable_grad():
+            odds = region_logits(network(volume[None]), membership, targets)[0]
+    finally:
+        handle.remove()
+    maps = []
+    for region in odds:
+        score = region[region > 0].sum()
+        (gradient,) = torch.autograd.grad(score, features[0], retain_graph=True)
+        weights = gradient.mean(dim=(2, 3, 4), keepdim=True)
+        evidence = (weights * features[0].detach()).sum(dim=1)[0].relu()
+        evidence = evidence[tuple(slice(length) for length in volume.shape[1:])]
+        maps.append(evidence / evidence.max().clamp(min=torch.finfo(evidence.dtype).tiny))
+    return torch.stack(maps)
+
+
+def explain_case(
+    images: Mapping[str, sitk.Image],
+    model: Model,
+    reference: sitk.Image | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> dict[str, sitk.Image]:
+    """Grad-CAM of a case by region name, on the grid of a reference image.
+
+    Args:
+        images: skull-stripped, co-registered 3-D float images by modality.
+        model: from :func:`MISSUCore.model_store.load_model`.
+        reference: its grid is the maps'; by default the first image's.
+        device: as :func:`.choose_device` takes it.
+        progress: hears of the stages.
+
+    Raises:
+        InputError: as :func:`.segment_case` does.
+        ResourceError: if the memory does not suffice for a single pass.
+    """
+    progress = progress or Progress()
+    check_modalities(list(images), model)
+    card = model.card
+    scheme = card.label_scheme()
+    place = choose_device(device)
+    progress("prepare", 0.0, "bringing the scans to one grid")
+    depth, height, width = card.spacing_mm
+    prepared = prepare(images, card.modalities, (depth, height, width))
+    progress("explain", 0.3, "looking for what speaks for each region")
+    try:
+        maps = gradient_maps(
+            model.network.to(place),
+            torch.from_numpy(prepared.volume).to(place),
+            torch.from_numpy(scheme.membership).to(place),
+            card.targets,
+        )
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ResourceError(
+            "out of memory; try --device cpu, or a machine with more memory"
+        ) from error
+    progress("restore", 0.8, "bringing the maps to the reference grid")
+    if reference is None:
+        reference = next(iter(images.values()))
+    restored = to_reference(maps.cpu().numpy(), prepared.grid, reference)
+    return {
+        name: image_like(channel, reference) for name, channel in zip(scheme.region_names, restored)
+    }
+
+
+def explain_files(
+    paths: Mapping[str, Path],
+    folder: Path,
+    *,
+    model: str = DEFAULT_MODEL,
+    reference: Path | None = None,
+    device: str = "auto",
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Path]:
+    """Write the Grad-CAM of each region, ``gradcam_WT.nii.gz`` and so on, to a folder.
+
+    Args:
+        paths: scans by modality: image files or DICOM series folders.
+        folder: made if need be.
+        model: name or path.
+        reference: image whose grid the maps have; by default the first scan.
+        device: as :func:`.choose_device` takes it.
+        overwrite: replace files that exist.
+        progress: hears of the stages.
+
+    Returns:
+        The files written, by region name.
+
+    Raises:
+        InputError: if anything given cannot be used; nothing is written then.
+        ResourceError: if memory or disk space do not suffice.
+    """
+    progress = progress or Progress()
+    loaded = load_model(model)
+    check_modalities(list(paths), loaded)
+    files = {
+        name: folder / f"gradcam_{name}.nii.gz" for name in loaded.card.label_scheme().region_names
+    }
+    for path in files.values():
+        check_output(path, overwrite)
+    progress("read", 0.0, "reading the scans")
+    case = read_case(paths)
+    reference_image = read_image(reference) if reference else None
+    maps = explain_case(case.images, loaded, reference_image, device, progress.part(0.1, 0.95))
+    progress("write", 0.95, "writing the maps")
+    with ExitStack() as stack:
+        for name, path in files.items():
+            write_image(stack, maps[name], path)
+    progress("done", 1.0, f"wrote {folder}")
+    return files
