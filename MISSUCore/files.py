@@ -21,13 +21,32 @@ def atomic_write(path: Path) -> Iterator[Path]:
         ResourceError: if the disk is full.
     """
     temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
-    try:
+    with _errors_told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add to the end of a text file, for logs that are too long to be written anew every time.
+
+    Raises:
+        InputError: if the place cannot be written.
+        ResourceError: if the disk is full.
+    """
+    with _errors_told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8", newline="") as stream:
+            stream.write(text)
+
+
+@contextmanager
+def _errors_told(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ResourceError(f"{path}: the disk is full; nothing was changed") from error

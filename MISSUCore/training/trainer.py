@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import os
 import pickle
@@ -23,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from ..errors import InputError, MISSUError, ResourceError
 from ..evaluation.metrics import dice
-from ..files import atomic_write
+from ..files import append_text, atomic_write
 from ..inference.predictor import Predictor, fastest_layout
 from ..model_store import Model
 from ..network.transunet import NetworkConfig, SelfDistillingTransUNet
@@ -141,6 +140,8 @@ class Trainer:
         self.saved_at = time.monotonic()
         if self.checkpoint_path.exists():
             self._resume()
+        for name in ("training.csv", "validation.csv"):
+            self._drop_later_rows(name)
 
     @property
     def checkpoint_path(self) -> Path:
@@ -428,18 +429,28 @@ class Trainer:
             self.progress(stage, self.step / self.steps, message)
 
     def _append(self, name: str, columns: tuple[str, ...], values: Iterable[float]) -> None:
-        """Add this step's row to a log; rows that a kill left beyond it are dropped."""
+        """Add this step's row to a log."""
         if self.rank > 0:
             return
         path = self.folder / name
-        rows = []
-        if path.exists():
-            with path.open(newline="") as stream:
-                rows = [row for row in csv.reader(stream) if row and row[0].isdigit()]
-        rows = [row for row in rows if int(row[0]) < self.step]
-        rows.append([str(self.step), *(f"{value:.6g}" for value in values)])
-        with atomic_write(path) as temporary, temporary.open("w", newline="") as stream:
-            csv.writer(stream).writerows([list(columns), *rows])
+        line = ",".join([str(self.step), *(f"{value:.6g}" for value in values)])
+        new = not path.exists() or not path.stat().st_size
+        append_text(path, f"{','.join(columns)}\n{line}\n" if new else f"{line}\n")
+
+    def _drop_later_rows(self, name: str) -> None:
+        """Drop the rows of a log that a kill left beyond the checkpoint, or half written."""
+        path = self.folder / name
+        if self.rank > 0 or not path.exists() or not path.stat().st_size:
+            return
+        header, *lines = path.read_text(encoding="utf-8").splitlines()
+        columns = header.count(",") + 1
+        kept = [header]
+        for line in lines:
+            step, *values = line.split(",")
+            if step.isdigit() and int(step) <= self.step and len(values) == columns - 1:
+                kept.append(line)
+        with atomic_write(path) as temporary:
+            temporary.write_text("\n".join([*kept, ""]), encoding="utf-8")
 
 
 @contextmanager
