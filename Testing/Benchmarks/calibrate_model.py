@@ -28,12 +28,13 @@ from scipy.special import expit
 from scipy.stats import pearsonr, spearmanr
 
 from MISSUCore.evaluation.metrics import dice
-from MISSUCore.imaging.case import read_case, read_label_map
+from MISSUCore.imaging.case import read_case
 from MISSUCore.imaging.preparation import prepare, prepare_labels
 from MISSUCore.inference.predictor import region_logits
 from MISSUCore.inference.segmentation import segment_case
 from MISSUCore.model_store import DEFAULT_MODEL, Model, load_model
 from MISSUCore.training.case_lists import find_brats_cases, read_names, split_cases
+from MISSUCore.training.labels import read_labels
 
 NAMES = Path("MISSUCore/training/validation_brats.txt")
 BINS = np.linspace(0, 1, 11)
@@ -95,7 +96,7 @@ def main() -> None:
     scheme = model.card.label_scheme()
     regions = scheme.region_names
     _, labeled = split_cases(find_brats_cases(options.folder), read_names(options.names))
-    cases = [(read_case(case.images).images, read_label_map(case.labels)) for case in labeled]
+    cases = [(read_case(case.images).images, read_labels(case, scheme)) for case in labeled]
     voxels = [log_odds_and_truth(model, images, labels) for images, labels in cases]
 
     left_out = [

@@ -1,10 +1,11 @@
-"""How long whole-case inference and a training step take, side by side in one run.
+"""How long whole cases and training steps take, beside other networks, in one run.
 
-    python Testing/Benchmarks/speed.py [--device auto] [--repeats 5] [--spacing 1]
+    python Testing/Benchmarks/speed.py [--device auto] [--repeats 5] [--spacing 2 1]
 
 Needs no data: the time does not depend on what the scans show. The volume is as large as the box
 around a brain (140 x 175 x 145 mm). All variants take turns, so that a busy machine slows all of
-them; read the ratios of the medians, not the seconds.
+them; read the ratios of the medians, not the seconds. Peak memory is that of a process of its own
+for each variant. Other networks need MONAI and einops: ``pip install -e ".[benchmarks]"``.
 """
 
 from __future__ import annotations
@@ -12,38 +13,48 @@ from __future__ import annotations
 import argparse
 import resource
 import statistics
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from typing import Callable
 
 import torch
+from networks import PEERS, peer
+from torch import nn
 
-from MISSUCore.inference.predictor import Predictor, choose_device
+from MISSUCore.inference.predictor import Predictor, choose_device, fastest_layout
 from MISSUCore.network.transunet import NetworkConfig, SelfDistillingTransUNet, TransUNet
 from MISSUCore.regions import BRATS
 from MISSUCore.training.losses import MISSULoss, SegmentationLoss
 
 BRAIN_MM = (145, 175, 140)
 MEMBERSHIP = torch.from_numpy(BRATS.membership)
+MISSU = NetworkConfig(outputs=3, normalization="instance")
+Run = Callable[[], object]
 
 
-def inference(size: tuple[int, ...], device: torch.device, sliding: bool) -> Callable[[], object]:
+def inference(network: nn.Module, device: torch.device, spacing_mm: float, sliding: bool) -> Run:
     """Segments a whole brain of random intensities."""
-    network = TransUNet(NetworkConfig(outputs=3))
+    volume = torch.randn(4, *brain_voxels(spacing_mm))
     predictor = Predictor(network, MEMBERSHIP, "regions", device, sliding=sliding)
-    volume = torch.randn(4, *size)
     return lambda: predictor(volume)
 
 
-def training_step(
-    size: tuple[int, int, int], device: torch.device, config: NetworkConfig
-) -> Callable[[], object]:
-    """Forward, loss and backward of one patch, as the trainer does it."""
-    model = SelfDistillingTransUNet(config).to(device)
+def brain_voxels(spacing_mm: float) -> tuple[int, int, int]:
+    """Size (depth, height, width) of the box around a brain."""
+    depth, height, width = (round(length / spacing_mm) for length in BRAIN_MM)
+    return depth, height, width
+
+
+def training_step(model: SelfDistillingTransUNet, device: torch.device) -> Run:
+    """Forward, loss and backward of a whole brain at 2 mm, as the trainer does it."""
+    size = (72, 88, 72)
+    layout = fastest_layout(model, device)
+    model.to(device, memory_format=layout)
     loss = MISSULoss(SegmentationLoss(MEMBERSHIP, "regions", "dice_cross_entropy"), 0.5, 0.3)
     loss.to(device)
-    volume = torch.randn(1, 4, *size, device=device)
-    volume = volume.contiguous(memory_format=torch.channels_last_3d)
+    volume = torch.randn(1, 4, *size, device=device).contiguous(memory_format=layout)
     classes = torch.randint(0, 4, (1, *size), device=device)
 
     def step() -> None:
@@ -55,39 +66,82 @@ def training_step(
     return step
 
 
+def variants(device: torch.device, spacings_mm: list[float]) -> dict[str, Callable[[], Run]]:
+    """What is timed, by name; each is made when it is called."""
+    made: dict[str, Callable[[], Run]] = {}
+    for spacing in spacings_mm:
+        case = f"case at {spacing:g} mm"
+        made[f"{case}, MISSU"] = lambda spacing=spacing: inference(
+            TransUNet(MISSU), device, spacing, False
+        )
+        for name in PEERS:
+            made[f"{case}, {name}"] = lambda name=name, spacing=spacing: inference(
+                peer(name, 3, brain_voxels(spacing)), device, spacing, False
+            )
+    made["case at 1 mm, MISSU, sliding window 128"] = lambda: inference(
+        TransUNet(MISSU), device, 1.0, True
+    )
+    made["training step at 2 mm, MISSU"] = lambda: training_step(
+        SelfDistillingTransUNet(MISSU), device
+    )
+    plain = replace(MISSU, fusion="none")
+    made["training step at 2 mm, MISSU without MSF"] = lambda: training_step(
+        SelfDistillingTransUNet(plain), device
+    )
+    for name in PEERS:
+
+        def peer_step(name: str = name) -> Run:
+            model = SelfDistillingTransUNet(plain)
+            model.network = peer(name, 3, (72, 88, 72))  # type: ignore[assignment]
+            return training_step(model, device)
+
+        made[f"training step at 2 mm, {name}"] = peer_step
+    return made
+
+
+def peak_gib(device: torch.device, run: Run) -> float:
+    """Peak memory of a run: of the GPU, or of this process."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        run()
+        return torch.cuda.max_memory_allocated() / 2**30
+    run()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
 def main() -> None:
-    """Time all variants in turn and print medians and ratios."""
+    """Time all variants in turn, then take their memory one by one; print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--spacing", type=float, default=1.0, help="working spacing in mm")
+    parser.add_argument("--spacing", type=float, nargs="+", default=[2.0, 1.0])
+    parser.add_argument("--memory-of", help=argparse.SUPPRESS)  # this script calls itself
     options = parser.parse_args()
     device = choose_device(options.device)
-    size = tuple(round(length / options.spacing) for length in BRAIN_MM)
-    patch = (64, 64, 64)
-    local = NetworkConfig(outputs=3)
-    variants = {
-        f"case {'x'.join(map(str, size))}, single pass": inference(size, device, sliding=False),
-        "the same, sliding window 128, half overlap": inference(size, device, sliding=True),
-        "training step 64^3, MSF and distillation": training_step(patch, device, local),
-        "the same, without MSF": training_step(patch, device, replace(local, fusion="none")),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    made = variants(device, options.spacing)
+    if options.memory_of:
+        print(peak_gib(device, made[options.memory_of]()))
+        return
+    runs = {name: make() for name, make in made.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(options.repeats + 1):
-        for name, run in variants.items():
+        for name, run in runs.items():
             began = time.perf_counter()
             run()
             if device.type == "cuda":
                 torch.cuda.synchronize()
             if turn:  # the first turn warms up
                 seconds[name].append(time.perf_counter() - began)
-    print(f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    first = statistics.median(next(iter(seconds.values())))
+    print(f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}\n")
+    print("| what | s | of MISSU's | peak GiB |\n|---|---|---|---|")
+    own = 1.0
     for name, times in seconds.items():
         median = statistics.median(times)
-        print(f"{name:46} {median:8.2f} s   x {median / first:.2f}")
-    peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"peak memory of the process {peak_gib:.1f} GiB")
+        if name.endswith(", MISSU"):
+            own = median
+        command = [sys.executable, *sys.argv, "--memory-of", name]
+        memory = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        print(f"| {name} | {median:.2f} | {median / own:.2f} | {float(memory):.1f} |", flush=True)
 
 
 if __name__ == "__main__":
