@@ -21,7 +21,7 @@ from ..evaluation.measurements import volumes_ml
 from ..files import atomic_write, check_output, sha256
 from ..imaging.case import Case, check_complete, overlap, read_case, read_image
 from ..imaging.preparation import PreparedCase, image_like, prepare, to_reference
-from ..model_store import DEFAULT_MODEL, RESEARCH_ONLY, Model, load_model
+from ..model_store import DEFAULT_MODEL, RESEARCH_ONLY, Model, ModelCard, load_model
 from ..progress import Progress
 from ..regions import BRAIN
 from .cleanup import Cleanup, clean, nest
@@ -177,7 +177,18 @@ def check_modalities(given: list[str], model: Model) -> list[str]:
     if len(missing) > card.may_miss:
         allowed = f", and works with {card.may_miss} of them missing" if card.may_miss else ""
         raise InputError(f"{needs}{allowed}; missing: {', '.join(missing)}")
-    return [f"{name} is missing: the result is less reliable" for name in missing]
+    return [
+        f"{name} is missing: the result is less reliable{_without(card, name)}" for name in missing
+    ]
+
+
+def _without(card: ModelCard, modality: str) -> str:
+    """What the model card knows of cases in which a modality is missing."""
+    figures = card.metrics.get("without_one_modality_dice")
+    dice = figures.get(modality) if isinstance(figures, dict) else None
+    if not isinstance(dice, dict):
+        return ""
+    return f" (Dice without it: {', '.join(f'{name} {value}' for name, value in dice.items())})"
 
 
 def segment_files(

@@ -340,6 +340,23 @@ def test_one_scan_may_be_missing(
 
 
 @pytest.mark.parametrize(
+    ("known", "told"),
+    [
+        ({"t1": {"WT": 0.86, "ET": 0.62}}, " (Dice without it: WT 0.86, ET 0.62)"),
+        ({"t2": {"WT": 0.86}}, ""),
+        ({"t1": 0.86}, ""),
+        ([], ""),
+    ],
+)
+def test_what_a_missing_scan_costs_is_told_as_far_as_it_is_known(
+    bright_model: MakeModel, known: object, told: str
+) -> None:
+    model = load_model(str(bright_model(metrics={"without_one_modality_dice": known})))
+    warning = f"t1 is missing: the result is less reliable{told}"
+    assert check_modalities(["t1ce", "t2", "flair"], model) == [warning]
+
+
+@pytest.mark.parametrize(
     ("given", "message"),
     [
         (
