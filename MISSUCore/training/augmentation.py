@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+_NCR, _ET = 1, 3  # class numbers of BraTS
+
 
 @dataclass(frozen=True)
 class AugmentationConfig:
@@ -33,6 +35,8 @@ class AugmentationConfig:
         blur_probability: of a modality being read at half the resolution along one axis.
         rim_probability: of a brain that fades at its edge, as scans do that were resampled after
             skull-stripping.
+        enhancement_dropout: probability that a BraTS case is shown as if its tumor took up no
+            contrast agent.
         modality_dropout: probability that one modality is missing.
 
     Raises:
@@ -52,6 +56,7 @@ class AugmentationConfig:
     noise: float = 0.15
     blur_probability: float = 0.0
     rim_probability: float = 0.0
+    enhancement_dropout: float = 0.0
     modality_dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -87,6 +92,8 @@ def random_patch(
     Returns:
         Patch (modalities, *size) and its classes (*size).
     """
+    if _uniform(generator) < config.enhancement_dropout:
+        volume, classes = remove_enhancement(volume, classes)
     center = _random_center(classes, size, config, generator)
     if _uniform(generator) < config.affine_probability:
         volume, classes = _affine_patch(
@@ -98,6 +105,35 @@ def random_patch(
     flipped = [axis for axis in (-3, -2, -1) if _uniform(generator) < config.flip_probability]
     volume, classes = volume.flip(flipped), classes.flip(flipped)
     return change_contrast(volume, config, generator), classes
+
+
+def remove_enhancement(volume: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    """A BraTS case as if its tumor took up no contrast agent: few are so, and they are hard.
+
+    In and around the core T1ce becomes what T1 is there, at the contrast that T1ce has outside the
+    tumor, so that vessels keep their brightness; what enhanced is core that does not.
+
+    Args:
+        volume: (modalities, D, H, W), of which the first are T1 and T1ce; 0 outside the brain.
+        classes: (D, H, W): 1 NCR, 2 ED, 3 ET.
+    """
+    t1, t1ce = volume[0], volume[1]
+    healthy = (classes == 0) & (t1 != 0) & (t1ce != 0)
+    if not (classes == _ET).any() or healthy.sum() < 2:
+        return volume, classes
+    deviation, mean = torch.std_mean(t1[healthy])
+    wanted_deviation, wanted_mean = torch.std_mean(t1ce[healthy])
+    matched = (t1 - mean) / (deviation + 1e-6) * wanted_deviation + wanted_mean
+    core = ((classes == _NCR) | (classes == _ET)).float()[None]
+    around = F.max_pool3d(core, kernel_size=5, stride=1, padding=2)
+    share = F.avg_pool3d(around, kernel_size=5, stride=1, padding=2)[0]  # no visible seam
+    brain = t1ce != 0
+    changed = torch.lerp(t1ce, matched, share)
+    # Z-scored anew, for the bright rim has weighed in the brain's mean and deviation.
+    deviation, mean = torch.std_mean(changed[brain])
+    volume = volume.clone()
+    volume[1] = torch.where(brain, (changed - mean) / (deviation + 1e-6), 0)
+    return volume, torch.where(classes == _ET, _NCR, classes).to(classes.dtype)
 
 
 def change_contrast(volume: Tensor, config: AugmentationConfig, generator: Generator) -> Tensor:

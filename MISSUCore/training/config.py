@@ -101,6 +101,10 @@ class TrainingConfig:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}")
         if not self.modalities or len(set(self.modalities)) < len(self.modalities):
             raise ValueError(f"modalities must be one or more different ones: {self.modalities}")
+        if self.augmentation.enhancement_dropout and (
+            self.modalities[:2] != ("t1", "t1ce") or not self.scheme.startswith("brats")
+        ):
+            raise ValueError("enhancement_dropout is for BraTS labels, with t1 and t1ce first")
         if self.augmentation.modality_dropout and len(self.modalities) == 1:
             raise ValueError("modality_dropout would leave nothing of a single modality")
 

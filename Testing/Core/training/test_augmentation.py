@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import affine_transform, binary_erosion, uniform_filter
+from scipy.ndimage import affine_transform, binary_dilation, binary_erosion, uniform_filter
 from scipy.spatial.transform import Rotation
 
 from MISSUCore.training import augmentation
@@ -22,6 +22,7 @@ EVERYTHING = AugmentationConfig(
     noise_probability=1,
     blur_probability=1,
     rim_probability=1,
+    enhancement_dropout=0.5,
     modality_dropout=0.3,
 )
 ISOTROPIC = (1.0, 1.0, 1.0)
@@ -296,6 +297,61 @@ def test_the_rim_of_the_brain_fades_to_its_darkest_value():
     expected = np.where(brain, np.where(inside, volume[0].numpy(), mixed), 0)
     np.testing.assert_allclose(faded[0].numpy(), expected, atol=1e-6)
     assert not faded[1].any()
+
+
+@pytest.fixture
+def enhancing_case():
+    """Brain of noise, in T1ce twice as strong and brighter; a bright rim around a dark core."""
+    noise = torch.randn((20, 22, 24), generator=seeded())
+    distance = torch.from_numpy(np.linalg.norm(np.indices(noise.shape).T - (12, 11, 10), axis=-1).T)
+    classes = torch.zeros(noise.shape, dtype=torch.uint8)
+    for radius, label in ((7, 2), (5, 3), (3, 1)):
+        classes[distance < radius] = label
+    t1 = noise - 1.0 * (classes > 0)
+    t1ce = 2 * t1 + 3 + 9.0 * (classes == 3)
+    volume = torch.stack([t1, t1ce, noise + 5, noise + 6])
+    volume[:, :2] = 0  # background
+    return volume, classes
+
+
+def test_without_enhancement_t1ce_is_t1_at_its_own_contrast(enhancing_case):
+    volume, classes = enhancing_case
+    before = volume.clone()
+    changed, labels = augmentation.remove_enhancement(volume, classes)
+    core = (classes == 1) | (classes == 3)
+    assert torch.equal(volume, before)  # the case itself is kept for the next patch
+    assert torch.equal(changed[[0, 2, 3]], before[[0, 2, 3]])
+    brain = before[1] != 0
+    far = torch.from_numpy(~binary_dilation(core.numpy(), np.ones((9, 9, 9)))) & brain
+    # Far away T1ce is as it was, but for the new z-score; in the core T1 speaks at its contrast.
+    slope, offset = np.polyfit(before[1][far], changed[1][far], 1)
+    expected = slope * torch.where(core, 2 * before[0] + 3, before[1]) + offset
+    for place in (far, core):
+        torch.testing.assert_close(changed[1][place], expected[place].float(), atol=0.02, rtol=0)
+    assert changed[1][brain].mean().item() == pytest.approx(0, abs=1e-4)
+    assert changed[1][brain].std().item() == pytest.approx(1, abs=1e-4)
+    assert not changed[1][~brain].any()
+    assert labels.dtype == classes.dtype
+    assert torch.equal(labels, torch.where(classes == 3, 1, classes.int()).to(torch.uint8))
+
+
+def test_what_does_not_enhance_stays(enhancing_case):
+    volume, classes = enhancing_case
+    classes[classes == 3] = 1
+    same, labels = augmentation.remove_enhancement(volume, classes)
+    assert torch.equal(same, volume)
+    assert torch.equal(labels, classes)
+
+
+def test_enhancement_is_dropped_at_the_rate_asked_for(enhancing_case):
+    volume, classes = enhancing_case
+    config = replace(PLAIN, enhancement_dropout=0.3)
+    size = classes.shape
+    dropped = sum(
+        not (random_patch(volume, classes, size, ISOTROPIC, config, seeded(seed))[1] == 3).any()
+        for seed in range(300)
+    )
+    assert 60 < dropped < 120
 
 
 def test_modality_dropout_takes_one_modality_at_the_rate_asked_for():

@@ -32,6 +32,7 @@ VARIED = AugmentationConfig(
     noise_probability=0.5,
     blur_probability=0.5,
     rim_probability=0.5,
+    enhancement_dropout=0.5,
     modality_dropout=0.5,
 )
 
