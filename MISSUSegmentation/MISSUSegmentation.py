@@ -1,0 +1,275 @@
+"""MISSU in 3D Slicer: brain tumors in T1, T1ce, T2 and FLAIR, segmented at one click."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import qt
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+from MISSUSegmentationLib.CoreInstallation import InstallationError, installTorch, torchIsInstalled
+from MISSUSegmentationLib.CoreRun import SegmentationError
+from MISSUSegmentationLib.PanelInputs import PanelInputs
+from MISSUSegmentationLib.PanelModels import PanelModels
+from MISSUSegmentationLib.PanelResult import PanelResult, showInViews
+from MISSUSegmentationLib.PanelRun import PanelRun
+from MISSUSegmentationLib.ParameterNode import MISSUSegmentationParameterNode, Segments
+from MISSUSegmentationLib.SampleData import registerSampleData
+from MISSUSegmentationLib.Segmentation import SegmentationResult, SegmentationSettings
+from MISSUSegmentationLib.SegmentationLogic import SegmentationLogic
+
+HOMEPAGE = "https://github.com/SlicerMISSU/SlicerMISSU"
+
+
+class MISSUSegmentation(ScriptedLoadableModule):
+    """The module, as Slicer lists it."""
+
+    def __init__(self, parent) -> None:
+        super().__init__(parent)
+        parent.title = _("MISSU Brain Tumor Segmentation")
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        parent.dependencies = ["Segmentations", "SubjectHierarchy", "Terminologies", "Volumes"]
+        parent.contributors = ["MISSU contributors"]
+        parent.helpText = _(
+            "Segments gliomas in T1, T1ce, T2 and FLAIR MRI into whole tumor, tumor core and "
+            'enhancing tumor. See the <a href="{homepage}">documentation</a>. Scans never leave '
+            "this computer. Research software, not a medical device: check every result."
+        ).format(homepage=HOMEPAGE)
+        parent.acknowledgementText = _(
+            "Method: Wang et al., MISSU: 3D Medical Image Segmentation via Self-distilling "
+            "TransUNet, IEEE Transactions on Medical Imaging 2023. The bundled model was trained "
+            "on BraTS data (Menze et al. 2015, Bakas et al. 2017 and 2018, Baid et al. 2021)."
+        )
+        slicer.app.connect("startupCompleted()", self.onStartupCompleted)
+
+    def onStartupCompleted(self) -> None:
+        """Add the terminology and the sample data, now that their modules are loaded."""
+        slicer.modules.terminologies.logic().LoadTerminologyFromFile(
+            self.resourcePath("Terminologies/SegmentationCategoryTypeModifier-MISSU.term.json")
+        )
+        registerSampleData(Path(self.resourcePath("Icons")))
+
+
+class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The panel: its life in Slicer, and its runs. The sections are in MISSUSegmentationLib."""
+
+    def __init__(self, parent=None) -> None:
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic: MISSUSegmentationLogic | None = None
+        self.parameters: MISSUSegmentationParameterNode | None = None
+        self._guiTag: int | None = None
+        self._warmedUpFor: list[str] = []
+
+    def setup(self) -> None:
+        """Build the panel."""
+        ScriptedLoadableModuleWidget.setup(self)
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/MISSUSegmentation.ui"))
+        self.layout.addWidget(uiWidget)
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+
+        self.logic = MISSUSegmentationLogic()
+        self.run = PanelRun(self.ui, self.logic, self.onRunEnded)
+        self.inputs = PanelInputs(self.ui, self.run.showMessage)
+        self.result = PanelResult(self.ui, self.logic, self.onRunStarted, self.run.showError)
+        self.models = PanelModels(self.ui, self.onModelChosen)
+        self.ui.segmentButton.clicked.connect(self.onSegmentButton)
+
+        scene = slicer.mrmlScene
+        # While a scene is closed or loaded, nodes come and go: the panel waits for the end.
+        for event in (scene.StartCloseEvent, scene.StartImportEvent):
+            self.addObserver(scene, event, self.onSceneStart)
+        for event in (scene.EndCloseEvent, scene.EndImportEvent):
+            self.addObserver(scene, event, self.onSceneEnd)
+        self.addObserver(scene, scene.NodeAddedEvent, self.onNodeAdded)
+        self.initializeParameterNode()
+
+    def cleanup(self) -> None:
+        """Slicer exits, or the module is reloaded."""
+        self.logic.cancel()
+        self.run.stop()
+        self.exit()
+        self.removeObservers()
+
+    def enter(self) -> None:
+        """The user comes to the panel."""
+        self.initializeParameterNode()
+
+    def exit(self) -> None:
+        """The user leaves the panel; a run goes on."""
+        self.setParameterNode(None)
+        self._warmedUpFor = []
+        self.logic.coolDown()
+
+    def onSceneStart(self, caller, event) -> None:
+        self.exit()
+
+    def onSceneEnd(self, caller, event) -> None:
+        self.inputs.forget()
+        # The node selectors learn of the new nodes only after this.
+        qt.QTimer.singleShot(0, self.onSceneSettled)
+
+    def onSceneSettled(self) -> None:
+        if self.parent.isEntered and self.parameters is None:
+            self.initializeParameterNode()
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onNodeAdded(self, caller, event, node) -> None:
+        if node.IsA("vtkMRMLScalarVolumeNode"):
+            # It may get its name and voxels only after this.
+            qt.QTimer.singleShot(0, self.inputs.guess)
+
+    def initializeParameterNode(self) -> None:
+        """Take up the choices that the scene holds."""
+        self.setParameterNode(self.logic.getParameterNode())
+        self.inputs.guess()
+
+    def setParameterNode(self, parameters: MISSUSegmentationParameterNode | None) -> None:
+        """Connect the panel to these choices, or to none."""
+        modified = vtk.vtkCommand.ModifiedEvent
+        if self.parameters:
+            self.parameters.disconnectGui(self._guiTag)
+            self.removeObserver(self.parameters, modified, self.onParametersChanged)
+        self.parameters = self.inputs.parameters = self.result.parameters = parameters
+        if self.parameters:
+            self._guiTag = self.parameters.connectGui(self.ui)
+            self.addObserver(self.parameters, modified, self.onParametersChanged)
+            self.result.refresh()
+            self.onParametersChanged()
+
+    def onParametersChanged(self, caller=None, event=None) -> None:
+        """Show what the choices mean."""
+        if self.parameters:
+            card = self.models.show(self.parameters.model)
+            problems = self.inputs.problems(card)
+            self.run.showButton(problems)
+            self.result.update()
+            volumeIds = [node.GetID() for node in self.inputs.volumes().values()]
+            if not problems and self._warmedUpFor != volumeIds:
+                # These are about to be segmented.
+                self._warmedUpFor = volumeIds
+                self.logic.warmUp()
+
+    def onModelChosen(self, model: str) -> None:
+        self.parameters.model = model
+
+    def onSegmentButton(self) -> None:
+        """Segment the selected volumes, or cancel the run."""
+        if self.logic.isRunning():
+            self.logic.cancel()
+            self.run.poll()
+            return
+        try:
+            if not torchIsInstalled():
+                installTorch()
+            self.logic.segment(
+                **self.inputs.volumes(),
+                settings=self.settings(),
+                onProgress=self.run.showProgress,
+                onFinished=self.onFinished,
+                onFailed=self.run.showError,
+                onCancelled=self.onCancelled,
+                blocking=False,
+            )
+        except (InstallationError, SegmentationError) as error:
+            self.run.showError(str(error), getattr(error, "logPath", None))
+        else:
+            self.onRunStarted()
+
+    def settings(self) -> SegmentationSettings:
+        """The settings that the panel shows."""
+        return SegmentationSettings(
+            model=self.parameters.model,
+            device=self.parameters.device.value,
+            mirror=self.parameters.mirror,
+            minimumIslandMm3=self.parameters.minimumIslandMm3,
+            exclusive=self.parameters.segments is Segments.LABELS,
+            probabilities=self.parameters.probabilities,
+            keepTemporaryFiles=self.parameters.keepTemporaryFiles,
+        )
+
+    def onRunStarted(self) -> None:
+        self.run.follow()
+        self.onParametersChanged()
+
+    def onRunEnded(self) -> None:
+        self.onParametersChanged()
+
+    def onFinished(self, result: SegmentationResult) -> None:
+        """Show the new segmentation; the user may be in another module meanwhile."""
+        self.result.remember(result)
+        parameters = self.logic.getParameterNode()
+        if parameters.result is not result.segmentationNode:
+            parameters.result = result.segmentationNode
+            showInViews(result.segmentationNode)
+        self.run.showLog(result.logPath)
+        self.run.showMessage(
+            _("Done in {seconds:.0f} s. Check the result before you use it.").format(
+                seconds=result.seconds["total"]
+            )
+        )
+        if self.parameters:
+            self.result.refresh()
+
+    def onCancelled(self) -> None:
+        self.run.showMessage(_("Cancelled."))
+
+
+class MISSUSegmentationLogic(SegmentationLogic, ScriptedLoadableModuleLogic):
+    """Segment from a script: ``MISSUSegmentationLogic().segment(t1=node, flair=node, ...)``."""
+
+    def __init__(self) -> None:
+        SegmentationLogic.__init__(self)
+        ScriptedLoadableModuleLogic.__init__(self)
+
+    def getParameterNode(self) -> MISSUSegmentationParameterNode:
+        """The panel's choices in this scene."""
+        return MISSUSegmentationParameterNode(super().getParameterNode())
+
+
+class MISSUSegmentationTest(ScriptedLoadableModuleTest):
+    """Self test: segments a drawn case with the bundled model, as a script would."""
+
+    def setUp(self) -> None:
+        slicer.mrmlScene.Clear()
+
+    def runTest(self) -> None:
+        """Run all tests."""
+        self.setUp()
+        self.test_segmentSampleCase()
+
+    def test_segmentSampleCase(self) -> None:
+        """The tumor of the drawn case is found, and both looks of a result fit together."""
+        from MISSUSegmentationLib.ResultTable import rows
+        from MISSUSegmentationLib.SampleCase import addSampleCase
+
+        if not torchIsInstalled():
+            self.skipTest("PyTorch is not installed")
+        self.delayDisplay("Segmenting the sample case")
+        volumes, truth = addSampleCase()
+        logic = MISSUSegmentationLogic()
+        segmentation = logic.segment(**volumes)
+        self.assertEqual(list(segmentation.GetSegmentation().GetSegmentIDs()), ["WT", "TC", "ET"])
+        scores = logic.compare(segmentation, truth)
+        for region, least in {"WT": 0.9, "TC": 0.7, "ET": 0.7}.items():
+            self.assertGreater(scores[region][0], least, region)
+
+        self.delayDisplay("Segmenting again, with exclusive segments")
+        regionsMl = {row.name: row.volumeMl for row in rows(segmentation)}
+        again = logic.segment(**volumes, settings=SegmentationSettings(exclusive=True))
+        self.assertEqual(again, segmentation)
+        labelsMl = {row.name: row.volumeMl for row in rows(again)}
+        for region, volumeMl in regionsMl.items():
+            self.assertAlmostEqual(labelsMl[region], volumeMl, 6, region)
+        self.delayDisplay("Test passed")

@@ -1,0 +1,100 @@
+"""The Inputs section of the panel: which volume is which sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from MISSUCore.imaging.modalities import BRATS_MODALITIES
+
+from .InputGuess import guessModalities
+from .ParameterNode import MISSUSegmentationParameterNode
+from .SceneExchange import ExchangeError, checkVolumes
+
+Volumes = dict[str, slicer.vtkMRMLScalarVolumeNode]
+TITLES = {"t1": "T1", "t1ce": "T1ce", "t2": "T2", "flair": "FLAIR"}
+
+
+class PanelInputs:
+    """Fills the four selectors, and tells what is wrong with what they hold.
+
+    Args:
+        ui: widgets of the panel by name.
+        showMessage: shows a sentence to the user.
+
+    Attributes:
+        parameters: choices of the panel; None while it is not on display.
+    """
+
+    def __init__(self, ui: Any, showMessage: Callable[[str], None]) -> None:
+        self.parameters: MISSUSegmentationParameterNode | None = None
+        self._showMessage = showMessage
+        self._guess: Volumes = {}
+        ui.guessButton.clicked.connect(self.onGuessButton)
+        ui.sampleButton.clicked.connect(self.onSampleButton)
+
+    def volumes(self) -> Volumes:
+        """The selected volumes by modality."""
+        chosen = {m: self.parameters.getValue(m) for m in BRATS_MODALITIES}
+        return {modality: node for modality, node in chosen.items() if node}
+
+    def select(self, volumes: Volumes) -> None:
+        """Select these volumes, and none for the other modalities."""
+        with slicer.util.NodeModify(self.parameters):
+            for modality in BRATS_MODALITIES:
+                self.parameters.setValue(modality, volumes.get(modality))
+
+    def forget(self) -> None:
+        """Take nothing that is selected for a guess; the scene is another one."""
+        self._guess = {}
+
+    def guess(self) -> None:
+        """Select the volumes by their names, unless the user has chosen otherwise."""
+        if self.parameters is None or self.volumes() != self._guess:
+            return
+        guess = _guessFromScene()
+        # When another patient is loaded, names fit two volumes: what is selected stays.
+        if self._guess.items() <= guess.items():
+            self._guess = guess
+            self.select(guess)
+
+    def onGuessButton(self) -> None:
+        self._guess = _guessFromScene()
+        self.select(self._guess)
+        missing = [TITLES[modality] for modality in BRATS_MODALITIES if modality not in self._guess]
+        if missing:
+            sentence = _("No volume, or more than one, is named like {names}; select it yourself.")
+            self._showMessage(sentence.format(names=", ".join(missing)))
+
+    def onSampleButton(self) -> None:
+        from .SampleCase import addSampleCase  # takes scipy, which is slow to load
+
+        with slicer.util.tryWithErrorDisplay(_("The sample cannot be made."), waitCursor=True):
+            volumes, truth = addSampleCase()
+            self.select(volumes)
+            self.parameters.reference = truth
+            slicer.util.setSliceViewerLayers(background=volumes["flair"], fit=True)
+
+    def problems(self, card: dict[str, Any] | None) -> list[str]:
+        """Why the model with this card cannot segment the selection, one sentence each."""
+        if card is None:
+            return [_("Choose an installed model under Advanced.")]
+        volumes = self.volumes()
+        missing = [TITLES[m] for m in card["modalities"] if m not in volumes]
+        if len(missing) > card["may_miss"]:
+            sentence = _("Select {names}.")
+            if card["may_miss"]:
+                sentence = _("Select {names}; {count} may be missing.")
+            return [sentence.format(names=", ".join(missing), count=card["may_miss"])]
+        try:
+            checkVolumes(volumes)
+        except ExchangeError as error:
+            return [str(error)]
+        return []
+
+
+def _guessFromScene() -> Volumes:
+    return guessModalities(slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"))

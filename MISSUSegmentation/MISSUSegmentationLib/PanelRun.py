@@ -1,0 +1,135 @@
+"""What the panel shows of a run: the Segment button, the progress bar, the sentence below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from MISSUCore.progress import ProgressEvent
+
+from .SegmentationLogic import SegmentationLogic
+
+POLL_MILLISECONDS = 100
+
+
+class PanelRun:
+    """Follows the logic's run with a timer.
+
+    Args:
+        ui: widgets of the panel by name.
+        logic: whose runs are shown.
+        onEnded: is called when a run has ended in any way.
+
+    Attributes:
+        logPath: of the last run; None before the first.
+    """
+
+    def __init__(self, ui: Any, logic: SegmentationLogic, onEnded: Callable[[], None]) -> None:
+        self.logPath: Path | None = None
+        self._ui = ui
+        self._logic = logic
+        self._onEnded = onEnded
+        self._timer = qt.QTimer()
+        self._timer.setInterval(POLL_MILLISECONDS)
+        self._timer.timeout.connect(self.poll)
+        ui.progressBar.hide()
+        ui.statusLabel.hide()
+        ui.statusLabel.linkActivated.connect(self.openLog)
+        ui.logButton.clicked.connect(self.openLog)
+
+    def follow(self) -> None:
+        """A run was started."""
+        self.showMessage("")
+        self._ui.progressBar.value = 0
+        self._ui.progressBar.setFormat(_("Starting"))
+        self._ui.progressBar.show()
+        self._timer.start()
+
+    def poll(self) -> None:
+        """Let the logic deliver what is new, and notice the end."""
+        try:
+            self._logic.poll()
+        finally:
+            if not self._logic.isRunning():
+                self.stop()
+
+    def stop(self) -> None:
+        """No run is on any more."""
+        if self._timer.isActive():
+            self._timer.stop()
+            self._ui.progressBar.hide()
+            self._onEnded()
+
+    def showButton(self, problems: list[str]) -> None:
+        """Name the button after what it does, or tell why it does nothing."""
+        button = self._ui.segmentButton
+        running = self._logic.isRunning()
+        button.text = _("Cancel") if running else _("Segment")
+        button.enabled = running or not problems
+        if running:
+            button.toolTip = _("Stop the run.")
+        else:
+            button.toolTip = "\n".join(problems) or _("Segment the tumor in the selected volumes.")
+        self._ui.hintLabel.text = "\n".join(problems)
+        self._ui.hintLabel.visible = bool(problems) and not running
+
+    def showProgress(self, event: ProgressEvent) -> None:
+        """Show the stage, how much is done, and the time left."""
+        left = ""
+        if event.seconds_left is not None:
+            left = _("{time} left").format(time=formatTime(event.seconds_left))
+        parts = [stageTitle(event.stage), "%p %", left]
+        self._ui.progressBar.setFormat("  ·  ".join(filter(None, parts)))
+        self._ui.progressBar.value = round(1000 * event.fraction)
+
+    def showMessage(self, message: str) -> None:
+        """Show a sentence below the button; an empty one hides the last."""
+        self._ui.statusLabel.text = escape(message)
+        self._ui.statusLabel.visible = bool(message)
+
+    def showError(self, message: str, logPath: Path | None) -> None:
+        """Show what went wrong, with the log one click away."""
+        link = ""
+        if logPath:
+            self.showLog(logPath)
+            link = ' <a href="log">' + escape(_("Open log")) + "</a>"
+        sentence = escape(message[:1].upper() + message[1:])
+        self._ui.statusLabel.text = f'<span style="color: #c62828">{sentence}</span>{link}'
+        self._ui.statusLabel.show()
+
+    def showLog(self, logPath: Path) -> None:
+        """Offer this log to be opened."""
+        self.logPath = logPath
+        self._ui.logButton.enabled = True
+
+    def openLog(self) -> None:
+        """Open the last run's log in the system's text viewer."""
+        if self.logPath:
+            qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self.logPath)))
+
+
+def stageTitle(stage: str) -> str:
+    """What the user reads of a stage of the protocol."""
+    titles = {
+        "export": _("Writing the volumes"),
+        "read": _("Reading the volumes"),
+        "prepare": _("Preparing"),
+        "segment": _("Segmenting"),
+        "restore": _("Back to the scan's grid"),
+        "write": _("Writing the result"),
+        "import": _("Making the segments"),
+        "evaluation": _("Comparing"),
+        "done": _("Done"),
+    }
+    return titles.get(stage, stage)
+
+
+def formatTime(seconds: float) -> str:
+    """``1:05`` for 65 seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"

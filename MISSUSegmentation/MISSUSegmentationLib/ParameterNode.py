@@ -1,0 +1,71 @@
+"""The choices in the panel. They live in the scene, so that they are saved and loaded with it."""
+
+import enum
+from typing import Annotated
+
+from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer.i18n import tr as _
+from slicer.parameterNodeWrapper import Default, WithinRange, parameterNodeWrapper
+
+
+class Segments(enum.Enum):
+    """What the segments of a result are."""
+
+    REGIONS = "regions"
+    LABELS = "labels"
+
+    def label(self) -> str:
+        """What the user reads."""
+        if self is Segments.REGIONS:
+            return _("Whole tumor, core, enhancing (nested)")
+        return _("Edema, enhancing, necrosis (exclusive)")
+
+
+class Device(enum.Enum):
+    """Where the network runs; the values are those of ``missu segment --device``."""
+
+    AUTO = "auto"
+    CUDA = "cuda"
+    MPS = "mps"
+    CPU = "cpu"
+
+    def label(self) -> str:
+        """What the user reads."""
+        return {
+            Device.AUTO: _("Automatic"),
+            Device.CUDA: _("Graphics card (NVIDIA CUDA or AMD ROCm)"),
+            Device.MPS: _("Graphics processor of a Mac"),
+            Device.CPU: _("Processor"),
+        }[self]
+
+
+@parameterNodeWrapper
+class MISSUSegmentationParameterNode:
+    """Choices of the panel.
+
+    Attributes:
+        t1, t1ce, t2, flair: volumes to segment; None where there is none.
+        result: segmentation that the Result section is about.
+        reference: segmentation to compare it with.
+        segments: what the segments of the next result are.
+        model: name of the model; empty for the first that is installed.
+        device: where the network runs.
+        mirror: average over mirror images.
+        minimumIslandMm3: smaller parts of the tumor are removed.
+        probabilities: also make a probability volume of every region.
+        keepTemporaryFiles: leave the exchanged files on disk.
+    """
+
+    t1: vtkMRMLScalarVolumeNode
+    t1ce: vtkMRMLScalarVolumeNode
+    t2: vtkMRMLScalarVolumeNode
+    flair: vtkMRMLScalarVolumeNode
+    result: vtkMRMLSegmentationNode
+    reference: vtkMRMLSegmentationNode
+    segments: Segments = Segments.REGIONS
+    model: str
+    device: Device = Device.AUTO
+    mirror: bool
+    minimumIslandMm3: Annotated[float, WithinRange(0, 100000), Default(100.0)]
+    probabilities: bool
+    keepTemporaryFiles: bool

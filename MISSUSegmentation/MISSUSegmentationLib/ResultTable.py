@@ -1,0 +1,119 @@
+"""The table of a result: volumes, expected accuracy, and the accuracy against a reference.
+
+Volumes are counted in the segmentation itself, so they are right after edits, too, and for
+segmentations that were loaded with a scene.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import qt
+import slicer
+from slicer.i18n import tr as _
+from vtk.util.numpy_support import vtk_to_numpy
+
+from MISSUCore.regions import BRATS
+
+SWATCH_PIXELS = 12
+
+
+@dataclass(frozen=True)
+class Row:
+    """A segment, or a region made of several segments; ``color`` is RGB of 0 to 1."""
+
+    name: str
+    title: str
+    volumeMl: float
+    color: tuple[float, float, float] | None
+
+
+def rows(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[Row]:
+    """A row for every segment, and for the regions that exclusive segments add up to."""
+    segmentation = segmentationNode.GetSegmentation()
+    found = []
+    for segmentId in segmentation.GetSegmentIDs():
+        segment = segmentation.GetSegment(segmentId)
+        volumeMl = _volumeMl(segmentationNode, segmentId)
+        found.append(Row(segmentId, segment.GetName(), volumeMl, segment.GetColor()))
+    labels = {label.name: label.value for label in BRATS.labels}
+    volumesMl = {row.name: row.volumeMl for row in found}
+    if set(labels) <= set(volumesMl):
+        for region in BRATS.regions:
+            if region.name not in volumesMl:
+                inside = [name for name, value in labels.items() if value in region.labels]
+                total = sum(volumesMl[name] for name in inside)
+                found.append(Row(region.name, region.title, total, None))
+    return found
+
+
+def _volumeMl(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> float:
+    labelmap = slicer.vtkOrientedImageData()
+    segmentationNode.GetBinaryLabelmapRepresentation(segmentId, labelmap)
+    scalars = labelmap.GetPointData().GetScalars()
+    voxels = np.count_nonzero(vtk_to_numpy(scalars)) if scalars else 0
+    return float(voxels * math.prod(labelmap.GetSpacing()) / 1000)
+
+
+class ResultTable:
+    """Fills a QTableWidget, which is as high as its rows, and hidden while there are none."""
+
+    def __init__(self, table: qt.QTableWidget) -> None:
+        self.table = table
+        table.verticalHeader().hide()
+
+    def show(
+        self,
+        segmentationNode: slicer.vtkMRMLSegmentationNode | None,
+        confidence: dict[str, float],
+        comparison: dict[str, tuple[float, float]],
+    ) -> None:
+        """Show a segmentation.
+
+        Args:
+            segmentationNode: None empties the table.
+            confidence: expected Dice by region name; its column is left out if empty.
+            comparison: Dice and 95 % Hausdorff distance in mm by region name; likewise.
+        """
+        columns = [_("Segment"), _("Volume (ml)")]
+        columns += [_("Expected Dice")] if confidence else []
+        columns += [_("Dice"), _("HD95 (mm)")] if comparison else []
+        content = rows(segmentationNode) if segmentationNode else []
+        self.table.setColumnCount(len(columns))
+        self.table.setHorizontalHeaderLabels(columns)
+        self.table.setRowCount(len(content))
+        for index, row in enumerate(content):
+            numbers = [f"{row.volumeMl:.1f}"]
+            numbers += [_number(confidence.get(row.name), 2)] if confidence else []
+            if comparison:
+                dice, distanceMm = comparison.get(row.name, (None, None))
+                numbers += [_number(dice, 3), _number(distanceMm, 1)]
+            self.table.setItem(index, 0, _titleItem(row))
+            for column, text in enumerate(numbers, start=1):
+                item = qt.QTableWidgetItem(text)
+                item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
+                self.table.setItem(index, column, item)
+        self._fit()
+
+    def _fit(self) -> None:
+        header = self.table.horizontalHeader()
+        header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
+        frame = 2 * self.table.frameWidth
+        rowsHeight = self.table.verticalHeader().length()
+        self.table.setFixedHeight(header.sizeHint.height() + rowsHeight + frame)
+        self.table.visible = self.table.rowCount > 0
+
+
+def _titleItem(row: Row) -> qt.QTableWidgetItem:
+    item = qt.QTableWidgetItem(row.title)
+    swatch = qt.QPixmap(SWATCH_PIXELS, SWATCH_PIXELS)
+    swatch.fill(qt.QColor.fromRgbF(*row.color) if row.color else qt.QColor(0, 0, 0, 0))
+    item.setIcon(qt.QIcon(swatch))
+    return item
+
+
+def _number(value: float | None, decimals: int) -> str:
+    return "-" if value is None or not math.isfinite(value) else f"{value:.{decimals}f}"

@@ -1,0 +1,195 @@
+"""Volumes of the scene to files, and label maps from files, voxel for voxel.
+
+All files of a run are written in the coordinate system of the reference volume, before its parent
+transform: there its voxels are untouched, and what comes back belongs under the same transform.
+Array axes are (k, j, i), coordinates are RAS in mm.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
+
+# Beyond this cosine between two axes a grid counts as sheared; files can only hold right angles.
+RIGHT_ANGLE_TOLERANCE = 1e-4
+# The sequence that radiologists delineate on comes first.
+REFERENCE_ORDER = ("t1ce", "t1", "flair", "t2")
+
+
+class ExchangeError(ValueError):
+    """A node cannot be used. The message is one sentence: which, why, and what to do."""
+
+
+def referenceVolume(
+    volumes: dict[str, slicer.vtkMRMLScalarVolumeNode],
+) -> slicer.vtkMRMLScalarVolumeNode:
+    """The volume, of those by modality, on whose grid and under whose transform the result is."""
+    return next(volumes[modality] for modality in REFERENCE_ORDER if modality in volumes)
+
+
+def checkVolumes(volumes: dict[str, slicer.vtkMRMLScalarVolumeNode]) -> None:
+    """Make sure that the volumes, by modality, can be written.
+
+    Raises:
+        ExchangeError: if there is none, one is there twice, has no voxels or is no scan, or the
+            reference volume's axes are not at right angles.
+    """
+    if not volumes:
+        raise ExchangeError("No volume is selected; select at least one.")
+    seen: dict[str, str] = {}
+    for modality, node in volumes.items():
+        name = node.GetName()
+        if node.GetScene() is None:
+            raise ExchangeError(f"{name} is no longer in the scene; select another volume.")
+        if node.GetID() in seen:
+            raise ExchangeError(
+                f"{name} is selected as {seen[node.GetID()].upper()} and as {modality.upper()}; "
+                "select a volume of its own for each."
+            )
+        seen[node.GetID()] = modality
+        image = node.GetImageData()
+        if image is None or image.GetNumberOfPoints() == 0:
+            raise ExchangeError(f"{name} has no voxels; load it again or select another volume.")
+        if image.GetNumberOfScalarComponents() != 1 or node.IsA("vtkMRMLLabelMapVolumeNode"):
+            raise ExchangeError(f"{name} is no scan with one gray value a voxel; select another.")
+    reference = referenceVolume(volumes)
+    if not _hasRightAngles(_ijkToRas(reference)):
+        raise ExchangeError(
+            f"The axes of {reference.GetName()} are not at right angles; resample it with the "
+            "Crop Volume module first."
+        )
+
+
+def writeVolumes(
+    volumes: dict[str, slicer.vtkMRMLScalarVolumeNode], folder: Path
+) -> dict[str, Path]:
+    """Write volumes, by modality, as they lie relative to the reference volume; returns the files.
+
+    A volume under another transform than the reference volume keeps its voxels if that transform
+    only moves its grid; else (shear, non-linear) it is resampled to the reference volume's grid.
+
+    Raises:
+        ExchangeError: if a file cannot be written.
+    """
+    reference = referenceVolume(volumes)
+    paths = {}
+    for modality, node in volumes.items():
+        paths[modality] = folder / f"{modality}.nrrd"
+        writeVolume(_relativeTo(reference, node), paths[modality], node.GetName())
+    return paths
+
+
+def writeVolume(node: slicer.vtkMRMLVolumeNode, path: Path, name: str) -> None:
+    """Write a volume without its parent transform; ``name`` is what an error calls it.
+
+    Raises:
+        ExchangeError: if the file cannot be written.
+    """
+    storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
+    storage.SetFileName(str(path))
+    storage.SetUseCompression(False)
+    if not storage.WriteData(node):
+        raise ExchangeError(f"{name} cannot be written to {path.parent}; is the disk full?")
+
+
+def readVoxels(path: Path) -> np.ndarray:
+    """Voxels (k, j, i) of an image file, of the type they have there.
+
+    Raises:
+        ExchangeError: if it cannot be read.
+    """
+    import SimpleITK as sitk  # only once it is needed: it takes a while to load
+
+    # Slicer's own reader would turn left-handed grids around.
+    try:
+        return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    except RuntimeError as error:
+        raise ExchangeError("The result cannot be read; segment again.") from error
+
+
+def arrayFromImage(image: vtk.vtkImageData) -> np.ndarray:
+    """View of the voxels (k, j, i) of an image, which must outlive it."""
+    scalars = vtk_to_numpy(image.GetPointData().GetScalars())
+    return scalars.reshape(image.GetDimensions()[::-1])
+
+
+def volumeLike(
+    reference: slicer.vtkMRMLVolumeNode, voxels: np.ndarray
+) -> slicer.vtkMRMLScalarVolumeNode:
+    """A volume outside the scene with these voxels (k, j, i) on the grid of another."""
+    node = slicer.vtkMRMLScalarVolumeNode()
+    slicer.util.updateVolumeFromArray(node, voxels)
+    node.SetIJKToRASMatrix(_ijkToRas(reference))
+    return node
+
+
+def voxelsOn(
+    reference: slicer.vtkMRMLVolumeNode, node: slicer.vtkMRMLVolumeNode, linear: bool = False
+) -> np.ndarray:
+    """Voxels (k, j, i) of a volume where those of the reference volume are shown.
+
+    Between voxels the nearest one counts, or they are interpolated; outside is 0.
+    """
+    return imageOn(reference, _orientedImage(node), node.GetParentTransformNode(), linear)
+
+
+def imageOn(
+    reference: slicer.vtkMRMLVolumeNode,
+    image: slicer.vtkOrientedImageData,
+    transform: slicer.vtkMRMLTransformNode | None,
+    linear: bool = False,
+) -> np.ndarray:
+    """As :func:`voxelsOn`, of an image under a transform."""
+    toReference = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
+        transform, reference.GetParentTransformNode(), toReference
+    )
+    resampled = slicer.vtkOrientedImageData()
+    slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
+        image, _orientedImage(reference), resampled, linear, False, toReference
+    )
+    return arrayFromImage(resampled).copy()
+
+
+def _relativeTo(
+    reference: slicer.vtkMRMLVolumeNode, node: slicer.vtkMRMLVolumeNode
+) -> slicer.vtkMRMLScalarVolumeNode:
+    """The volume as a node outside the scene, in the reference's coordinate system."""
+    toReference = vtk.vtkMatrix4x4()
+    isLinear = slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(
+        node.GetParentTransformNode(), reference.GetParentTransformNode(), toReference
+    )
+    ijkToReference = _ijkToRas(node)
+    vtk.vtkMatrix4x4.Multiply4x4(toReference, ijkToReference, ijkToReference)
+    if not isLinear or not _hasRightAngles(ijkToReference):
+        return volumeLike(reference, voxelsOn(reference, node, linear=True))
+    moved = slicer.vtkMRMLScalarVolumeNode()
+    moved.SetAndObserveImageData(node.GetImageData())
+    moved.SetIJKToRASMatrix(ijkToReference)
+    return moved
+
+
+def _ijkToRas(node: slicer.vtkMRMLVolumeNode) -> vtk.vtkMatrix4x4:
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return matrix
+
+
+def _hasRightAngles(ijkToRas: vtk.vtkMatrix4x4) -> bool:
+    axes = slicer.util.arrayFromVTKMatrix(ijkToRas)[:3, :3]
+    lengths = np.linalg.norm(axes, axis=0)
+    if not lengths.all():
+        return False
+    directions = axes / lengths
+    return np.allclose(directions.T @ directions, np.eye(3), atol=RIGHT_ANGLE_TOLERANCE)
+
+
+def _orientedImage(node: slicer.vtkMRMLVolumeNode) -> slicer.vtkOrientedImageData:
+    image = slicer.vtkOrientedImageData()
+    image.ShallowCopy(node.GetImageData())
+    image.SetImageToWorldMatrix(_ijkToRas(node))
+    return image

@@ -1,0 +1,86 @@
+"""The panel under PySide6, offscreen, behind the stand-in."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import ArrayLike
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+
+@pytest.fixture(scope="session")
+def qtApplication() -> Any:
+    """The one QApplication."""
+    from PySide6 import QtWidgets
+
+    return QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
+
+
+@pytest.fixture
+def slicerApplication(qtApplication: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """Slicer, as far as it is stood in, with an empty scene and no models of the user."""
+    from Testing.Module.gui.stand_in import application
+
+    monkeypatch.setenv("MISSU_MODELS", str(tmp_path / "models"))
+    (tmp_path / "temporary").mkdir()
+    application.install(monkeypatch, tmp_path / "temporary")
+    import slicer
+
+    yield slicer
+    slicer.mrmlScene.Clear(True)
+
+
+@pytest.fixture
+def missu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The fake MISSUCore.
+
+    ``behave(...)`` says what it does, ``arguments()`` is what it was given, and ``go()`` lets it go
+    on if it hangs.
+    """
+    from Testing.Module.gui.user import putPythonOnPath
+
+    folder = tmp_path / "fake"
+    folder.mkdir()
+    shutil.copy(Path(__file__).with_name("fake_missu.py"), folder)
+    putPythonOnPath(monkeypatch, folder, str(folder / "fake_missu.py"))
+
+    def behave(**behavior: Any) -> None:
+        (folder / "behavior").write_text(json.dumps(behavior))
+
+    behave()
+    return SimpleNamespace(
+        behave=behave,
+        arguments=lambda: json.loads((folder / "arguments").read_text()),
+        go=(folder / "go").touch,
+    )
+
+
+@pytest.fixture
+def panel(slicerApplication: Any, missu: SimpleNamespace) -> Iterator[Any]:
+    """The panel, on display, with the fake MISSUCore behind it."""
+    from Testing.Module.gui.user import Panel
+
+    panel = Panel()
+    yield panel
+    panel.close()
+
+
+@pytest.fixture
+def addVolume(slicerApplication: Any) -> Callable[..., Any]:
+    """Function that adds a volume of voxels (k, j, i) of 2 mm to the scene."""
+
+    def add(name: str, voxels: ArrayLike | None = None) -> Any:
+        voxels = np.ones((4, 5, 6)) if voxels is None else voxels
+        grid = np.diag([2.0, 2.0, 2.0, 1.0])
+        return slicerApplication.util.addVolumeFromArray(np.asarray(voxels), grid, name)
+
+    return add

@@ -1,0 +1,63 @@
+"""Stands for PythonSlicer in the panel's tests: runs the program it is given on a fake MISSUCore.
+
+The fake behaves as the file ``behavior`` beside it says, a JSON object, and writes the arguments of
+``missu`` to the file ``arguments``. The label map it makes is the T1 volume, rounded.
+"""
+
+import json
+import runpy
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+
+HERE = Path(__file__).parent
+
+
+def progress(stage: str, fraction: float, seconds_left: float) -> None:
+    event = {"stage": stage, "fraction": fraction, "message": "", "seconds_left": seconds_left}
+    print(json.dumps(event), flush=True)
+
+
+def main(arguments: list[str]) -> int:
+    """As MISSUCore.command_line.main."""
+    import SimpleITK as sitk
+
+    def value(option: str) -> str:
+        return arguments[arguments.index(option) + 1]
+
+    behavior = json.loads((HERE / "behavior").read_text())
+    (HERE / "arguments").write_text(json.dumps(arguments))
+    progress("segment", 0.4, 65.0)
+    while behavior.get("hang") and not (HERE / "go").exists():
+        time.sleep(0.02)
+    if "error" in behavior:
+        print(f"missu: {behavior['error']}", file=sys.stderr)
+        return 1
+    if arguments[0] == "segment":
+        labels = sitk.Cast(sitk.Round(sitk.ReadImage(value("--t1"))), sitk.sitkUInt8)
+        sitk.WriteImage(labels, value("--output"))
+        report = {
+            "model": {"name": "missu-brats-fast"},
+            "seconds": {"total": 0.1},
+            "volumes_ml": {"WT": 0.0, "TC": 0.0, "ET": 0.0},
+            "confidence": behavior.get("confidence", {}),
+            "warnings": behavior.get("warnings", []),
+        }
+        Path(value("--report")).write_text(json.dumps(report))
+    else:
+        rows = [{"region": name, **scores} for name, scores in behavior["scores"].items()]
+        Path(value("--json")).write_text(json.dumps({"rows": rows}))
+    progress("done", 1.0, 0.0)
+    return 0
+
+
+if __name__ == "__main__":
+    program, *given = sys.argv[1:]
+    commandLine = ModuleType("MISSUCore.command_line")
+    commandLine.main = main
+    # Whatever the program imports of MISSUCore is there, and costs nothing.
+    modules = {name: ModuleType(name) for name in ("MISSUCore", *given)}
+    sys.modules.update(modules, **{"MISSUCore.command_line": commandLine})
+    sys.argv = [program, *given]
+    runpy.run_path(program, run_name="__main__")

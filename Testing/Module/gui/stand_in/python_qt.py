@@ -1,0 +1,128 @@
+"""PySide6 as PythonQt shows Qt: properties are attributes, signals connect by their C++ names.
+
+In Slicer ``button.text`` is a string and ``button.text = "OK"`` sets it; in PySide6 ``text`` is a
+method. The classes here are PySide6's with PythonQt's access, and nothing else; a class that the
+panel does not use yet is missing. PythonQt: https://mevislab.github.io/pythonqt/Features.html
+"""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
+
+
+@functools.cache
+def _properties(class_: type) -> frozenset[str]:
+    meta = class_.staticMetaObject
+    return frozenset(meta.property(i).name() for i in range(meta.propertyCount()))
+
+
+class Access:
+    """Qt properties as attributes; ``name`` stands for ``objectName``."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "connect":
+            return functools.partial(_connect, self)
+        name = "objectName" if name == "name" else name
+        if name in _properties(type(self)):
+            return QtCore.QObject.property(self, name)
+        return super().__getattribute__(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _properties(type(self)):
+            assert QtCore.QObject.setProperty(self, name, value), f"{name} cannot be set"
+        else:
+            super().__setattr__(name, value)
+
+
+def _connect(sender: Any, signal: str, slot: Any) -> None:
+    """``sender.connect("clicked(bool)", slot)``."""
+    getattr(sender, signal.partition("(")[0]).connect(slot)
+
+
+def _shown(*classes: type) -> dict[str, type]:
+    return {class_.__name__: type(class_.__name__, (Access, class_), {}) for class_ in classes}
+
+
+OBJECTS = _shown(
+    QtCore.QTimer,
+    QtWidgets.QCheckBox,
+    QtWidgets.QComboBox,
+    QtWidgets.QDoubleSpinBox,
+    QtWidgets.QHeaderView,
+    QtWidgets.QLabel,
+    QtWidgets.QProgressBar,
+    QtWidgets.QPushButton,
+    QtWidgets.QWidget,
+)
+VALUES = {
+    class_.__name__: class_
+    for class_ in (
+        QtCore.QFile,
+        QtCore.QUrl,
+        QtCore.Qt,
+        QtGui.QColor,
+        QtGui.QIcon,
+        QtGui.QPixmap,
+        QtWidgets.QMessageBox,
+        QtWidgets.QTableWidgetItem,
+        QtWidgets.QVBoxLayout,
+    )
+}
+
+
+class QTableWidget(Access, QtWidgets.QTableWidget):
+    """A table whose headers have PythonQt's access, too."""
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        header = OBJECTS["QHeaderView"]
+        self.setHorizontalHeader(header(QtCore.Qt.Horizontal, self))
+        self.setVerticalHeader(header(QtCore.Qt.Vertical, self))
+
+
+class QSettings(QtCore.QSettings):
+    """Settings in a file of the test run."""
+
+    path = Path(tempfile.gettempdir()) / "missu-panel-test.ini"
+
+    def __init__(self) -> None:
+        super().__init__(str(self.path), QtCore.QSettings.IniFormat)
+
+
+class QDesktopServices:
+    """Remembers what would be opened."""
+
+    opened: ClassVar[list[str]] = []
+
+    @classmethod
+    def openUrl(cls, url: QtCore.QUrl) -> bool:
+        cls.opened.append(url.toLocalFile())
+        return True
+
+
+class QUiLoader(QtUiTools.QUiLoader):
+    """Makes widgets of the classes here and in :mod:`widgets`; an unknown class is an error."""
+
+    classes: ClassVar[dict[str, type]] = {}
+
+    def createWidget(
+        self, className: str, parent: QtWidgets.QWidget | None = None, name: str = ""
+    ) -> QtWidgets.QWidget:
+        widget = self.classes[className](parent)
+        widget.setObjectName(name)
+        return widget
+
+
+def module() -> ModuleType:
+    """The module ``qt``."""
+    qt = ModuleType("qt")
+    own = (QTableWidget, QSettings, QDesktopServices, QUiLoader)
+    vars(qt).update(OBJECTS, **VALUES, **{class_.__name__: class_ for class_ in own})
+    QUiLoader.classes.update(OBJECTS, QTableWidget=QTableWidget)
+    return qt

@@ -1,0 +1,111 @@
+"""A user in front of the panel: clicks, chooses, waits, reads."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PySide6 import QtCore, QtWidgets
+from PySide6.QtTest import QTest
+
+MODALITIES = ("t1", "t1ce", "t2", "flair")
+
+
+class Panel:
+    """The module's panel on display, and a user in front of it."""
+
+    def __init__(self) -> None:
+        import qt
+        import slicer
+
+        import MISSUSegmentation
+
+        self.parent = slicer.qMRMLWidget()
+        self.parent.setLayout(qt.QVBoxLayout())
+        self.parent.isEntered = True
+        self.widget = MISSUSegmentation.MISSUSegmentationWidget(self.parent)
+        self.widget.setup()
+        self.ui = self.widget.ui
+        self.parent.resize(430, 900)
+        self.parent.show()
+        self.settle()
+
+    def close(self) -> None:
+        """As Slicer at its end."""
+        self.widget.cleanup()
+        self.parent.close()
+
+    def settle(self) -> None:
+        """Let Qt do what is due."""
+        for _ in range(3):
+            QtWidgets.QApplication.processEvents()
+
+    def wait(self, condition: Callable[[], bool], seconds: float = 60.0) -> float:
+        """Let Qt run until the condition holds; returns how many seconds that took."""
+        began = time.monotonic()
+        while not condition():
+            assert time.monotonic() - began < seconds, "waited in vain"
+            QTest.qWait(5)
+        return time.monotonic() - began
+
+    def click(self, name: str) -> None:
+        """Click a widget near its left end, where a check box has its box."""
+        widget = getattr(self.ui, name)
+        assert widget.visible, f"{name} is hidden"
+        place = QtCore.QPoint(8, widget.height // 2)
+        QTest.mouseClick(widget, QtCore.Qt.LeftButton, pos=place)
+        self.settle()
+
+    def choose(self, name: str, text: str) -> None:
+        """Open a combo box or node selector, and click the entry."""
+        widget = getattr(self.ui, name)
+        box = getattr(widget, "comboBox", widget)
+        index = box.findText(text)
+        assert index >= 0, f"{name} has no {text}"
+        box.showPopup()
+        view = box.view()
+        view.scrollTo(box.model().index(index, 0))
+        place = view.visualRect(box.model().index(index, 0)).center()
+        QTest.mouseClick(view.viewport(), QtCore.Qt.LeftButton, pos=place)
+        self.settle()
+
+    def expand(self, name: str) -> None:
+        """Click on the header of a section."""
+        header = QtCore.QPoint(30, 8)
+        QTest.mouseClick(getattr(self.ui, name), QtCore.Qt.LeftButton, pos=header)
+        self.settle()
+
+    def selected(self) -> dict[str, str]:
+        """Names of the selected volumes by modality."""
+        nodes = {m: getattr(self.ui, f"{m}Selector").currentNode() for m in MODALITIES}
+        return {modality: node.GetName() for modality, node in nodes.items() if node}
+
+    def table(self) -> list[list[str]]:
+        """Texts of the result table, its header first."""
+        table = self.ui.resultTable
+        columns = range(table.columnCount)
+        header = [table.horizontalHeaderItem(column).text() for column in columns]
+        rows = [
+            [table.item(row, column).text() for column in columns] for row in range(table.rowCount)
+        ]
+        return [header, *rows]
+
+    def segment(self) -> None:
+        """Click Segment, and wait for the end."""
+        self.click("segmentButton")
+        self.wait(lambda: self.ui.segmentButton.text == "Segment")
+
+
+def putPythonOnPath(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> None:
+    """Make this Python, started with these arguments, what Slicer calls PythonSlicer."""
+    if os.name == "nt":
+        pytest.skip("the fake PythonSlicer is a shell script")
+    script = folder / "PythonSlicer"
+    command = " ".join(f'"{part}"' for part in (sys.executable, *arguments))
+    script.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")

@@ -1,0 +1,102 @@
+"""What the segments of two nodes mean, and on which voxels they are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+slicer = pytest.importorskip("slicer", reason="needs the package slicer-core")
+from MISSUCore.regions import BRATS, BRATS_2023
+from MISSUSegmentationLib.Comparison import labelsOn
+from MISSUSegmentationLib.SceneExchange import ExchangeError
+from MISSUSegmentationLib.SegmentationNodes import importSegmentation
+
+SHAPE = (8, 9, 10)
+
+
+@pytest.fixture
+def labels() -> NDArray[np.uint8]:
+    """A label map without any symmetry."""
+    return np.random.default_rng(0).choice([0, 0, 1, 2, 4], SHAPE).astype(np.uint8)
+
+
+@pytest.fixture
+def volumes(addVolume: Callable[..., Any]) -> dict[str, Any]:
+    geometry = {"spacing": (0.7, 1.3, 2.9), "origin": (10, -20, 30)}
+    return {"t1ce": addVolume("T1ce", np.ones(SHAPE), **geometry)}
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_segments_become_the_label_map_they_came_from(
+    volumes: dict[str, Any], labels: NDArray[np.uint8], exclusive: bool
+) -> None:
+    node = importSegmentation(labels, volumes, BRATS, exclusive)
+    again, regions = labelsOn(volumes["t1ce"], node, BRATS)
+    np.testing.assert_array_equal(again, labels)
+    assert regions == {"WT", "TC", "ET"}
+
+
+def test_segments_and_label_maps_of_others_are_recognized(
+    scene: Any, addVolume: Callable[..., Any], labels: NDArray[np.uint8]
+) -> None:
+    grid = addVolume("grid", np.ones(SHAPE))
+    node = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "truth")
+    slicer.util.updateVolumeFromArray(node, labels)
+    np.testing.assert_array_equal(labelsOn(grid, node, BRATS)[0], labels)
+    slicer.util.updateVolumeFromArray(node, np.where(labels == 4, 3, labels))
+    np.testing.assert_array_equal(labelsOn(grid, node, BRATS)[0], labels)
+    np.testing.assert_array_equal(
+        labelsOn(grid, node, BRATS_2023)[0], np.where(labels == 4, 3, labels)
+    )
+    slicer.util.updateVolumeFromArray(node, labels + 5)
+    with pytest.raises(ExchangeError, match="truth has other labels than 1 = NCR"):
+        labelsOn(grid, node, BRATS)
+
+    for enhancing in (4, 3):
+        imported = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "imported")
+        slicer.util.updateVolumeFromArray(node, np.where(labels == 4, enhancing, labels))
+        slicer.vtkSlicerSegmentationsModuleLogic.ImportLabelmapToSegmentationNode(node, imported)
+        np.testing.assert_array_equal(labelsOn(grid, imported, BRATS)[0], labels)
+
+
+def test_a_segmentation_of_one_region_tells_of_it_alone(
+    volumes: dict[str, Any], labels: NDArray[np.uint8]
+) -> None:
+    node = importSegmentation(labels, volumes, BRATS)
+    node.GetSegmentation().RemoveSegment("TC")
+    node.GetSegmentation().RemoveSegment("ET")
+    node.GetSegmentation().GetSegment("WT").SetName("whole TUMOR")
+    again, regions = labelsOn(volumes["t1ce"], node, BRATS)
+    assert regions == {"WT"}
+    np.testing.assert_array_equal(again != 0, labels != 0)
+
+
+def test_unknown_segments_are_refused(scene: Any, volumes: dict[str, Any]) -> None:
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn")
+    node.GetSegmentation().AddEmptySegment("a", "Skull")
+    with pytest.raises(ExchangeError, match=r"No segment of drawn.*WT, TC, ET, NCR, ED, ET"):
+        labelsOn(volumes["t1ce"], node, BRATS)
+
+
+def test_segments_on_another_grid_under_other_transforms(
+    volumes: dict[str, Any],
+    labels: NDArray[np.uint8],
+    addVolume: Callable[..., Any],
+    addTransform: Callable[..., Any],
+) -> None:
+    node = importSegmentation(labels, volumes, BRATS)
+    # Moved by two voxels along i, seen from a grid that is moved by one along k.
+    shift = np.eye(4)
+    shift[0, 3] = 2 * 0.7
+    addTransform(shift, node)
+    grid = addVolume("grid", np.ones(SHAPE), spacing=(0.7, 1.3, 2.9), origin=(10, -20, 30))
+    other = np.eye(4)
+    other[2, 3] = 2.9
+    addTransform(other, grid)
+    expected = np.zeros_like(labels)
+    expected[:-1, :, 2:] = labels[1:, :, :-2]
+    np.testing.assert_array_equal(labelsOn(grid, node, BRATS)[0], expected)
