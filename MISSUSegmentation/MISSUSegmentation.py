@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import qt
@@ -77,6 +78,8 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/MISSUSegmentation.ui"))
         self.layout.addWidget(uiWidget)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
+        named = {w.property("SlicerParameterName"): w for w in vars(self.ui).values()}
+        self._widgets = {name: widget for name, widget in named.items() if name}
         uiWidget.setMRMLScene(slicer.mrmlScene)
 
         self.logic = MISSUSegmentationLogic()
@@ -93,7 +96,15 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         for event in (scene.EndCloseEvent, scene.EndImportEvent):
             self.addObserver(scene, event, self.onSceneEnd)
         self.addObserver(scene, scene.NodeAddedEvent, self.onNodeAdded)
+        self.addObserver(scene, scene.NodeAboutToBeRemovedEvent, self.onNodeAboutToBeRemoved)
         self.initializeParameterNode()
+
+    def onReload(self) -> None:
+        """A developer reloads the module: with its library, not MISSUSegmentation.py alone."""
+        for name in list(sys.modules):
+            if name.partition(".")[0] in ("MISSUSegmentationLib", "MISSUCore"):
+                del sys.modules[name]
+        super().onReload()
 
     def cleanup(self) -> None:
         """Slicer exits, or the module is reloaded."""
@@ -130,6 +141,14 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             # It may get its name and voxels only after this.
             qt.QTimer.singleShot(0, self.inputs.guess)
 
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def onNodeAboutToBeRemoved(self, caller, event, node) -> None:
+        # Else the node selectors, which hear of it later, would take its neighbor in their lists.
+        if self.parameters:
+            for name in self._widgets:
+                if self.parameters.getValue(name) is node:
+                    self.parameters.setValue(name, None)
+
     def initializeParameterNode(self) -> None:
         """Take up the choices that the scene holds."""
         self.setParameterNode(self.logic.getParameterNode())
@@ -143,7 +162,8 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             self.removeObserver(self.parameters, modified, self.onParametersChanged)
         self.parameters = self.inputs.parameters = self.result.parameters = parameters
         if self.parameters:
-            self._guiTag = self.parameters.connectGui(self.ui)
+            # Not connectGui: it returns no tag to disconnect by (Slicer issue 7547).
+            self._guiTag = self.parameters.connectParametersToGui(self._widgets)
             self.addObserver(self.parameters, modified, self.onParametersChanged)
             self.result.refresh()
             self.onParametersChanged()
@@ -172,7 +192,9 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             return
         try:
             if not torchIsInstalled():
-                installTorch()
+                self.run.showMessage(_("Installing PyTorch. This may take minutes."))
+                with slicer.util.WaitCursor():
+                    installTorch()
             self.logic.segment(
                 **self.inputs.volumes(),
                 settings=self.settings(),

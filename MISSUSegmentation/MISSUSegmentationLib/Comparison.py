@@ -130,7 +130,7 @@ def _numbered(node: slicer.vtkMRMLSegmentationNode, scheme: LabelScheme) -> dict
 def _segmentNames(node: slicer.vtkMRMLSegmentationNode) -> dict[str, str]:
     segmentation = node.GetSegmentation()
     return {
-        segmentId: segmentation.GetSegment(segmentId).GetName()
+        segmentId: segmentation.GetSegment(segmentId).GetName() or ""
         for segmentId in segmentation.GetSegmentIDs()
     }
 
@@ -140,6 +140,12 @@ def _mask(
 ) -> np.ndarray:
     image = slicer.vtkOrientedImageData()
     if segmentId is not None:
+        # Outlines, as of radiotherapy, have no voxels yet.
+        if not node.CreateBinaryLabelmapRepresentation():
+            raise ExchangeError(
+                f"No voxels can be made of {node.GetName()}; create its binary labelmap in the "
+                "Segmentations module."
+            )
         node.GetBinaryLabelmapRepresentation(segmentId, image)
     if image.IsEmpty():
         return np.zeros(slicer.util.arrayFromVolume(grid).shape, bool)

@@ -181,6 +181,7 @@ class CoreRun:
         return message if message.endswith(".") else f"{message}."
 
     def _cleanUp(self, process: CoreProcess) -> None:
+        self._collect = None  # it holds the nodes, which a closed scene must let go
         self._scene.RemoveObserver(self._observer)
         atexit.unregister(self.cancel)
         if not self._keepFiles:

@@ -53,11 +53,12 @@ class PanelInputs:
 
     def guess(self) -> None:
         """Select the volumes by their names, unless the user has chosen otherwise."""
-        if self.parameters is None or self.volumes() != self._guess:
+        known = {modality: node for modality, node in self._guess.items() if node.GetScene()}
+        if self.parameters is None or self.volumes() != known:
             return
         guess = _guessFromScene()
         # When another patient is loaded, names fit two volumes: what is selected stays.
-        if self._guess.items() <= guess.items():
+        if known.items() <= guess.items():
             self._guess = guess
             self.select(guess)
 

@@ -96,10 +96,15 @@ class PanelResult:
         self._updateButtons()
 
     def onEditButton(self) -> None:
+        node = self.parameters.result  # there are none once the user is in another module
         slicer.util.selectModule("SegmentEditor")
         editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
-        editor.setSegmentationNode(self.parameters.result)
-        editor.setSourceVolumeNode(_scan(self.parameters.result))
+        editor.setSegmentationNode(node)
+        editor.setSourceVolumeNode(_scan(node))
+        if node.GetSegmentation().GetNumberOfLayers() > 1:
+            # Else what is painted into one region would be erased from the regions around it.
+            parameters = editor.mrmlSegmentEditorNode()
+            parameters.SetOverwriteMode(parameters.OverwriteNone)
 
     def onCompareButton(self) -> None:
         try:

@@ -60,7 +60,7 @@ class PanelRun:
 
     def stop(self) -> None:
         """No run is on any more."""
-        if self._timer.isActive():
+        if self._timer.active:
             self._timer.stop()
             self._ui.progressBar.hide()
             self._onEnded()

@@ -22,7 +22,7 @@ SWATCH_PIXELS = 12
 
 @dataclass(frozen=True)
 class Row:
-    """A segment, or a region made of several segments; ``color`` is RGB of 0 to 1."""
+    """A segment, or a region of several segments; NaN if it has no volume; RGB of 0 to 1."""
 
     name: str
     title: str
@@ -37,7 +37,8 @@ def rows(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[Row]:
     for segmentId in segmentation.GetSegmentIDs():
         segment = segmentation.GetSegment(segmentId)
         volumeMl = _volumeMl(segmentationNode, segmentId)
-        found.append(Row(segmentId, segment.GetName(), volumeMl, segment.GetColor()))
+        name = segment.GetName() or segmentId
+        found.append(Row(segmentId, name, volumeMl, segment.GetColor()))
     labels = {label.name: label.value for label in BRATS.labels}
     volumesMl = {row.name: row.volumeMl for row in found}
     if set(labels) <= set(volumesMl):
@@ -50,6 +51,9 @@ def rows(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[Row]:
 
 
 def _volumeMl(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> float:
+    # Outlines and surfaces have no voxels yet.
+    if not segmentationNode.CreateBinaryLabelmapRepresentation():
+        return math.nan
     labelmap = slicer.vtkOrientedImageData()
     segmentationNode.GetBinaryLabelmapRepresentation(segmentId, labelmap)
     scalars = labelmap.GetPointData().GetScalars()
@@ -85,7 +89,7 @@ class ResultTable:
         self.table.setHorizontalHeaderLabels(columns)
         self.table.setRowCount(len(content))
         for index, row in enumerate(content):
-            numbers = [f"{row.volumeMl:.1f}"]
+            numbers = [_number(row.volumeMl, 1)]
             numbers += [_number(confidence.get(row.name), 2)] if confidence else []
             if comparison:
                 dice, distanceMm = comparison.get(row.name, (None, None))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import slicer
+
 CATEGORY = "MISSU"
 # A glioma case of BraTS 2023, as SlicerMONAIAuto3DSeg publishes it, with its SHA-256 checksums.
 BRATS_NAME = "BraTS-GLI-00001-000"
@@ -48,4 +50,5 @@ def registerSampleData(iconFolder: Path) -> None:
 def _addSampleCase(source: object) -> None:
     from .SampleCase import addSampleCase  # takes scipy, which is slow to load
 
-    addSampleCase()
+    volumes, _ = addSampleCase()
+    slicer.util.setSliceViewerLayers(background=volumes["flair"], fit=True)

@@ -10,6 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 slicer = pytest.importorskip("slicer", reason="needs the package slicer-core")
+import vtk
+
 from MISSUCore.regions import BRATS, BRATS_2023
 from MISSUSegmentationLib.Comparison import labelsOn
 from MISSUSegmentationLib.SceneExchange import ExchangeError
@@ -79,6 +81,32 @@ def test_unknown_segments_are_refused(scene: Any, volumes: dict[str, Any]) -> No
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "drawn")
     node.GetSegmentation().AddEmptySegment("a", "Skull")
     with pytest.raises(ExchangeError, match=r"No segment of drawn.*WT, TC, ET, NCR, ED, ET"):
+        labelsOn(volumes["t1ce"], node, BRATS)
+
+
+def test_a_surface_is_as_good_as_voxels(scene: Any, addVolume: Callable[..., Any]) -> None:
+    grid = addVolume("grid", np.ones((30, 30, 30)), origin=(-14.5, -14.5, -14.5))
+    ball = vtk.vtkSphereSource()
+    ball.SetRadius(10.0)
+    ball.SetThetaResolution(60)
+    ball.SetPhiResolution(60)
+    ball.Update()
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "outline")
+    node.SetSourceRepresentationToClosedSurface()
+    node.AddSegmentFromClosedSurfaceRepresentation(ball.GetOutput(), "WT", [1, 0, 0], "WT")
+    found = labelsOn(grid, node, BRATS)[0] != 0
+    fromCenter = np.linalg.norm(np.indices((30, 30, 30)) - 14.5, axis=0)
+    assert found[fromCenter < 9.4].all()
+    assert not found[fromCenter > 10.6].any()
+
+
+def test_outlines_that_cannot_be_filled_are_refused(scene: Any, volumes: dict[str, Any]) -> None:
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "contours")
+    node.GetSegmentation().SetSourceRepresentationName("Planar contour")
+    segment = slicer.vtkSegment()
+    segment.AddRepresentation("Planar contour", vtk.vtkPolyData())
+    node.GetSegmentation().AddSegment(segment, "WT")
+    with pytest.raises(ExchangeError, match="No voxels can be made of contours"):
         labelsOn(volumes["t1ce"], node, BRATS)
 
 

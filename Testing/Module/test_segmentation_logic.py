@@ -318,6 +318,20 @@ def test_closing_the_scene_cancels(
     assert not list(temporaryFolder.iterdir())
 
 
+def test_a_closed_scenes_volumes_are_let_go(
+    scene: Any, volumes: dict[str, Any], sleepingCore: None
+) -> None:
+    logic = SegmentationLogic()
+    logic.segment(**volumes, blocking=False)
+    deleted: set[str] = set()
+    for name, node in volumes.items():
+        node.AddObserver("DeleteEvent", lambda *_, name=name: deleted.add(name))
+    scene.Clear(True)
+    del node
+    volumes.clear()
+    assert deleted == {"t1", "t1ce", "t2", "flair"}
+
+
 def test_a_volume_deleted_meanwhile(
     volumes: dict[str, Any], settings: SegmentationSettings, temporaryFolder: Path, scene: Any
 ) -> None:

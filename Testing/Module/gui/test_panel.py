@@ -320,6 +320,19 @@ def test_edit_opens_segment_editor(
     assert slicerApplication.app.selector.selected == "SegmentEditor"
     assert editor.segmentationNode is panel.ui.resultSelector.currentNode()
     assert editor.sourceVolumeNode is case["t1ce"]
+    parameters = editor.mrmlSegmentEditorNode()
+    assert parameters.GetOverwriteMode() == parameters.OverwriteNone
+
+
+def test_edit_leaves_exclusive_segments_exclusive(
+    panel: Panel, case: dict[str, Any], missu: SimpleNamespace, slicerApplication: Any
+) -> None:
+    panel.choose("segmentsComboBox", "Edema, enhancing, necrosis (exclusive)")
+    panel.segment()
+    panel.click("editButton")
+    editor = slicerApplication.modules.segmenteditor.widgetRepresentation().self().editor
+    parameters = editor.mrmlSegmentEditorNode()
+    assert parameters.GetOverwriteMode() == parameters.OverwriteAllSegments
 
 
 def test_an_edited_result_has_new_volumes_when_the_user_comes_back(
@@ -464,6 +477,41 @@ def test_saved_choices_are_restored(
     assert "look twice" in panel.ui.warningsLabel.text
 
 
+def test_choices_stay_while_the_user_is_elsewhere(panel: Panel, case: dict[str, Any]) -> None:
+    panel.expand("advancedCollapsibleButton")
+    for device in ("Processor", "Graphics card (NVIDIA CUDA or AMD ROCm)"):
+        panel.choose("deviceComboBox", device)
+        panel.widget.exit()
+        panel.ui.deviceComboBox.setCurrentIndex(0)  # nobody listens any more
+        panel.widget.enter()
+        assert panel.ui.deviceComboBox.currentText == device
+        assert panel.selected() == {m: f"Case_{m}" for m in MODALITIES}
+
+
+def test_a_deleted_volume_is_not_replaced_by_its_neighbor(
+    panel: Panel,
+    case: dict[str, Any],
+    slicerApplication: Any,
+    addVolume: Callable[..., Any],
+) -> None:
+    expected = {m: f"Case_{m}" for m in MODALITIES if m != "flair"}
+    slicerApplication.mrmlScene.RemoveNode(case["flair"])
+    panel.settle()
+    assert panel.selected() == expected
+    addVolume("Again_flair")
+    panel.settle()
+    assert panel.selected() == {**expected, "flair": "Again_flair"}
+
+
+def test_a_reload_takes_the_library_along(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {name for name in sys.modules if name.startswith(("MISSUCore", "MISSUSegmentationLib"))}
+    for name in names:  # put back at the end
+        monkeypatch.setitem(sys.modules, name, sys.modules[name])
+    assert "MISSUSegmentationLib.PanelRun" in names
+    panel.widget.onReload()
+    assert not names & set(sys.modules)
+
+
 def test_the_card_of_the_model_is_shown(panel: Panel) -> None:
     panel.expand("advancedCollapsibleButton")
     assert panel.ui.modelComboBox.currentText == "missu-brats-fast"
@@ -574,8 +622,11 @@ def test_terminology_and_samples_are_there_after_startup(slicerApplication: Any)
     assert logic.GetNumberOfCategoriesInTerminology("MISSU") == 1
     registered = {source["sampleName"]: source for source in SampleData.SampleDataLogic.registered}
     assert set(registered) == {"BraTS-GLI-00001-000", "SimulatedTumor"}
+    layers = slicerApplication.mrmlScene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
     registered["SimulatedTumor"]["customDownloader"](None)
-    assert len(slicerApplication.util.getNodesByClass("vtkMRMLScalarVolumeNode")) == 4
+    volumes = slicerApplication.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    assert len(volumes) == 4
+    assert layers.GetBackgroundVolumeID() in {volume.GetID() for volume in volumes}
 
 
 def test_the_self_test_passes_with_the_bundled_model(

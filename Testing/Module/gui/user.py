@@ -29,6 +29,7 @@ class Panel:
         self.parent.isEntered = True
         self.widget = MISSUSegmentation.MISSUSegmentationWidget(self.parent)
         self.widget.setup()
+        slicer.app.entered = self.widget
         self.ui = self.widget.ui
         self.parent.resize(430, 900)
         self.parent.show()

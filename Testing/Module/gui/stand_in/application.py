@@ -31,9 +31,13 @@ class Application:
         self.temporaryPath = str(temporaryPath)
         self.startup: list[Callable[[], None]] = []
         self.selector = SimpleNamespace(selected="", selectModule=self._selectModule)
+        self.entered: Any = None
 
     def _selectModule(self, name: str) -> None:
-        self.selector.selected = name
+        """Leave the module widget that is on display, at once as in Slicer."""
+        if self.entered:
+            self.entered.exit()
+        self.entered, self.selector.selected = None, name
 
     def connect(self, signal: str, slot: Callable[[], None]) -> None:
         assert signal == "startupCompleted()"
@@ -86,6 +90,9 @@ class ScriptedLoadableModuleWidget:
     def setup(self) -> None:
         pass
 
+    def onReload(self) -> None:
+        pass
+
     def resourcePath(self, filename: str) -> str:
         return str(MODULE_FOLDER / "Resources" / filename)
 
@@ -117,6 +124,12 @@ class SegmentEditor:
 
     segmentationNode: Any = None
     sourceVolumeNode: Any = None
+
+    def __init__(self) -> None:
+        self.parameters = slicer.vtkMRMLSegmentEditorNode()
+
+    def mrmlSegmentEditorNode(self) -> Any:
+        return self.parameters
 
     def setSegmentationNode(self, node: Any) -> None:
         self.segmentationNode = node

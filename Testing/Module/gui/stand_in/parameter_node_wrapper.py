@@ -136,7 +136,7 @@ def parameterNodeWrapper(class_: type) -> type:
             ),
         )
     for method in (
-        _init, getValue, setValue, connectGui, disconnectGui,
+        _init, getValue, setValue, connectParametersToGui, disconnectGui,
         AddObserver, RemoveObserver, StartModify, EndModify, Modified,
     ):  # fmt: skip
         setattr(class_, "__init__" if method is _init else method.__name__, method)
@@ -159,14 +159,9 @@ def setValue(self: Any, name: str, value: Any) -> None:
     self.allParameters[name].write(self.parameterNode, value)
 
 
-def connectGui(self: Any, gui: Any) -> int:
-    found = {
-        widget.property("SlicerParameterName"): widget
-        for widget in vars(gui).values()
-        if widget.property("SlicerParameterName")
-    }
+def connectParametersToGui(self: Any, mapping: dict[str, Any]) -> int:
     connectors = {
-        name: Connector(widget, self.allParameters[name]) for name, widget in found.items()
+        name: Connector(widget, self.allParameters[name]) for name, widget in mapping.items()
     }
     tag = len(self._guis)
     self._guis[tag] = connectors

@@ -69,6 +69,7 @@ VALUES = {
         QtGui.QColor,
         QtGui.QIcon,
         QtGui.QPixmap,
+        QtWidgets.QApplication,
         QtWidgets.QMessageBox,
         QtWidgets.QTableWidgetItem,
         QtWidgets.QVBoxLayout,

@@ -142,13 +142,16 @@ class qMRMLNodeComboBox(Access, QtWidgets.QWidget):
         # As in qMRMLSceneModel, nothing happens while the scene is closed or loaded.
         if self._scene is None or self._scene.IsBatchProcessing():
             return
+        before = self.comboBox.currentIndex()
         self.comboBox.blockSignals(True)
         self.comboBox.clear()
         if self._settings.get("noneEnabled"):
             self.comboBox.addItem(self._settings["noneDisplay"], "")
         for node in self._nodes():
             self.comboBox.addItem(node.GetName(), node.GetID())
-        self.comboBox.setCurrentIndex(max(0, self.comboBox.findData(self._currentId)))
+        index = self.comboBox.findData(self._currentId)
+        # As QComboBox does when its current row is removed.
+        self.comboBox.setCurrentIndex(index if index >= 0 else max(0, before - 1))
         self.comboBox.blockSignals(False)
         self._onIndexChanged()
 
