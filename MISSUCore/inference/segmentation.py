@@ -39,7 +39,7 @@ class SegmentationOptions:
 
     Args:
         device: ``"auto"``, ``"cuda"``, ``"mps"`` or ``"cpu"``.
-        mirror: average over mirror images: slightly better, eight times slower.
+        mirror: average over mirror images: eight times slower, and hardly better.
         sliding: force the sliding window (True) or the single pass (False); None decides by
             memory.
         cleanup: what is put right afterwards.

@@ -24,7 +24,7 @@ class SegmentationSettings:
     Attributes:
         model: name of an installed model, or path of a .pt file; empty for the bundled one.
         device: "auto", "cuda", "mps" or "cpu".
-        mirror: average over mirror images: slightly better, eight times slower.
+        mirror: average over mirror images: eight times slower, and hardly better.
         minimumIslandMm3: smaller parts of the tumor are removed.
         minimumEnhancingMm3: less enhancing tumor than this is taken for none; 0 is off.
         exclusive: segments are the labels (edema, enhancing, necrosis) instead of the overlapping
