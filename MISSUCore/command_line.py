@@ -82,13 +82,11 @@ def _add_segment(commands: Commands, common: argparse.ArgumentParser) -> None:
     )
     _add_scans(parser)
     parser.add_argument("--output", type=Path, required=True, help="label map to write")
-    parser.add_argument("--reference", type=Path, help="image whose grid the result has")
     parser.add_argument("--report", type=Path, help="JSON report to write")
     parser.add_argument(
         "--probabilities", action="store_true", help="also write a probability map per region"
     )
-    parser.add_argument("--model", help="name of an installed model, or a .pt file")
-    parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
+    _add_model(parser)
     parser.add_argument(
         "--mirror", action="store_true", help="average over mirror images (8 times slower)"
     )
@@ -110,7 +108,6 @@ def _add_segment(commands: Commands, common: argparse.ArgumentParser) -> None:
         metavar="MM3",
         help="take less enhancing tumor than this for none (default 0: off)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.set_defaults(command=_segment)
 
 
@@ -124,6 +121,13 @@ def _add_scans(parser: argparse.ArgumentParser) -> None:
         metavar="MODALITY=FILE",
         help="scan of another modality, for models of other tasks; may be repeated",
     )
+    parser.add_argument("--reference", type=Path, help="image whose grid the result has")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", help="name of an installed model, or a .pt file")
+    parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
 
 
 def _scans(options: argparse.Namespace) -> dict[str, Path]:
@@ -189,10 +193,7 @@ def _add_explain(commands: Commands, common: argparse.ArgumentParser) -> None:
     )
     _add_scans(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder to write the maps to")
-    parser.add_argument("--reference", type=Path, help="image whose grid the maps have")
-    parser.add_argument("--model", help="name of an installed model, or a .pt file")
-    parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
-    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    _add_model(parser)
     parser.set_defaults(command=_explain)
 
 
@@ -359,8 +360,7 @@ def _add_demo(commands: Commands, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, default=Path("missu-demo"), help="folder to write")
     parser.add_argument("--seed", type=int, default=0, help="another number is another patient")
-    parser.add_argument("--model", help="name of an installed model, or a .pt file")
-    parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
+    _add_model(parser)
     parser.set_defaults(command=_demo)
 
 

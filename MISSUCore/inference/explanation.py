@@ -18,14 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ResourceError
-from ..files import check_output
 from ..imaging.case import read_case, read_image
 from ..imaging.preparation import image_like, prepare, to_reference
 from ..model_store import DEFAULT_MODEL, Model, load_model
 from ..network.transunet import TransUNet
 from ..progress import Progress
 from .predictor import choose_device, is_out_of_memory, region_logits
-from .segmentation import check_modalities, write_image
+from .segmentation import check_modalities, check_outputs, checked_reference, write_image
 
 
 def gradient_maps(network: TransUNet, volume: Tensor, membership: Tensor, targets: str) -> Tensor:
@@ -94,6 +93,7 @@ def explain_case(
     """
     progress = progress or Progress()
     check_modalities(list(images), model)
+    reference = checked_reference(images, reference)
     card = model.card
     scheme = card.label_scheme()
     place = choose_device(device)
@@ -115,8 +115,6 @@ def explain_case(
             "out of memory; try --device cpu, or a machine with more memory"
         ) from error
     progress("restore", 0.8, "bringing the maps to the reference grid")
-    if reference is None:
-        reference = next(iter(images.values()))
     restored = to_reference(maps.cpu().numpy(), prepared.grid, reference)
     return {
         name: image_like(channel, reference) for name, channel in zip(scheme.region_names, restored)
@@ -157,8 +155,8 @@ def explain_files(
     files = {
         name: folder / f"gradcam_{name}.nii.gz" for name in loaded.card.label_scheme().region_names
     }
-    for path in files.values():
-        check_output(path, overwrite)
+    inputs = [*paths.values(), *([reference] if reference else [])]
+    check_outputs(list(files.values()), inputs, overwrite)
     progress("read", 0.0, "reading the scans")
     case = read_case(paths)
     reference_image = read_image(reference) if reference else None

@@ -105,10 +105,7 @@ def segment_case(
     card = model.card
     scheme = card.label_scheme()
     warnings = check_modalities(list(images), model)
-    if reference is None:
-        reference = next(iter(images.values()))
-    if not any(overlap(reference, image) for image in images.values()):
-        raise InputError("the reference lies apart in space from the scans")
+    reference = checked_reference(images, reference)
     seconds: dict[str, float] = {}
 
     began = time.monotonic()
@@ -160,6 +157,19 @@ def segment_case(
         windows=predictor.windows,
         device=str(predictor.device),
     )
+
+
+def checked_reference(images: Mapping[str, sitk.Image], reference: sitk.Image | None) -> sitk.Image:
+    """The image whose grid a result has: the one that is given, or the first of the scans.
+
+    Raises:
+        InputError: if it lies apart from the scans.
+    """
+    if reference is None:
+        reference = next(iter(images.values()))
+    if not any(overlap(reference, image) for image in images.values()):
+        raise InputError("the reference lies apart in space from the scans")
+    return reference
 
 
 def check_modalities(given: list[str], model: Model) -> list[str]:
@@ -238,7 +248,7 @@ def segment_files(
     region_names = loaded.card.label_scheme().region_names
     maps = {name: _beside(output, f"probability_{name}") for name in region_names}
     files = [output, *([report] if report else []), *(maps.values() if probabilities else [])]
-    _check_outputs(files, [*paths.values(), *([reference] if reference else [])], overwrite)
+    check_outputs(files, [*paths.values(), *([reference] if reference else [])], overwrite)
 
     progress("read", 0.0, "reading the scans")
     case = read_case(paths)
@@ -305,7 +315,12 @@ def _brain_warnings(prepared: PreparedCase) -> list[str]:
     return []
 
 
-def _check_outputs(files: list[Path], inputs: list[Path], overwrite: bool) -> None:
+def check_outputs(files: list[Path], inputs: list[Path], overwrite: bool) -> None:
+    """Make sure that files can be written, and that no input is lost by it.
+
+    Raises:
+        InputError: naming the file.
+    """
     for number, path in enumerate(files):
         if path.resolve() in [other.resolve() for other in files[:number]]:
             raise InputError(f"{path}: is to be written twice; give two different names")

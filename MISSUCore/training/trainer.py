@@ -27,7 +27,7 @@ from ..inference.predictor import Predictor, fastest_layout
 from ..model_store import Model
 from ..network.transunet import NetworkConfig, SelfDistillingTransUNet
 from ..progress import Progress
-from ..regions import label_scheme
+from ..regions import LabelScheme, label_scheme
 from .augmentation import random_patch
 from .config import TrainingConfig
 from .curves import write_curves
@@ -105,7 +105,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self.model = self.new_model(network_config)
         if self.start:
-            self._load_start(self.start)
+            self._load_start(self.start, scheme)
         self.model.to(self.device)
         self.layout = fastest_layout(self.model, self.device)
         # The annotations of Module.to do not know its memory_format.
@@ -347,11 +347,11 @@ class Trainer:
             "model to start from": self.start.card.sha256 if self.start else None,
         }
 
-    def _load_start(self, start: Model) -> None:
+    def _load_start(self, start: Model, scheme: LabelScheme) -> None:
         card = start.card
         given = (card.modalities, card.label_scheme().regions, card.targets)
-        wanted = (self.config.modalities, label_scheme(self.config.scheme).regions)
-        if given != (*wanted, self.config.targets):
+        wanted = (self.config.modalities, scheme.regions, self.config.targets)
+        if given != wanted:
             raise InputError(f"model {card.name} segments from other modalities, or other regions")
         try:
             self.model.network.load_state_dict(start.network.state_dict())
