@@ -61,7 +61,7 @@ class ModelCard:
     may_miss: int = 0
     scheme: dict[str, Any] = field(default_factory=dict)
     targets: str = "labels"
-    spacing_mm: tuple[float, ...] = (1.0, 1.0, 1.0)
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     temperatures: tuple[float, ...] = ()
     doubtful_below: tuple[float, ...] = ()

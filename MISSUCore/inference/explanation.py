@@ -98,8 +98,7 @@ def explain_case(
     scheme = card.label_scheme()
     place = choose_device(device)
     progress("prepare", 0.0, "bringing the scans to one grid")
-    depth, height, width = card.spacing_mm
-    prepared = prepare(images, card.modalities, (depth, height, width))
+    prepared = prepare(images, card.modalities, card.spacing_mm)
     progress("explain", 0.3, "looking for what speaks for each region")
     try:
         maps = gradient_maps(

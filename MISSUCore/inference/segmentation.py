@@ -110,8 +110,7 @@ def segment_case(
 
     began = time.monotonic()
     progress("prepare", 0.0, "bringing the scans to one grid")
-    depth, height, width = card.spacing_mm
-    prepared = prepare(images, card.modalities, (depth, height, width))
+    prepared = prepare(images, card.modalities, card.spacing_mm)
     if scheme.regions[0].terminology.anatomic_region == BRAIN:
         warnings += _brain_warnings(prepared)
     seconds["prepare"] = time.monotonic() - began

@@ -12,7 +12,15 @@ import slicer
 from MISSUCore.regions import Label, LabelScheme, Region, numbering_of
 
 from .CoreRun import CoreRun
-from .SceneExchange import ExchangeError, imageOn, volumeLike, voxelsOn, writeVolume
+from .SceneExchange import (
+    ExchangeError,
+    imageOn,
+    scanOf,
+    segmentImage,
+    volumeLike,
+    voxelsOn,
+    writeVolume,
+)
 
 # Dice and 95 % Hausdorff distance in mm by region name.
 Scores = dict[str, tuple[float, float]]
@@ -138,15 +146,12 @@ def _segmentNames(node: slicer.vtkMRMLSegmentationNode) -> dict[str, str]:
 def _mask(
     grid: slicer.vtkMRMLVolumeNode, node: slicer.vtkMRMLSegmentationNode, segmentId: str | None
 ) -> np.ndarray:
-    image = slicer.vtkOrientedImageData()
-    if segmentId is not None:
-        # Outlines, as of radiotherapy, have no voxels yet.
-        if not node.CreateBinaryLabelmapRepresentation():
-            raise ExchangeError(
-                f"No voxels can be made of {node.GetName()}; create its binary labelmap in the "
-                "Segmentations module."
-            )
-        node.GetBinaryLabelmapRepresentation(segmentId, image)
+    image = slicer.vtkOrientedImageData() if segmentId is None else segmentImage(node, segmentId)
+    if image is None:
+        raise ExchangeError(
+            f"No voxels can be made of {node.GetName()}; create its binary labelmap in the "
+            "Segmentations module."
+        )
     if image.IsEmpty():
         return np.zeros(slicer.util.arrayFromVolume(grid).shape, bool)
     return imageOn(grid, image, node.GetParentTransformNode()) != 0
@@ -158,10 +163,9 @@ def _commonGrid(
 ) -> slicer.vtkMRMLVolumeNode:
     if not referenceNode.IsA("vtkMRMLSegmentationNode"):
         return referenceNode
-    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
-    for node in (referenceNode, segmentationNode):
-        if node.GetNodeReference(role):
-            return node.GetNodeReference(role)
+    scan = scanOf(referenceNode) or scanOf(segmentationNode)
+    if scan:
+        return scan
     raise ExchangeError(
         f"The volume that {segmentationNode.GetName()} was made from is gone; load and segment it "
         "again."

@@ -14,6 +14,7 @@ from .Comparison import Scores
 from .CoreRun import SegmentationError
 from .ParameterNode import MISSUSegmentationParameterNode
 from .ResultTable import ResultTable
+from .SceneExchange import scanOf
 from .Segmentation import SegmentationResult
 from .SegmentationLogic import SegmentationLogic
 
@@ -100,7 +101,7 @@ class PanelResult:
         slicer.util.selectModule("SegmentEditor")
         editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
         editor.setSegmentationNode(node)
-        editor.setSourceVolumeNode(_scan(node))
+        editor.setSourceVolumeNode(scanOf(node))
         if node.GetSegmentation().GetNumberOfLayers() > 1:
             # Else what is painted into one region would be erased from the regions around it.
             parameters = editor.mrmlSegmentEditorNode()
@@ -136,19 +137,13 @@ class PanelResult:
 
 def showInViews(node: slicer.vtkMRMLSegmentationNode) -> None:
     """Show the scan under a segmentation in all slices, and bring the views to its middle."""
-    slicer.util.setSliceViewerLayers(background=_scan(node), fit=True)
+    slicer.util.setSliceViewerLayers(background=scanOf(node), fit=True)
     segmentIds = node.GetSegmentation().GetSegmentIDs()
     center = node.GetSegmentCenterRAS(segmentIds[0]) if segmentIds else None
     if center:
         slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *center)
     if slicer.app.layoutManager():
         slicer.util.resetThreeDViews()
-
-
-def _scan(node: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLVolumeNode | None:
-    """The volume on whose grid the segmentation is; None if it was deleted."""
-    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
-    return node.GetNodeReference(role)
 
 
 def _report(node: slicer.vtkMRMLSegmentationNode | None) -> dict[str, Any]:

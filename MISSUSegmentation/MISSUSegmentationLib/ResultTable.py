@@ -13,9 +13,10 @@ import numpy as np
 import qt
 import slicer
 from slicer.i18n import tr as _
-from vtk.util.numpy_support import vtk_to_numpy
 
 from MISSUCore.regions import BRATS
+
+from .SceneExchange import arrayFromImage, segmentImage
 
 SWATCH_PIXELS = 12
 
@@ -51,14 +52,11 @@ def rows(segmentationNode: slicer.vtkMRMLSegmentationNode) -> list[Row]:
 
 
 def _volumeMl(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> float:
-    # Outlines and surfaces have no voxels yet.
-    if not segmentationNode.CreateBinaryLabelmapRepresentation():
+    image = segmentImage(segmentationNode, segmentId)
+    if image is None:
         return math.nan
-    labelmap = slicer.vtkOrientedImageData()
-    segmentationNode.GetBinaryLabelmapRepresentation(segmentId, labelmap)
-    scalars = labelmap.GetPointData().GetScalars()
-    voxels = np.count_nonzero(vtk_to_numpy(scalars)) if scalars else 0
-    return float(voxels * math.prod(labelmap.GetSpacing()) / 1000)
+    voxels = 0 if image.IsEmpty() else np.count_nonzero(arrayFromImage(image))
+    return float(voxels * math.prod(image.GetSpacing()) / 1000)
 
 
 class ResultTable:

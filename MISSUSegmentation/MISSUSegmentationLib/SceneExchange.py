@@ -57,7 +57,7 @@ def checkVolumes(volumes: dict[str, slicer.vtkMRMLScalarVolumeNode]) -> None:
         if image.GetNumberOfScalarComponents() != 1 or node.IsA("vtkMRMLLabelMapVolumeNode"):
             raise ExchangeError(f"{name} is no scan with one gray value a voxel; select another.")
     reference = referenceVolume(volumes)
-    if not _hasRightAngles(_ijkToRas(reference)):
+    if not _hasRightAngles(ijkToRas(reference)):
         raise ExchangeError(
             f"The axes of {reference.GetName()} are not at right angles; resample it with the "
             "Crop Volume module first."
@@ -117,13 +117,31 @@ def arrayFromImage(image: vtk.vtkImageData) -> np.ndarray:
     return scalars.reshape(image.GetDimensions()[::-1])
 
 
+def segmentImage(
+    node: slicer.vtkMRMLSegmentationNode, segmentId: str
+) -> slicer.vtkOrientedImageData | None:
+    """The voxels of a segment, empty if it has none; None if its outlines cannot be filled."""
+    # Outlines, as of radiotherapy, have no voxels yet.
+    if not node.CreateBinaryLabelmapRepresentation():
+        return None
+    image = slicer.vtkOrientedImageData()
+    node.GetBinaryLabelmapRepresentation(segmentId, image)
+    return image
+
+
+def scanOf(node: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLVolumeNode | None:
+    """The volume on whose grid a segmentation is; None if it was deleted."""
+    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    return node.GetNodeReference(role)
+
+
 def volumeLike(
     reference: slicer.vtkMRMLVolumeNode, voxels: np.ndarray
 ) -> slicer.vtkMRMLScalarVolumeNode:
     """A volume outside the scene with these voxels (k, j, i) on the grid of another."""
     node = slicer.vtkMRMLScalarVolumeNode()
     slicer.util.updateVolumeFromArray(node, voxels)
-    node.SetIJKToRASMatrix(_ijkToRas(reference))
+    node.SetIJKToRASMatrix(ijkToRas(reference))
     return node
 
 
@@ -163,7 +181,7 @@ def _relativeTo(
     isLinear = slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(
         node.GetParentTransformNode(), reference.GetParentTransformNode(), toReference
     )
-    ijkToReference = _ijkToRas(node)
+    ijkToReference = ijkToRas(node)
     vtk.vtkMatrix4x4.Multiply4x4(toReference, ijkToReference, ijkToReference)
     if not isLinear or not _hasRightAngles(ijkToReference):
         return volumeLike(reference, voxelsOn(reference, node, linear=True))
@@ -173,14 +191,15 @@ def _relativeTo(
     return moved
 
 
-def _ijkToRas(node: slicer.vtkMRMLVolumeNode) -> vtk.vtkMatrix4x4:
+def ijkToRas(node: slicer.vtkMRMLVolumeNode) -> vtk.vtkMatrix4x4:
+    """Where the voxels of a volume are, before its parent transform."""
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     return matrix
 
 
-def _hasRightAngles(ijkToRas: vtk.vtkMatrix4x4) -> bool:
-    axes = slicer.util.arrayFromVTKMatrix(ijkToRas)[:3, :3]
+def _hasRightAngles(matrix: vtk.vtkMatrix4x4) -> bool:
+    axes = slicer.util.arrayFromVTKMatrix(matrix)[:3, :3]
     lengths = np.linalg.norm(axes, axis=0)
     if not lengths.all():
         return False
@@ -191,5 +210,5 @@ def _hasRightAngles(ijkToRas: vtk.vtkMatrix4x4) -> bool:
 def _orientedImage(node: slicer.vtkMRMLVolumeNode) -> slicer.vtkOrientedImageData:
     image = slicer.vtkOrientedImageData()
     image.ShallowCopy(node.GetImageData())
-    image.SetImageToWorldMatrix(_ijkToRas(node))
+    image.SetImageToWorldMatrix(ijkToRas(node))
     return image

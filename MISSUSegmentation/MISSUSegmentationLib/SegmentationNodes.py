@@ -15,7 +15,7 @@ import vtk
 from MISSUCore.imaging.modalities import BRATS_MODALITIES
 from MISSUCore.regions import Code, Label, LabelScheme, Region
 
-from .SceneExchange import ExchangeError, arrayFromImage, referenceVolume, volumeLike
+from .SceneExchange import ExchangeError, arrayFromImage, ijkToRas, referenceVolume, volumeLike
 
 TERMINOLOGY_CONTEXT = "MISSU"
 ANATOMIC_CONTEXT = "Anatomic codes - DICOM master list"
@@ -171,9 +171,7 @@ def _labelmap(
     image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
     if voxels.any():
         arrayFromImage(image)[:] = voxels[box]
-    ijkToRas = vtk.vtkMatrix4x4()
-    reference.GetIJKToRASMatrix(ijkToRas)
-    image.SetImageToWorldMatrix(ijkToRas)
+    image.SetImageToWorldMatrix(ijkToRas(reference))
     return image
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import slicer
 
 sys.path[:0] = [str(Path(__file__).parents[2] / part) for part in (".", "MISSUSegmentation")]
-from MISSUCore.imaging.modalities import modality_of_file_name  # noqa: E402
+from MISSUCore.imaging.modalities import BRATS_MODALITIES, modality_of_file_name  # noqa: E402
 from MISSUSegmentationLib.SegmentationLogic import (  # noqa: E402
     SegmentationLogic,
     SegmentationResult,
@@ -75,7 +75,7 @@ def load_case(folder: Path) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
     volumes = {}
     for path in sorted(folder.glob("*.nii.gz")):
         modality = modality_of_file_name(path.name)
-        if modality in ("t1", "t1ce", "t2", "flair"):
+        if modality in BRATS_MODALITIES:
             node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", path.stem)
             storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
             storage.SetFileName(str(path))
