@@ -12,16 +12,15 @@ card are those of all cases together. Leaves calibration.json and calibration.pn
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import SimpleITK as sitk
 import torch
+from held_out import measuring_parser, split
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
@@ -32,11 +31,9 @@ from MISSUCore.imaging.case import read_case
 from MISSUCore.imaging.preparation import prepare, prepare_labels
 from MISSUCore.inference.predictor import region_logits
 from MISSUCore.inference.segmentation import segment_case
-from MISSUCore.model_store import DEFAULT_MODEL, Model, load_model
-from MISSUCore.training.case_lists import find_brats_cases, read_names, split_cases
+from MISSUCore.model_store import Model, load_model
 from MISSUCore.training.labels import read_labels
 
-NAMES = Path("MISSUCore/training/validation_brats.txt")
 BINS = np.linspace(0, 1, 11)
 Voxels = tuple[NDArray[np.float32], NDArray[np.bool_]]
 
@@ -86,16 +83,12 @@ def calibration_error(probabilities: NDArray, truth: NDArray) -> float:
 
 def main() -> None:
     """Fit, tell, draw."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--model", default=DEFAULT_MODEL)
-    parser.add_argument("--names", type=Path, default=NAMES)
+    parser = measuring_parser(__doc__)
     options = parser.parse_args()
     model = load_model(options.model)
     scheme = model.card.label_scheme()
     regions = scheme.region_names
-    _, labeled = split_cases(find_brats_cases(options.folder), read_names(options.names))
+    _, labeled = split(options.folder, options.names)
     cases = [(read_case(case.images).images, read_labels(case, scheme)) for case in labeled]
     voxels = [log_odds_and_truth(model, images, labels) for images, labels in cases]
 

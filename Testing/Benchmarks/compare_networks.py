@@ -16,17 +16,16 @@ import csv
 from pathlib import Path
 
 import torch
-from networks import PEERS, VARIANTS, peer
+from held_out import split
+from networks import PEERS, VARIANTS, peer_model
 
 from MISSUCore.network.transunet import NetworkConfig, SelfDistillingTransUNet
 from MISSUCore.progress import Progress, TerminalBar
 from MISSUCore.regions import label_scheme
-from MISSUCore.training.case_lists import find_brats_cases, read_names, split_cases
 from MISSUCore.training.config import training_config
 from MISSUCore.training.datasets import PreparedCases
 from MISSUCore.training.trainer import Trainer
 
-VALIDATION = Path("MISSUCore/training/validation_brats.txt")
 BRAIN_VOXELS = (80, 96, 80)  # at 2 mm; no brain is larger
 
 
@@ -36,10 +35,8 @@ class PeerTrainer(Trainer):
     peer_name = ""
 
     def new_model(self, config: NetworkConfig) -> SelfDistillingTransUNet:
-        """A shell around the other network."""
-        model = super().new_model(config)
-        model.network = peer(self.peer_name, config.outputs, BRAIN_VOXELS)  # type: ignore[assignment]
-        return model
+        """The other network, as MISSU's trainer wants it."""
+        return peer_model(self.peer_name, config, BRAIN_VOXELS)
 
 
 def train_row(name: str, options: argparse.Namespace, progress: Progress) -> list[str]:
@@ -54,12 +51,11 @@ def train_row(name: str, options: argparse.Namespace, progress: Progress) -> lis
         },
     )
     scheme = label_scheme(config.scheme)
-    groups = split_cases(find_brats_cases(options.folder), read_names(VALIDATION))
     training, validation = (
         PreparedCases(
             cases, config.modalities, scheme, config.spacing_mm, options.output / "prepared"
         )
-        for cases in groups
+        for cases in split(options.folder)
     )
     folder = options.output / name.replace(" ", "-")
     folder.mkdir(parents=True, exist_ok=True)

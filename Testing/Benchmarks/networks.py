@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from monai.networks.nets import UNETR, DynUNet, SegResNet
 from torch import Tensor, nn
 
-from MISSUCore.network.transunet import crop
+from MISSUCore.network.transunet import NetworkConfig, SelfDistillingTransUNet, crop
 
 # Settings that make a variant of MISSU, as `missu train --set` takes them.
 VARIANTS = {
@@ -79,3 +79,18 @@ def peer(name: str, outputs: int, size: tuple[int, int, int]) -> nn.Module:
         )
         return AnySize(network, 16, None)
     raise ValueError(f"no network {name!r}; there are {', '.join(PEERS)}")
+
+
+def peer_model(
+    name: str, config: NetworkConfig, size: tuple[int, int, int]
+) -> SelfDistillingTransUNet:
+    """One of ``PEERS`` in the shell that MISSU is trained in, without a teacher.
+
+    Args:
+        name: of the network.
+        config: a MISSU network without fusion; the peer has its outputs.
+        size: as :func:`peer` takes it.
+    """
+    model = SelfDistillingTransUNet(config)
+    model.network = peer(name, config.outputs, size)  # type: ignore[assignment]
+    return model

@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import Callable
 
 import torch
-from networks import PEERS, peer
+from networks import PEERS, peer, peer_model
 from torch import nn
 
 from MISSUCore.inference.predictor import Predictor, choose_device, fastest_layout
@@ -29,6 +29,7 @@ from MISSUCore.regions import BRATS
 from MISSUCore.training.losses import MISSULoss, SegmentationLoss
 
 BRAIN_MM = (145, 175, 140)
+PATCH = (72, 88, 72)  # a whole brain at 2 mm
 MEMBERSHIP = torch.from_numpy(BRATS.membership)
 MISSU = NetworkConfig(outputs=3, normalization="instance")
 Run = Callable[[], object]
@@ -49,13 +50,12 @@ def brain_voxels(spacing_mm: float) -> tuple[int, int, int]:
 
 def training_step(model: SelfDistillingTransUNet, device: torch.device) -> Run:
     """Forward, loss and backward of a whole brain at 2 mm, as the trainer does it."""
-    size = (72, 88, 72)
     layout = fastest_layout(model, device)
     model.to(device, memory_format=layout)
     loss = MISSULoss(SegmentationLoss(MEMBERSHIP, "regions", "dice_cross_entropy"), 0.5, 0.3)
     loss.to(device)
-    volume = torch.randn(1, 4, *size, device=device).contiguous(memory_format=layout)
-    classes = torch.randint(0, 4, (1, *size), device=device)
+    volume = torch.randn(1, 4, *PATCH, device=device).contiguous(memory_format=layout)
+    classes = torch.randint(0, 4, (1, *PATCH), device=device)
 
     def step() -> None:
         model.zero_grad()
@@ -89,13 +89,9 @@ def variants(device: torch.device, spacings_mm: list[float]) -> dict[str, Callab
         SelfDistillingTransUNet(plain), device
     )
     for name in PEERS:
-
-        def peer_step(name: str = name) -> Run:
-            model = SelfDistillingTransUNet(plain)
-            model.network = peer(name, 3, (72, 88, 72))  # type: ignore[assignment]
-            return training_step(model, device)
-
-        made[f"training step at 2 mm, {name}"] = peer_step
+        made[f"training step at 2 mm, {name}"] = lambda name=name: training_step(
+            peer_model(name, plain, PATCH), device
+        )
     return made
 
 

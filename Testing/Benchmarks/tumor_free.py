@@ -16,21 +16,20 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from held_out import split
 
 from MISSUCore.imaging.case import read_case, read_label_map
 from MISSUCore.imaging.preparation import image_like
 from MISSUCore.inference.segmentation import segment_case
 from MISSUCore.model_store import DEFAULT_MODEL, load_model
 from MISSUCore.simulation import simulate_case
-from MISSUCore.training.case_lists import find_brats_cases, read_names, split_cases
 
-NAMES = Path("MISSUCore/training/validation_brats.txt")
 Images = Mapping[str, sitk.Image]
 
 
 def mirrored_cases(folder: Path) -> Iterator[tuple[str, Images]]:
     """Held-out cases, their left and right halves made of the half without a tumor."""
-    _, cases = split_cases(find_brats_cases(folder), read_names(NAMES))
+    _, cases = split(folder)
     for case in cases:
         images = read_case(case.images).images
         labels = sitk.GetArrayFromImage(read_label_map(case.labels))

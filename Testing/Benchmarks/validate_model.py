@@ -9,30 +9,21 @@ are left in OUTPUT_FOLDER/scores.csv and scores.json.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
+from held_out import measuring_parser, split
 
 from MISSUCore.evaluation.comparison import compare
 from MISSUCore.imaging.modalities import BRATS_MODALITIES
 from MISSUCore.inference.segmentation import SegmentationOptions, segment_files
-from MISSUCore.model_store import DEFAULT_MODEL
-from MISSUCore.training.case_lists import find_brats_cases, read_names, split_cases
-
-NAMES = Path("MISSUCore/training/validation_brats.txt")
 
 
 def main() -> None:
     """Segment, compare, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--model", default=DEFAULT_MODEL)
-    parser.add_argument("--names", type=Path, default=NAMES)
+    parser = measuring_parser(__doc__)
     parser.add_argument("--without", choices=BRATS_MODALITIES, help="leave this modality out")
     parser.add_argument("--mirror", action="store_true", help="average over mirror images")
     options = parser.parse_args()
     how = SegmentationOptions(mirror=options.mirror)
-    _, cases = split_cases(find_brats_cases(options.folder), read_names(options.names))
+    _, cases = split(options.folder, options.names)
     references = options.output / "references"
     references.mkdir(parents=True, exist_ok=True)
     for case in cases:

@@ -213,6 +213,28 @@ def test_what_cannot_be_used_writes_nothing(
     assert not (tmp_path / "maps").exists()
 
 
+def test_an_input_is_never_written_over(
+    tmp_path: Path, write_case: Callable[..., dict[str, Path]], bright_model: Callable[..., Path]
+) -> None:
+    paths = write_case()
+    paths["t1"] = paths["t1"].rename(tmp_path / "gradcam_WT.nii.gz")
+    before = paths["t1"].read_bytes()
+    with pytest.raises(InputError, match="is an input too"):
+        explain_files(paths, tmp_path, model=str(bright_model()), overwrite=True)
+    assert paths["t1"].read_bytes() == before
+
+
+def test_a_reference_apart_from_the_scans_is_refused(
+    write_case: Callable[..., dict[str, Path]],
+    bright_model: Callable[..., Path],
+    make_image: Callable[..., sitk.Image],
+) -> None:
+    images = {name: sitk.ReadImage(str(path)) for name, path in write_case().items()}
+    apart = make_image(np.zeros((7, 8, 9), np.float32), origin=(5000.0, 0.0, 0.0))
+    with pytest.raises(InputError, match="lies apart in space"):
+        explain_case(images, load_model(str(bright_model())), apart, "cpu")
+
+
 def test_too_little_memory_is_told(
     write_case: Callable[..., dict[str, Path]],
     bright_model: Callable[..., Path],
