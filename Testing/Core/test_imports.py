@@ -30,6 +30,7 @@ FLOORS = {
     "simulation": 3,
     "demo": 4,
     "training": 4,
+    "commands": 5,
     "command_line": 5,
     "__main__": 5,
 }

@@ -1,0 +1,43 @@
+"""``missu explain``: what in the scans speaks for each region."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..progress import Progress
+from .options import Commands, add_model, add_scans, scans
+
+
+def add(commands: Commands, common: argparse.ArgumentParser) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "explain",
+        parents=[common],
+        help="show what in the scans speaks for each region",
+        description="Write a Grad-CAM map from 0 to 1 for each region, gradcam_REGION.nii.gz: what "
+        "the network's last convolution saw that spoke for the region.",
+    )
+    add_scans(parser)
+    parser.add_argument("--output", type=Path, required=True, help="folder to write the maps to")
+    add_model(parser)
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace, progress: Progress) -> None:
+    paths = scans(options)
+    from ..inference.explanation import explain_files
+    from ..model_store import DEFAULT_MODEL
+
+    files = explain_files(
+        paths,
+        options.output,
+        model=options.model or DEFAULT_MODEL,
+        reference=options.reference,
+        device=options.device,
+        overwrite=options.overwrite,
+        progress=progress,
+    )
+    if not options.json_progress:
+        for region, path in files.items():
+            print(f"{region:>8} {path}")

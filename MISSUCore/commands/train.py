@@ -1,0 +1,80 @@
+"""``missu train``: a model from labeled cases."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from ..errors import InputError
+from ..progress import Progress
+from .options import Commands
+
+
+def add(commands: Commands, common: argparse.ArgumentParser) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "train",
+        parents=[common],
+        help="train a model",
+        description="Train a model, or go on with a run that was stopped: give the same command "
+        "again. Start it with torchrun to use several GPUs or nodes.",
+    )
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument("--brats", type=Path, metavar="FOLDER", help="BraTS 2018-2023 training data")
+    data.add_argument("--chaos", type=Path, metavar="FOLDER", help="CHAOS training data")
+    data.add_argument("--cases", type=Path, metavar="FILE", help="JSON list of cases")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the run")
+    parser.add_argument(
+        "--validation", type=Path, metavar="FILE", help="names of the cases held out, one a line"
+    )
+    parser.add_argument("--preset", help="paper-brats, paper-chaos or brats-fast")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change a setting of the preset, as epochs=100 or network.layers=2",
+    )
+    parser.add_argument("--start", metavar="MODEL", help="model whose weights to begin with")
+    parser.add_argument("--name", default="my-model", help="name of the model")
+    parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
+    parser.add_argument("--workers", type=int, default=0, help="processes that load cases")
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace, progress: Progress) -> None:
+    from ..model_store import load_model
+    from ..training.case_lists import find_brats_cases, read_case_list, read_names, split_cases
+    from ..training.chaos import find_chaos_cases
+    from ..training.config import training_config
+    from ..training.run import train
+
+    changes = {}
+    for text in options.set:
+        name, found, value = text.partition("=")
+        if not found:
+            raise InputError(f"--set {text}: write NAME=VALUE")
+        changes[name] = value
+    if options.brats:
+        cases, preset = find_brats_cases(options.brats), "paper-brats"
+    elif options.chaos:
+        cases, preset = find_chaos_cases(options.chaos), "paper-chaos"
+    else:
+        cases, preset = read_case_list(options.cases), "paper-brats"
+        changes.setdefault("modalities", json.dumps(list(cases[0].images)))
+    held_out = read_names(options.validation) if options.validation else []
+    training, validation = split_cases(cases, held_out)
+    card = train(
+        training_config(options.preset or preset, changes),
+        training,
+        validation,
+        options.output,
+        options.name,
+        options.device,
+        options.workers,
+        progress,
+        load_model(options.start) if options.start else None,
+    )
+    if card and not options.json_progress:
+        print(f"wrote {options.output / 'model' / card.name}.pt")
