@@ -11,7 +11,7 @@ import signal
 from collections.abc import Sequence
 
 from . import __version__
-from .commands import cost, demo, evaluate, explain, models, segment, train
+from .commands import cost, demo, evaluate, explain, finetune, library, models, segment, train
 from .commands.options import complain
 from .errors import MISSUError
 from .progress import JsonLines, Progress, TerminalBar
@@ -48,6 +48,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="command", required=True)
-    for command in (segment, explain, train, evaluate, cost, models, demo):
+    for command in (segment, explain, library, finetune, train, evaluate, cost, models, demo):
         command.add(commands, common)
     return parser

@@ -8,7 +8,8 @@ from pathlib import Path
 from .evaluation.comparison import Comparison, compare
 from .files import check_output
 from .imaging.case import read_label_map
-from .inference.segmentation import SegmentationOptions, segment_files
+from .inference.case_files import segment_files
+from .inference.segmentation import SegmentationOptions
 from .picture import write_contour_picture
 from .progress import Progress
 from .simulation import simulate_case

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from .errors import InputError, ResourceError
 
@@ -21,13 +23,24 @@ def atomic_write(path: Path) -> Iterator[Path]:
         ResourceError: if the disk is full.
     """
     temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
-    with _errors_told(path):
+    with errors_told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, values: Any) -> None:
+    """Write values as a JSON file, which appears only when it is whole.
+
+    Raises:
+        InputError: if the place cannot be written.
+        ResourceError: if the disk is full.
+    """
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def append_text(path: Path, text: str) -> None:
@@ -37,14 +50,20 @@ def append_text(path: Path, text: str) -> None:
         InputError: if the place cannot be written.
         ResourceError: if the disk is full.
     """
-    with _errors_told(path):
+    with errors_told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8", newline="") as stream:
             stream.write(text)
 
 
 @contextmanager
-def _errors_told(path: Path) -> Iterator[None]:
+def errors_told(path: Path) -> Iterator[None]:
+    """Errors of the file system as the user should hear them.
+
+    Raises:
+        InputError: if the place cannot be written.
+        ResourceError: if the disk is full.
+    """
     try:
         yield
     except OSError as error:
@@ -73,21 +92,22 @@ def check_output(path: Path, overwrite: bool) -> None:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, or of all files of a folder in the order of their names.
+def sha256(*paths: Path) -> str:
+    """SHA-256 of files, one after the other; a folder stands for its files by name.
 
     Raises:
         InputError: if it cannot be read.
     """
     digest = hashlib.sha256()
-    try:
-        files = [path]
-        if path.is_dir():
-            files = sorted(file for file in path.iterdir() if file.is_file())
-        for file in files:
-            with file.open("rb") as stream:
-                for block in iter(lambda: stream.read(1 << 20), b""):
-                    digest.update(block)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    for path in paths:
+        try:
+            files = [path]
+            if path.is_dir():
+                files = sorted(file for file in path.iterdir() if file.is_file())
+            for file in files:
+                with file.open("rb") as stream:
+                    while block := stream.read(1 << 20):
+                        digest.update(block)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     return digest.hexdigest()

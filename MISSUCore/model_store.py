@@ -2,7 +2,8 @@
 
 ``NAME.pt`` holds the weights of a :class:`TransUNet` in half precision, ``NAME.json`` the card with
 the weight file's SHA-256. Models come with the package, from the user's folder (``~/.missu/models``
-or the environment variable ``MISSU_MODELS``), or from an explicit path.
+or the environment variable ``MISSU_MODELS``), or from an explicit path. ``default.txt`` in the
+user's folder names the model that is used where none is named.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ import torch
 from torch import Tensor
 
 from .errors import InputError
-from .files import atomic_write, sha256
+from .files import atomic_write, sha256, write_json
 from .network.transunet import NetworkConfig, TransUNet
 from .regions import TARGETS, LabelScheme
 from .settings import settings_from_dict, settings_to_dict
 
 BUNDLED_FOLDER = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "missu-brats-fast"
+DEFAULT_FILE = "default.txt"
 NAME = r"[\w.-]+"
 RESEARCH_ONLY = "Research software, not a medical device. Check every result before using it."
 
@@ -52,6 +54,7 @@ class ModelCard:
         metrics: measured figures, with what was measured and how.
         date: of the training, YYYY-MM-DD.
         limits: where it must not be trusted.
+        history: how it was tuned, oldest first: date, base, cases, settings, gate, verdict.
         sha256: of the weight file.
     """
 
@@ -69,6 +72,7 @@ class ModelCard:
     metrics: dict[str, Any] = field(default_factory=dict)
     date: str = ""
     limits: str = RESEARCH_ONLY
+    history: tuple[dict[str, Any], ...] = ()
     sha256: str = ""
 
     def label_scheme(self) -> LabelScheme:
@@ -99,6 +103,16 @@ def list_models() -> list[ModelCard]:
             except InputError:
                 continue
     return list(cards.values())
+
+
+def default_model() -> str:
+    """Name of the model that is used where none is named: the user's choice, or the bundled one."""
+    try:
+        name = (user_folder() / DEFAULT_FILE).read_text(encoding="utf-8").strip()
+        find_model(name)
+    except (OSError, ValueError, InputError):
+        return DEFAULT_MODEL
+    return name
 
 
 def find_model(name_or_path: str) -> Path:
@@ -148,6 +162,8 @@ def _check(card: ModelCard) -> None:
         raise InputError(f"targets must be 'labels' or 'regions', not {card.targets!r}")
     if len(card.spacing_mm) != 3 or not all(0 < step < math.inf for step in card.spacing_mm):
         raise InputError(f"spacing_mm must be three positive numbers, not {card.spacing_mm}")
+    if not all(isinstance(entry, dict) for entry in card.history):
+        raise InputError(f"history holds names and values, not {card.history}")
     scheme = card.label_scheme()
     for name in ("temperatures", "doubtful_below"):
         numbers = getattr(card, name)
@@ -216,6 +232,5 @@ def save_model(folder: Path, card: ModelCard, weights: dict[str, Tensor]) -> Mod
     with atomic_write(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
     card = replace(card, sha256=sha256(path))
-    with atomic_write(path.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(settings_to_dict(card), indent=2) + "\n", encoding="utf-8")
+    write_json(path.with_suffix(".json"), settings_to_dict(card))
     return card

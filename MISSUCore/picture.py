@@ -12,15 +12,13 @@ from numpy.typing import NDArray
 
 from .errors import MISSUError
 from .files import atomic_write
+from .imaging.planes import PLANES, UPRIGHT, gray_window, largest_slice, on_grid
 from .regions import BRATS, LabelScheme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# The axis of an upright array that each plane cuts, and the patient's sides at the left and right
-# edge of its panel: seen from the feet, from the front and from the patient's left.
-_PLANES = ((0, "R", "L"), (1, "R", "L"), (2, "A", "P"))
 _LINES: tuple[Any, ...] = ("solid", (0, (1.5, 1.5)))  # Segmentation, reference (short dashes).
 _MM_PER_INCH = 60.0
 _PIXELS_PER_INCH = 150
@@ -60,10 +58,10 @@ def write_contour_picture(
             'a picture needs matplotlib: install with pip install "MISSUCore[plots]"'
         ) from error
     grid = _upright_grid(next(iter(images.values())))
-    scans = {name: _on_grid(image, grid, sitk.sitkLinear) for name, image in images.items()}
+    scans = {name: on_grid(image, grid, sitk.sitkLinear) for name, image in images.items()}
     label_maps = [segmentation] if reference is None else [segmentation, reference]
     masks = [
-        scheme.to_regions(_on_grid(label_map, grid, sitk.sitkNearestNeighbor))
+        scheme.to_regions(on_grid(label_map, grid, sitk.sitkNearestNeighbor))
         for label_map in label_maps
     ]
     lesions = [np.logical_or.reduce(mask) for mask in masks]
@@ -81,14 +79,16 @@ def write_contour_picture(
     )
     figure.suptitle(title, color="white")
     panels = figure.subplots(3, len(scans), squeeze=False, height_ratios=rows_mm)
-    for row, (axis, *sides) in zip(panels, _PLANES):
-        index = int(np.count_nonzero(np.moveaxis(shown, axis, 0), axis=(1, 2)).argmax())
+    for row, plane in zip(panels, PLANES):
+        axis = plane.axis
+        index = largest_slice(shown, plane)
         pixel_mm = np.delete(spacing_mm, axis)
         for panel, scan in zip(row, scans.values()):
-            _draw_scan(panel, np.take(scan, index, axis), _window(scan), pixel_mm[0] / pixel_mm[1])
+            window = gray_window(scan[scan != 0])
+            _draw_scan(panel, np.take(scan, index, axis), window, pixel_mm[0] / pixel_mm[1])
             for mask, line in zip(masks, _LINES):
                 _draw_outlines(panel, np.take(mask, index, axis + 1), scheme, line)
-            for side, x in zip(sides, (0.05, 0.95)):
+            for side, x in zip(plane.sides, (0.05, 0.95)):
                 panel.text(x, 0.9, side, transform=panel.transAxes, color="white", ha="center")
     for panel, name in zip(panels[0], scans):
         panel.set_title(name, color="white")
@@ -98,29 +98,14 @@ def write_contour_picture(
 
 
 def _upright_grid(image: sitk.Image) -> sitk.Image:
-    """The image cropped to what is not 0, its axes pointing left, posterior and inferior.
-
-    These are the directions in which a panel's columns and rows are numbered.
-    """
-    upright = sitk.DICOMOrient(image, "LPI")
+    """The image cropped to what is not 0, its slices upright."""
+    upright = sitk.DICOMOrient(image, UPRIGHT)
     shape = sitk.LabelShapeStatisticsImageFilter()
     shape.Execute(upright != 0)
     if not shape.HasLabel(1):
         return upright
     box = shape.GetBoundingBox(1)
     return sitk.RegionOfInterest(upright, box[3:], box[:3])
-
-
-def _on_grid(image: sitk.Image, grid: sitk.Image, interpolator: int) -> NDArray[Any]:
-    """Values (depth, height, width) of an image on a grid."""
-    return sitk.GetArrayFromImage(sitk.Resample(image, grid, sitk.Transform(), interpolator))
-
-
-def _window(scan: NDArray[Any]) -> tuple[float, float]:
-    """Intensities to show as black and as white."""
-    inside = scan[scan != 0]
-    low, high = np.percentile(inside, (0.5, 99.5)) if inside.size else (0, 1)
-    return float(low), float(high)
 
 
 def _draw_scan(

@@ -18,13 +18,24 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-from MISSUSegmentationLib.CoreInstallation import InstallationError, installTorch, torchIsInstalled
-from MISSUSegmentationLib.CoreRun import SegmentationError
+from MISSUSegmentationLib.BrainMask import hdBetIsInstalled
+from MISSUSegmentationLib.CoreInstallation import (
+    InstallationError,
+    installDeepbet,
+    installTorch,
+    torchIsInstalled,
+)
+from MISSUSegmentationLib.CoreRun import BrainExtractionMissing, SegmentationError
+from MISSUSegmentationLib.PanelFineTuning import PanelFineTuning
 from MISSUSegmentationLib.PanelInputs import PanelInputs
 from MISSUSegmentationLib.PanelModels import PanelModels
 from MISSUSegmentationLib.PanelResult import PanelResult, showInViews
 from MISSUSegmentationLib.PanelRun import PanelRun
-from MISSUSegmentationLib.ParameterNode import MISSUSegmentationParameterNode, Segments
+from MISSUSegmentationLib.ParameterNode import (
+    BrainExtraction,
+    MISSUSegmentationParameterNode,
+    Segments,
+)
 from MISSUSegmentationLib.SampleData import registerSampleData
 from MISSUSegmentationLib.Segmentation import SegmentationResult, SegmentationSettings
 from MISSUSegmentationLib.SegmentationLogic import SegmentationLogic
@@ -43,7 +54,8 @@ class MISSUSegmentation(ScriptedLoadableModule):
         parent.contributors = ["MISSU contributors"]
         parent.helpText = _(
             "Segments gliomas in T1, T1ce, T2 and FLAIR MRI into whole tumor, tumor core and "
-            'enhancing tumor. See the <a href="{homepage}">documentation</a>. Scans never leave '
+            "enhancing tumor. Takes scans as they are: on any grid, with skull or without, not yet "
+            'registered. See the <a href="{homepage}">documentation</a>. Scans never leave '
             "this computer. Research software, not a medical device: check every result."
         ).format(homepage=HOMEPAGE)
         parent.acknowledgementText = _(
@@ -77,6 +89,10 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         ScriptedLoadableModuleWidget.setup(self)
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/MISSUSegmentation.ui"))
         self.layout.addWidget(uiWidget)
+        sections = uiWidget.layout()
+        fineTuning = slicer.util.loadUI(self.resourcePath("UI/FineTuning.ui"))
+        advanced = slicer.util.findChild(uiWidget, "advancedCollapsibleButton")
+        sections.insertWidget(sections.indexOf(advanced), fineTuning)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         named = {w.property("SlicerParameterName"): w for w in vars(self.ui).values()}
         self._widgets = {name: widget for name, widget in named.items() if name}
@@ -87,6 +103,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.inputs = PanelInputs(self.ui, self.run.showMessage)
         self.result = PanelResult(self.ui, self.logic, self.onRunStarted, self.run.showError)
         self.models = PanelModels(self.ui, self.onModelChosen)
+        self.fineTuning = PanelFineTuning(self.ui, self.models, self.onParametersChanged)
         self.ui.segmentButton.clicked.connect(self.onSegmentButton)
 
         scene = slicer.mrmlScene
@@ -109,6 +126,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
     def cleanup(self) -> None:
         """Slicer exits, or the module is reloaded."""
         self.logic.cancel()
+        self.fineTuning.cleanup()
         self.run.stop()
         self.exit()
         self.removeObservers()
@@ -161,6 +179,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             self.parameters.disconnectGui(self._guiTag)
             self.removeObserver(self.parameters, modified, self.onParametersChanged)
         self.parameters = self.inputs.parameters = self.result.parameters = parameters
+        self.fineTuning.setParameters(parameters)
         if self.parameters:
             # Not connectGui: it returns no tag to disconnect by (Slicer issue 7547).
             self._guiTag = self.parameters.connectParametersToGui(self._widgets)
@@ -175,6 +194,8 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             problems = self.inputs.problems(card)
             self.run.showButton(problems)
             self.result.update()
+            self.fineTuning.update()
+            self.ui.moveScansCheckBox.enabled = self.parameters.registration
             volumeIds = [node.GetID() for node in self.inputs.volumes().values()]
             if not problems and self._warmedUpFor != volumeIds:
                 # These are about to be segmented.
@@ -195,15 +216,20 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
                 self.run.showMessage(_("Installing PyTorch. This may take minutes."))
                 with slicer.util.WaitCursor():
                     installTorch()
-            self.logic.segment(
-                **self.inputs.volumes(),
-                settings=self.settings(),
-                onProgress=self.run.showProgress,
-                onFinished=self.onFinished,
-                onFailed=self.run.showError,
-                onCancelled=self.onCancelled,
-                blocking=False,
-            )
+            volumes, settings = self.inputs.volumes(), self.settings()
+            byHdBet = self.parameters.brainExtraction is BrainExtraction.HDBET
+            if byHdBet:
+                self.run.showMessage(_("HD-BET looks for the brain. Slicer waits for it."))
+            with slicer.util.WaitCursor(byHdBet):
+                self.logic.segment(
+                    **volumes,
+                    settings=settings,
+                    onProgress=self.run.showProgress,
+                    onFinished=self.onFinished,
+                    onFailed=self.onFailed,
+                    onCancelled=self.onCancelled,
+                    blocking=False,
+                )
         except (InstallationError, SegmentationError) as error:
             self.run.showError(str(error), getattr(error, "logPath", None))
         else:
@@ -214,10 +240,15 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         return SegmentationSettings(
             model=self.parameters.model,
             device=self.parameters.device.value,
+            registration=self.parameters.registration,
+            moveScans=self.parameters.moveScans,
+            brainExtraction=self.parameters.brainExtraction.value,
+            biasField=self.parameters.biasField,
             mirror=self.parameters.mirror,
             minimumIslandMm3=self.parameters.minimumIslandMm3,
             exclusive=self.parameters.segments is Segments.LABELS,
             probabilities=self.parameters.probabilities,
+            qualityPage=True,
             keepTemporaryFiles=self.parameters.keepTemporaryFiles,
         )
 
@@ -235,14 +266,41 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         if parameters.result is not result.segmentationNode:
             parameters.result = result.segmentationNode
             showInViews(result.segmentationNode)
-        self.run.showLog(result.logPath)
-        self.run.showMessage(
-            _("Done in {seconds:.0f} s. Check the result before you use it.").format(
-                seconds=result.seconds["total"]
-            )
-        )
+        self.run.showDone(result)
         if self.parameters:
             self.result.refresh()
+
+    def onFailed(self, message: str, logPath: Path | None) -> None:
+        if isinstance(self.logic.error(), BrainExtractionMissing):
+            message = _("The scans show the skull; choose under Advanced how it is taken off.")
+            # Once the run has come to its end: Qt goes on while a question is shown.
+            qt.QTimer.singleShot(0, self.onSkullFound)
+        self.run.showError(message, logPath)
+
+    def onSkullFound(self) -> None:
+        """Offer to install what takes off skulls, and segment again."""
+        if self.parameters is None or self.logic.isRunning():
+            return  # the user is elsewhere, or has started anew
+        question = _(
+            "The scans show the skull. The package deepbet takes it off (MIT license, 10 MB and "
+            "some small packages that it needs). Install it now, and segment?"
+        )
+        if hdBetIsInstalled():
+            question += "\n\n" + _(
+                "HD-BET, which is installed, can do it, too, but takes longer: choose it under "
+                "Advanced."
+            )
+        if not slicer.util.confirmOkCancelDisplay(question):
+            return
+        try:
+            self.run.showMessage(_("Installing deepbet."))
+            with slicer.util.WaitCursor():
+                installDeepbet()
+        except InstallationError as error:
+            self.run.showError(str(error), None)
+            return
+        if self.parameters and not self.logic.isRunning():
+            self.onSegmentButton()
 
     def onCancelled(self) -> None:
         self.run.showMessage(_("Cancelled."))

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..progress import Progress
-from .options import Commands, add_model, add_scans, scans
+from .options import Commands, add_model, add_scans, preprocessing, scans
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -25,15 +25,18 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, progress: Progress) -> None:
-    paths = scans(options)
+    """Explain the case that the options name."""
+    given = scans(options)
     from ..inference.explanation import explain_files
     from ..model_store import DEFAULT_MODEL
 
     files = explain_files(
-        paths,
+        given.paths,
         options.output,
         model=options.model or DEFAULT_MODEL,
         reference=options.reference,
+        brain_mask=options.brain_mask,
+        preprocessing=preprocessing(options),
         device=options.device,
         overwrite=options.overwrite,
         progress=progress,

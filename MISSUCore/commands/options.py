@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..imaging.modalities import BRATS_MODALITIES
+
+if TYPE_CHECKING:
+    from ..imaging.dicom_series import ScanSource
+    from ..imaging.preprocessing import PreprocessingOptions
 
 Commands = argparse._SubParsersAction  # argparse has no public name for it
 
@@ -19,8 +25,14 @@ def complain(message: str) -> None:
 
 
 def add_scans(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name the scans of a case, and what is done to them."""
     for modality in BRATS_MODALITIES:
-        parser.add_argument(f"--{modality}", type=Path, metavar="FILE", help=f"{modality} scan")
+        parser.add_argument(
+            f"--{modality}",
+            type=Path,
+            metavar="FILE",
+            help=f"{modality} scan, a file or DICOM folder",
+        )
     parser.add_argument(
         "--image",
         action="append",
@@ -28,25 +40,109 @@ def add_scans(parser: argparse.ArgumentParser) -> None:
         metavar="MODALITY=FILE",
         help="scan of another modality, for models of other tasks; may be repeated",
     )
-    parser.add_argument("--reference", type=Path, help="image whose grid the result has")
+    parser.add_argument(
+        "--case",
+        type=Path,
+        metavar="FOLDER",
+        help="folder with the scans of a case: which is which is read from DICOM tags, file names "
+        "and the images; a scan that is named by itself goes before",
+    )
+    parser.add_argument(
+        "--reference",
+        metavar="SCAN",
+        help="modality or image whose grid and place the result has (default t1ce)",
+    )
+    add_preprocessing(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
 
 
+def add_preprocessing(parser: argparse.ArgumentParser) -> None:
+    """Add the options of what is done to scans before a model sees them."""
+    parser.add_argument(
+        "--registration",
+        choices=("auto", "never"),
+        default="auto",
+        help="move scans that do not lie on each other (auto), or trust their headers (never)",
+    )
+    parser.add_argument(
+        "--brain-extraction",
+        choices=("auto", "never"),
+        default="auto",
+        help="take off the skull if there is one (auto), or take what is not 0 for brain (never)",
+    )
+    parser.add_argument(
+        "--brain-mask", type=Path, metavar="FILE", help="brain mask, in place of brain extraction"
+    )
+    parser.add_argument(
+        "--bias-field", action="store_true", help="even out slow changes of brightness (N4)"
+    )
+
+
 def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name the model, and where it runs."""
     parser.add_argument("--model", help="name of an installed model, or a .pt file")
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
 
 
-def scans(options: argparse.Namespace) -> dict[str, Path]:
-    """The scans of :func:`add_scans` by modality."""
-    paths = {name: getattr(options, name) for name in BRATS_MODALITIES if getattr(options, name)}
+def preprocessing(options: argparse.Namespace) -> PreprocessingOptions:
+    """What :func:`add_preprocessing` asks for."""
+    from ..imaging.preprocessing import PreprocessingOptions
+
+    return PreprocessingOptions(
+        registration=options.registration == "auto",
+        brain_extraction=options.brain_extraction == "auto",
+        bias_field=options.bias_field,
+    )
+
+
+@dataclass(frozen=True)
+class GivenScans:
+    """The scans of a case by modality, and for those that were guessed, why."""
+
+    paths: dict[str, ScanSource]
+    sequences: dict[str, Any]
+
+
+def scans(options: argparse.Namespace) -> GivenScans:
+    """The scans of :func:`add_scans`.
+
+    Raises:
+        InputError: if none is given or found, or one is given twice.
+    """
+    given: dict[str, ScanSource] = {
+        name: getattr(options, name) for name in BRATS_MODALITIES if getattr(options, name)
+    }
     for text in options.image:
         name, found, file = text.partition("=")
         if not (name and found and file):
             raise InputError(f"--image {text}: write MODALITY=FILE")
-        if name in paths:
+        if name in given:
             raise InputError(f"--image {text}: {name} is given twice")
-        paths[name] = Path(file)
+        given[name] = Path(file)
+    guessed = scans_in_folder(options.case) if options.case else GivenScans({}, {})
+    paths = {**guessed.paths, **given}
     if not paths:
-        raise InputError("no scan given; give --t1, --t1ce, --t2 and --flair")
-    return paths
+        raise InputError("no scan given; give --case FOLDER, or --t1, --t1ce, --t2 and --flair")
+    return GivenScans(paths, {name: guessed.sequences[name] for name in paths if name not in given})
+
+
+def scans_in_folder(folder: Path) -> GivenScans:
+    """The scans of a case in a folder, by what they seem to be; the user is told why.
+
+    Raises:
+        InputError: if none is recognized.
+    """
+    from ..imaging.case_folder import find_case
+
+    found = find_case(folder)
+    for name, guess in found.guesses.items():
+        complain(f"{name}: {found.scans[name]} ({guess.reason})")
+    for source, reason in found.left_over.items():
+        complain(f"not used: {source} ({reason})")
+    return GivenScans(
+        dict(found.scans),
+        {
+            name: {"confidence": round(guess.confidence, 2), "reason": guess.reason}
+            for name, guess in found.guesses.items()
+        },
+    )

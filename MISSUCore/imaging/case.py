@@ -14,6 +14,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..files import sha256
+from .dicom_series import DicomSeries, ScanSource, check_slices, only_series
 
 # A brain at 0.25 mm still fits; more is a wrong file or a header that lies.
 MAXIMUM_VOXELS = 2**29
@@ -29,19 +30,19 @@ class Case:
     Attributes:
         images: 3-D float32 images by modality, in the order they were given; grids may differ.
         paths: where each came from.
-        checksums: SHA-256 of each file or folder.
+        checksums: SHA-256 of each file, folder or series.
     """
 
     images: dict[str, sitk.Image]
-    paths: dict[str, Path]
+    paths: dict[str, ScanSource]
     checksums: dict[str, str]
 
 
-def read_case(paths: Mapping[str, Path]) -> Case:
-    """Read the scans of a case, files or DICOM series folders, by modality.
+def read_case(paths: Mapping[str, ScanSource]) -> Case:
+    """Read the scans of a case, files or DICOM series, by modality.
 
     Raises:
-        InputError: if a scan cannot be used, two are the same, or two lie apart in space.
+        InputError: if a scan cannot be used, or two are the same.
     """
     if not paths:
         raise InputError("no scan given")
@@ -55,18 +56,22 @@ def read_case(paths: Mapping[str, Path]) -> Case:
                     f"{path}: given as {modality} is the same scan as {paths[other]}, given as "
                     f"{other}; give each sequence its own file"
                 )
-            if not overlap(image, seen):
-                raise InputError(
-                    f"{path}: lies apart in space from {paths[other]}; they are not of one "
-                    "examination, or a header is wrong"
-                )
         images[modality] = image
-        checksums[modality] = sha256(path)
+        checksums[modality] = checksum(path)
     return Case(images, dict(paths), checksums)
 
 
-def read_image(path: Path) -> sitk.Image:
-    """A scan as 3-D float32 image: NIfTI, NRRD, MetaImage, or a folder with one DICOM series.
+def checksum(source: ScanSource) -> str:
+    """SHA-256 of a scan's file, or of all files of its folder or series.
+
+    Raises:
+        InputError: if they cannot be read.
+    """
+    return sha256(source) if isinstance(source, Path) else sha256(*source.files())
+
+
+def read_image(path: ScanSource) -> sitk.Image:
+    """A scan as 3-D float32 image: NIfTI, NRRD, MetaImage, or a DICOM series.
 
     Raises:
         InputError: if it is missing, unreadable, not a 3-D scan, absurdly large, not finite,
@@ -130,14 +135,20 @@ def _header(reader: sitk.ImageFileReader, key: str) -> str:
     return reader.GetMetaData(key) if reader.HasMetaDataKey(key) else ""
 
 
-def _check_finite(path: Path, voxels: np.ndarray) -> None:
+def _check_finite(path: ScanSource, voxels: np.ndarray) -> None:
     broken = voxels.size - np.count_nonzero(np.isfinite(voxels))
     if broken:
         raise InputError(f"{path}: has {broken} voxels that are no number (NaN or infinite)")
 
 
-def _read(path: Path) -> sitk.Image:
-    reader = _dicom_reader(path) if path.is_dir() else _file_reader(path)
+def _read(path: ScanSource) -> sitk.Image:
+    reader: sitk.ImageSeriesReader | sitk.ImageFileReader
+    if isinstance(path, DicomSeries):
+        reader = _series_reader(path, path.files())
+    elif path.is_dir():
+        reader = _series_reader(path, only_series(path).files())
+    else:
+        reader = _file_reader(path)
     reader.SetOutputPixelType(sitk.sitkFloat32)
     try:
         image = reader.Execute()
@@ -150,7 +161,7 @@ def _read(path: Path) -> sitk.Image:
     _check_shape(path, image.GetSize(), image.GetNumberOfComponentsPerPixel())
     _check_geometry(path, image)
     if isinstance(reader, sitk.ImageSeriesReader):
-        _check_slices(path, reader, image)
+        check_slices(path, reader, image)
     return image
 
 
@@ -179,44 +190,18 @@ def _file_reader(path: Path) -> sitk.ImageFileReader:
     return reader
 
 
-def _dicom_reader(path: Path) -> sitk.ImageSeriesReader:
-    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(path))
-    if not series:
-        raise InputError(f"{path}: the folder holds no DICOM series")
-    if len(series) > 1:
-        raise InputError(
-            f"{path}: the folder holds {len(series)} DICOM series; give one folder a series"
-        )
-    slices = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path), series[0])
-    first = _information(Path(slices[0]))
+def _series_reader(source: ScanSource, slices: list[Path]) -> sitk.ImageSeriesReader:
+    first = _information(slices[0])
     width, height, *depth = first.GetSize()
     shape = (width, height, max(len(slices), *depth))
-    _check_shape(path, shape, first.GetNumberOfComponents())
+    _check_shape(source, shape, first.GetNumberOfComponents())
     reader = sitk.ImageSeriesReader()
-    reader.SetFileNames(slices)
+    reader.SetFileNames([str(file) for file in slices])
     reader.MetaDataDictionaryArrayUpdateOn()
     return reader
 
 
-def _check_slices(path: Path, reader: sitk.ImageSeriesReader, image: sitk.Image) -> None:
-    """ITK spaces the slices of a series evenly, whether one is missing or not."""
-    if len(reader.GetFileNames()) != image.GetDepth():
-        return  # a file of many frames says itself where they are
-    position = "0020|0032"  # Image Position (Patient)
-    for index in range(image.GetDepth()):
-        place = image.TransformIndexToPhysicalPoint((0, 0, index))
-        try:
-            told = [float(part) for part in reader.GetMetaData(index, position).split("\\")]
-            distance_mm = math.dist(told, place)
-        except (RuntimeError, ValueError) as error:
-            raise InputError(f"{path}: slice {index} does not say where it is") from error
-        if distance_mm > 0.1 * image.GetSpacing()[2]:
-            raise InputError(
-                f"{path}: the slices are not evenly spaced; one is missing or there twice"
-            )
-
-
-def _check_geometry(path: Path, image: sitk.Image) -> None:
+def _check_geometry(path: ScanSource, image: sitk.Image) -> None:
     spacing = image.GetSpacing()
     low, high = EXTENTS_MM
     if not all(low <= n * step <= high for n, step in zip(image.GetSize(), spacing)):
@@ -231,7 +216,7 @@ def _check_geometry(path: Path, image: sitk.Image) -> None:
         raise InputError(f"{path}: its header says no place in space; correct the header")
 
 
-def _check_shape(path: Path, size: tuple[int, ...], components: int) -> None:
+def _check_shape(path: ScanSource, size: tuple[int, ...], components: int) -> None:
     shape = "x".join(map(str, size))
     if components != 1:
         raise InputError(f"{path}: is a color or vector image; give a scan with one value a voxel")

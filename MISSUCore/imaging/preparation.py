@@ -139,16 +139,33 @@ def _prepare_modality(name: str, image: sitk.Image, grid: sitk.Image) -> NDArray
     if low == high:
         raise InputError(f"{name}: the brain has no contrast, every voxel has the same value")
     clipped = np.where(brain, np.clip(voxels, low, high), 0).astype(np.float32)
-    weight = _resample(image_like(brain.astype(np.float32), image), grid)
-    inside = weight >= 0.5
-    # Dividing by the weight keeps the background from darkening the brain's edge.
-    values = _resample(image_like(clipped, image), grid)[inside] / weight[inside]
+    inside, values = resample_brain(clipped, brain, image, grid)
     deviation = values.std(dtype=np.float64) if values.size else 0.0
     if not deviation > 0:
         raise InputError(f"{name}: the brain is too small to show any contrast")
     prepared = np.zeros(inside.shape, dtype=np.float32)
     prepared[inside] = (values - values.mean(dtype=np.float64)) / deviation
     return prepared
+
+
+def resample_brain(
+    voxels: NDArray[np.float32], brain: NDArray[np.bool_], image: sitk.Image, grid: sitk.Image
+) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """Where the brain is on a grid, and its intensities there.
+
+    Args:
+        voxels: (D, H, W) on the grid of ``image``, 0 outside the brain.
+        brain: (D, H, W), the brain on that grid.
+        image: its geometry.
+        grid: image with the wanted geometry.
+
+    Returns:
+        Mask (D, H, W) of what the brain fills at least by half, and the values in it, flat.
+    """
+    weight = _resample(image_like(brain.astype(np.float32), image), grid)
+    inside = weight >= 0.5
+    # Dividing by the weight keeps the background from darkening the brain's edge.
+    return inside, _resample(image_like(voxels, image), grid)[inside] / weight[inside]
 
 
 def _content(image: sitk.Image) -> tuple[tuple[int, ...], tuple[int, ...]]:

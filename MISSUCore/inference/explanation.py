@@ -18,13 +18,15 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ResourceError
-from ..imaging.case import read_case, read_image
+from ..imaging.dicom_series import ScanSource
 from ..imaging.preparation import image_like, prepare, to_reference
+from ..imaging.preprocessing import PreprocessingOptions
 from ..model_store import DEFAULT_MODEL, Model, load_model
 from ..network.transunet import TransUNet
 from ..progress import Progress
+from .case_files import check_outputs, input_files, read_scans, write_image
 from .predictor import choose_device, is_out_of_memory, region_logits
-from .segmentation import check_modalities, check_outputs, checked_reference, write_image
+from .segmentation import check_modalities, checked_reference
 
 
 def gradient_maps(network: TransUNet, volume: Tensor, membership: Tensor, targets: str) -> Tensor:
@@ -121,11 +123,13 @@ def explain_case(
 
 
 def explain_files(
-    paths: Mapping[str, Path],
+    paths: Mapping[str, ScanSource],
     folder: Path,
     *,
     model: str = DEFAULT_MODEL,
-    reference: Path | None = None,
+    reference: str | Path | None = None,
+    brain_mask: Path | None = None,
+    preprocessing: PreprocessingOptions | None = None,
     device: str = "auto",
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -136,7 +140,9 @@ def explain_files(
         paths: scans by modality: image files or DICOM series folders.
         folder: made if need be.
         model: name or path.
-        reference: image whose grid the maps have; by default the first scan.
+        reference: image whose grid the maps have, see :func:`.read_scans`.
+        brain_mask: see :func:`.read_scans`.
+        preprocessing: what is done to the scans; by default what they need.
         device: as :func:`.choose_device` takes it.
         overwrite: replace files that exist.
         progress: hears of the stages.
@@ -154,15 +160,14 @@ def explain_files(
     files = {
         name: folder / f"gradcam_{name}.nii.gz" for name in loaded.card.label_scheme().region_names
     }
-    inputs = [*paths.values(), *([reference] if reference else [])]
-    check_outputs(list(files.values()), inputs, overwrite)
-    progress("read", 0.0, "reading the scans")
-    case = read_case(paths)
-    reference_image = read_image(reference) if reference else None
-    maps = explain_case(case.images, loaded, reference_image, device, progress.part(0.1, 0.95))
+    check_outputs(list(files.values()), input_files(paths, reference, brain_mask), overwrite)
+    scans = read_scans(paths, loaded, reference, brain_mask, preprocessing, progress.part(0, 0.5))
+    maps = explain_case(
+        scans.prepared.images, loaded, scans.reference, device, progress.part(0.5, 0.95)
+    )
     progress("write", 0.95, "writing the maps")
     with ExitStack() as stack:
         for name, path in files.items():
-            write_image(stack, maps[name], path)
+            write_image(stack, scans.where_it_was(maps[name]), path)
     progress("done", 1.0, f"wrote {folder}")
     return files

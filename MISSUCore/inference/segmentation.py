@@ -1,34 +1,26 @@
-"""From the scans of a case to its segmentation, in memory or from files to files."""
+"""From the scans of a case to its segmentation, in memory."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 import SimpleITK as sitk
 import torch
 
-from .. import __version__
-from ..errors import InputError, ResourceError
+from ..errors import InputError
 from ..evaluation.measurements import volumes_ml
-from ..files import atomic_write, check_output, sha256
-from ..imaging.case import Case, check_complete, overlap, read_case, read_image
+from ..imaging.case import overlap
 from ..imaging.preparation import PreparedCase, image_like, prepare, to_reference
-from ..model_store import DEFAULT_MODEL, RESEARCH_ONLY, Model, ModelCard, load_model
+from ..model_store import Model, ModelCard
 from ..progress import Progress
 from ..regions import BRAIN
 from .cleanup import Cleanup, clean, nest
 from .confidence import doubts, expected_dice
 from .predictor import Predictor, choose_device
 
-OUTPUT_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 # With the fluid around it a brain has 1000 to 2000 ml; beyond, it is something else.
 PLAUSIBLE_BRAIN_ML = (700, 2200)
 
@@ -200,107 +192,6 @@ def _without(card: ModelCard, modality: str) -> str:
     return f" (Dice without it: {', '.join(f'{name} {value}' for name, value in dice.items())})"
 
 
-def segment_files(
-    paths: Mapping[str, Path],
-    output: Path,
-    *,
-    model: str = DEFAULT_MODEL,
-    reference: Path | None = None,
-    report: Path | None = None,
-    probabilities: bool = False,
-    overwrite: bool = False,
-    options: SegmentationOptions | None = None,
-    progress: Progress | None = None,
-) -> dict[str, Any]:
-    """Segment the scans in files and write the label map, and what else is asked for.
-
-    Everything is checked before the work begins, and files appear only once all is done.
-
-    Args:
-        paths: scans by modality: image files or DICOM series folders.
-        output: label map to write; its ending decides the format.
-        model: name or path.
-        reference: image whose grid the result has; by default the first scan.
-        report: JSON file to write, see below.
-        probabilities: also write a map for each region, beside the label map:
-            ``seg_probability_WT.nii.gz``.
-        overwrite: replace files that exist.
-        options: how.
-        progress: hears of the stages.
-
-    Returns:
-        What the report file holds: inputs with checksums, model, device, seconds, volumes in ml,
-        confidence, warnings.
-
-    Raises:
-        InputError: if anything given cannot be used; nothing is written then.
-        ResourceError: if memory or disk space do not suffice.
-    """
-    began = time.monotonic()
-    options = options or SegmentationOptions()
-    progress = progress or Progress()
-    if not output.name.endswith(OUTPUT_ENDINGS):
-        raise InputError(f"{output}: give a file that ends in {', '.join(OUTPUT_ENDINGS)}")
-    choose_device(options.device)
-    loaded = load_model(model)
-    check_modalities(list(paths), loaded)
-    region_names = loaded.card.label_scheme().region_names
-    maps = {name: _beside(output, f"probability_{name}") for name in region_names}
-    files = [output, *([report] if report else []), *(maps.values() if probabilities else [])]
-    check_outputs(files, [*paths.values(), *([reference] if reference else [])], overwrite)
-
-    progress("read", 0.0, "reading the scans")
-    case = read_case(paths)
-    reference_image = read_image(reference) if reference else None
-    reading = time.monotonic() - began
-    result = segment_case(case.images, loaded, reference_image, options, progress.part(0.1, 0.95))
-    progress("write", 0.95, "writing the result")
-    writing = time.monotonic()
-    with ExitStack() as stack:
-        write_image(stack, result.labels, output)
-        if probabilities:
-            for name, path in maps.items():
-                write_image(stack, result.probabilities[name], path)
-        seconds = {"read": reading, **result.seconds, "write": time.monotonic() - writing}
-        seconds["total"] = time.monotonic() - began
-        facts = _report(case, output, reference, loaded, options, result, seconds)
-        if report:
-            temporary = stack.enter_context(atomic_write(report))
-            temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    progress("done", 1.0, f"wrote {output}")
-    return facts
-
-
-def _report(
-    case: Case,
-    output: Path,
-    reference: Path | None,
-    model: Model,
-    options: SegmentationOptions,
-    result: Segmentation,
-    seconds: dict[str, float],
-) -> dict[str, Any]:
-    return {
-        "notice": RESEARCH_ONLY,
-        "missu_version": __version__,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "inputs": {
-            name: {"path": str(path), "sha256": case.checksums[name]}
-            for name, path in case.paths.items()
-        },
-        "reference": ({"path": str(reference), "sha256": sha256(reference)} if reference else None),
-        "output": str(output),
-        "model": {"name": model.card.name, "sha256": model.card.sha256},
-        "device": result.device,
-        "options": asdict(options),
-        "windows": result.windows,
-        "seconds": {stage: round(value, 2) for stage, value in seconds.items()},
-        "volumes_ml": {name: round(value, 3) for name, value in result.volumes_ml.items()},
-        "confidence": {name: round(value, 3) for name, value in result.confidence.items()},
-        "warnings": result.warnings,
-    }
-
-
 def _brain_warnings(prepared: PreparedCase) -> list[str]:
     brain_ml = prepared.volume.any(axis=0).sum() * float(np.prod(prepared.grid.GetSpacing())) / 1000
     low, high = PLAUSIBLE_BRAIN_ML
@@ -312,37 +203,3 @@ def _brain_warnings(prepared: PreparedCase) -> list[str]:
     if brain_ml < low:
         return [f"what is not 0 in the scans fills only {brain_ml:.0f} ml, less than a brain"]
     return []
-
-
-def check_outputs(files: list[Path], inputs: list[Path], overwrite: bool) -> None:
-    """Make sure that files can be written, and that no input is lost by it.
-
-    Raises:
-        InputError: naming the file.
-    """
-    for number, path in enumerate(files):
-        if path.resolve() in [other.resolve() for other in files[:number]]:
-            raise InputError(f"{path}: is to be written twice; give two different names")
-        if any(path.exists() and path.samefile(given) for given in inputs if given.exists()):
-            raise InputError(f"{path}: is an input too, and would be lost")
-        check_output(path, overwrite)
-
-
-def write_image(stack: ExitStack, image: sitk.Image, path: Path) -> None:
-    """Write an image that appears at its path once all of the stack is done.
-
-    Raises:
-        ResourceError: if it did not get to the disk whole.
-    """
-    temporary = stack.enter_context(atomic_write(path))
-    try:
-        sitk.WriteImage(image, str(temporary), useCompression=True)
-        check_complete(temporary)
-    except (RuntimeError, InputError) as error:
-        raise ResourceError(f"{path}: cannot be written; is the disk full?") from error
-
-
-def _beside(path: Path, what: str) -> Path:
-    """``seg.nii.gz`` and ``probability_WT`` make ``seg_probability_WT.nii.gz``."""
-    stem, dot, endings = path.name.partition(".")
-    return path.with_name(f"{stem}_{what}{dot}{endings}")

@@ -5,13 +5,12 @@ Only names and paths are looked at here; :mod:`.labels` reads the label maps.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..errors import InputError
+from ..imaging.case_lists import ListedCase, read_json_cases
 from ..imaging.modalities import BRATS_MODALITIES, modality_of_file_name
 
 
@@ -98,13 +97,7 @@ def read_case_list(path: Path) -> list[LabeledCase]:
         InputError: if the file is no such list, an entry is incomplete or names a path that does
             not exist, or the entries do not have the same modalities.
     """
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as a case list: {error}") from error
-    if not isinstance(entries, list) or not entries:
-        raise InputError(f"{path}: is no case list; a JSON list of cases is expected")
-    cases = [_listed_case(path, number, entry) for number, entry in enumerate(entries, start=1)]
+    cases = [_labeled_case(path, case) for case in read_json_cases(path)]
     first = cases[0]
     for case in cases:
         if set(case.images) != set(first.images):
@@ -115,23 +108,15 @@ def read_case_list(path: Path) -> list[LabeledCase]:
     return _sorted(cases)
 
 
-def _listed_case(path: Path, number: int, entry: Any) -> LabeledCase:
-    name = entry.get("name") if isinstance(entry, dict) else None
-    if not isinstance(name, str) or not name:
-        raise InputError(f'{path}: case {number} has no "name"')
-    images, labels = entry.get("images"), entry.get("labels")
-    if not isinstance(images, dict) or not images:
-        raise InputError(f'{path}: case {name} has no "images", a file for each modality')
-    if labels is None:
-        raise InputError(f'{path}: case {name} has no "labels"')
-    places = {}
-    for what, place in {**images, "labels": labels}.items():
-        if not isinstance(place, str):
-            raise InputError(f"{path}: case {name}: {what} is {place!r}, and no path")
-        places[what] = path.parent / place
-        if not places[what].exists():
-            raise InputError(f"{path}: case {name}: {what} does not exist: {places[what]}")
-    return LabeledCase(name, {modality: places[modality] for modality in images}, places["labels"])
+def _labeled_case(path: Path, case: ListedCase) -> LabeledCase:
+    if not case.images:
+        raise InputError(f'{path}: case {case.name} has no "images", a file for each modality')
+    if case.labels is None:
+        raise InputError(f'{path}: case {case.name} has no "labels"')
+    for what, place in {**case.images, "labels": case.labels}.items():
+        if not place.exists():
+            raise InputError(f"{path}: case {case.name}: {what} does not exist: {place}")
+    return LabeledCase(case.name, case.images, case.labels)
 
 
 def _sorted(cases: Iterable[LabeledCase]) -> list[LabeledCase]:

@@ -35,9 +35,14 @@ class TrainingConfig:
         batch_size: patches per process and forward pass.
         accumulation: forward passes per step.
         epochs: passes over the training cases.
+        steps: of the optimizer, whatever the epochs; 0 takes those the epochs make.
         learning_rate: at its peak.
         warm_up: part of the run in which the rate rises from 0.
         decay_power: of the poly schedule after it.
+        teacher_start: part of the run in which only the teacher learns: beside trained weights a
+            new one has nothing to teach yet.
+        early_stages: encoder stages, from the first, that learn at another rate.
+        early_rate: their rate, as part of that of the others; 0 freezes them.
         weight_decay: of the optimizer.
         decoupled_weight_decay: AdamW instead of Adam with AMSGrad.
         gradient_clip: largest norm of the gradient; 0 does not clip.
@@ -63,9 +68,13 @@ class TrainingConfig:
     batch_size: int = 4
     accumulation: int = 1
     epochs: int = 1000
+    steps: int = 0
     learning_rate: float = 2e-4
     warm_up: float = 0.0
     decay_power: float = 0.9
+    teacher_start: float = 0.0
+    early_stages: int = 0
+    early_rate: float = 1.0
     weight_decay: float = 1e-5
     decoupled_weight_decay: bool = False
     gradient_clip: float = 0.0
@@ -85,17 +94,24 @@ class TrainingConfig:
             "decay_power",
             "weight_decay",
             "gradient_clip",
+            "steps",
+            "early_stages",
+            "early_rate",
         )
         for name in not_negative:
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must not be negative: {getattr(self, name)}")
-        for name in ("warm_up", "average_decay"):
+        for name in ("warm_up", "average_decay", "teacher_start"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
         for name in ("spacing_mm", "patch_size"):
             value = getattr(self, name)
             if len(value) != 3 or not all(0 < length < math.inf for length in value):
                 raise ValueError(f"{name} must be three positive numbers, not {value}")
+        if self.early_stages > len(self.network.channels):
+            raise ValueError(f"the encoder has only {len(self.network.channels)} stages")
+        if self.teacher_start and self.network.fusion != "local":
+            raise ValueError("teacher_start needs a teacher: set network.fusion to local")
         for name, choices in (("targets", TARGETS), ("loss", LOSSES)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}")
@@ -180,7 +196,16 @@ def training_config(preset: str, changes: dict[str, str]) -> TrainingConfig:
     """
     if preset not in PRESETS:
         raise InputError(f"no preset {preset!r}; there are {', '.join(PRESETS)}")
-    values = PRESETS[preset].as_dict()
+    return changed_config(PRESETS[preset], changes)
+
+
+def changed_config(config: TrainingConfig, changes: dict[str, str]) -> TrainingConfig:
+    """Settings with some of them changed, as :func:`training_config` takes the changes.
+
+    Raises:
+        InputError: if there is no such setting, or the value does not fit.
+    """
+    values = config.as_dict()
     for name, text in changes.items():
         try:
             value = json.loads(text)

@@ -70,7 +70,7 @@ def train(
         learned.prepare_all(progress.part(0.0, 0.02), trainer.rank, trainer.ranks)
         held_out.prepare_all(progress.part(0.02, 0.03), trainer.rank, trainer.ranks)
         trainer.progress = progress.part(0.03, 1.0)
-        with _stopped_by_signals(trainer):
+        with stopped_by_signals(trainer):
             trainer.run()
     if trainer.rank > 0:
         return None
@@ -107,7 +107,7 @@ def _metrics(trainer: Trainer) -> dict[str, object]:
 
 
 @contextmanager
-def _stopped_by_signals(trainer: Trainer) -> Iterator[None]:
+def stopped_by_signals(trainer: Trainer) -> Iterator[None]:
     """Ctrl-C or SIGTERM saves and stops after the step under way; a second one stops at once."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals

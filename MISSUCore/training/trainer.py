@@ -91,7 +91,9 @@ class Trainer:
         self.ranks = dist.get_world_size() if dist.is_initialized() else 1
         self.rank = dist.get_rank() if self.ranks > 1 else 0
         self.samples_per_step = config.batch_size * config.accumulation * self.ranks
-        self.steps = max(1, config.epochs * len(self.training) // self.samples_per_step)
+        self.steps = config.steps or max(
+            1, config.epochs * len(self.training) // self.samples_per_step
+        )
         self.steps_per_validation = max(
             1, round(self.steps * config.validate_every / config.epochs)
         )
@@ -125,11 +127,11 @@ class Trainer:
         ).to(self.device)
         if config.decoupled_weight_decay:
             self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(
-                self.model.parameters(), weight_decay=config.weight_decay
+                self._parameter_groups(), weight_decay=config.weight_decay
             )
         else:
             self.optimizer = torch.optim.Adam(
-                self.model.parameters(), weight_decay=config.weight_decay, amsgrad=True
+                self._parameter_groups(), weight_decay=config.weight_decay, amsgrad=True
             )
         self.step = 0
         self.seconds = 0.0
@@ -156,8 +158,11 @@ class Trainer:
         """Ask to save and stop after the step under way; safe to call from a signal handler."""
         self.stop_requested = True
 
-    def run(self) -> None:
-        """Train to the last step.
+    def run(self, until: int | None = None) -> None:
+        """Train to the last step, or to an earlier one; there the run is saved.
+
+        Args:
+            until: step to stop at; the learning rate is that of the whole run all the same.
 
         Raises:
             Stopped: after :meth:`stop`, once the checkpoint is written.
@@ -166,7 +171,8 @@ class Trainer:
         """
         batches = iter(self._loader())
         terms = []
-        while self.step < self.steps:
+        last = self.steps if until is None else min(until, self.steps)
+        while self.step < last:
             began = time.monotonic()
             try:
                 terms.append(self._train_step(batches))
@@ -176,7 +182,7 @@ class Trainer:
                 ) from error
             self.seconds += time.monotonic() - began
             self.step += 1
-            if self.step % 10 == 0 or self.step == self.steps:
+            if self.step % 10 == 0 or self.step == last:
                 self._log_step(np.mean(terms, axis=0))
                 terms = []
             if self.step % self.steps_per_validation == 0 or self.step == self.steps:
@@ -184,7 +190,7 @@ class Trainer:
                 self._save()
                 if self.rank == 0:
                     write_curves(self.folder)
-            elif time.monotonic() - self.saved_at > SECONDS_BETWEEN_SAVES:
+            elif self.step == last or time.monotonic() - self.saved_at > SECONDS_BETWEEN_SAVES:
                 self._save()
             if self._stop_agreed():
                 self._save()
@@ -215,8 +221,10 @@ class Trainer:
         """One step of the optimizer; returns the log's loss columns."""
         config = self.config
         self.parallel.train()
+        rate = config.learning_rate_at(self.step, self.steps)
+        teacher_starts = self.step < config.teacher_start * self.steps
         for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate_at(self.step, self.steps)
+            group["lr"] = 0.0 if teacher_starts and group["waits"] else rate * group["rate"]
         logged = torch.zeros(4, device=self.device)
         buffers = [buffer.clone() for buffer in self.model.buffers()]
         for turn in range(config.accumulation):
@@ -254,6 +262,23 @@ class Trainer:
                 f"the loss was not finite in {MAXIMUM_BAD_STEPS} steps in a row; start anew in "
                 "another folder, with a lower learning_rate or mixed_precision=false"
             )
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """The weights by how they learn: ``rate`` is a part of the learning rate, and ``waits``
+        says that they stand still until the teacher has learned."""
+        config, network = self.config, self.model.network
+        stages = network.encoder[: config.early_stages] if config.early_stages else ()
+        early = {id(weight) for stage in stages for weight in stage.parameters()}
+        students = {id(weight) for weight in network.parameters()}
+        groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+        for weight in self.model.parameters():
+            rate = config.early_rate if id(weight) in early else 1.0
+            waits = config.teacher_start > 0 and id(weight) in students
+            groups.setdefault((rate, waits), []).append(weight)
+        return [
+            {"params": weights, "rate": rate, "waits": waits}
+            for (rate, waits), weights in groups.items()
+        ]
 
     def _losses(self, volumes: Tensor, classes: Tensor) -> LossTerms:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.mixed_precision):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import json
 import os
@@ -82,6 +83,24 @@ def installTorch() -> None:
         raise InstallationError("PyTorch is needed to segment, and was not installed.")
 
 
+def installDeepbet() -> None:
+    """Install the package that takes off skulls; PyTorch stays the one that is there.
+
+    Raises:
+        InstallationError: if it cannot be installed.
+    """
+    if not isInSlicer():
+        raise InstallationError("deepbet is not installed; install it with pip install deepbet.")
+    try:
+        torch = f"torch=={importlib.metadata.version('torch')}"
+        slicer.util.pip_install(["deepbet", torch])
+    except Exception as error:  # of any kind: pip, the network, an index
+        raise InstallationError(
+            f"deepbet could not be installed ({error}); try again, or choose another skull "
+            "stripping under Advanced."
+        ) from error
+
+
 def modelFolder() -> Path:
     """Where the user's own models are kept."""
     return Path(os.environ.get("MISSU_MODELS") or "~/.missu/models").expanduser()
@@ -102,6 +121,14 @@ def modelCards() -> dict[str, dict[str, Any]]:
                 continue
             cards.setdefault(path.stem, card)
     return cards
+
+
+def defaultModel() -> str:
+    """The model that ``missu models --use`` has made the default; empty for the bundled one."""
+    try:
+        return (modelFolder() / "default.txt").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
 
 
 def readCard(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,11 @@ from MISSUCore.progress import ProgressEvent
 
 from .CoreInstallation import InstallationError
 from .CoreProcess import CoreProcess
-from .SceneExchange import ExchangeError
+from .SceneExchange import TITLES, ExchangeError
 
 POLL_SECONDS = 0.02
+# As a word, not as part of a path, an option or another word.
+MODALITY = re.compile(rf"(?<![\w/\\.-])({'|'.join(TITLES)})(?![\w-])")
 
 
 class SegmentationError(RuntimeError):
@@ -32,18 +35,33 @@ class SegmentationError(RuntimeError):
         self.logPath = logPath
 
 
+class BrainExtractionMissing(SegmentationError):
+    """The scans show the skull, and nothing is installed that takes it off."""
+
+    exitCode = 4  # as MISSUCore.imaging.brain.BrainExtractionMissing has it
+
+    def __init__(self, logPath: Path | None = None) -> None:
+        super().__init__(
+            "The scans show the skull, and deepbet, which takes it off, is not installed; install "
+            'it with slicer.util.pip_install("deepbet"), or set brainExtraction to "hdbet" (with '
+            'the extension HDBrainExtraction), or to "never" if the scans are stripped already.',
+            logPath,
+        )
+
+
 class CoreRun:
-    """A run, from the making of its temporary folder to its end; closing the scene cancels it.
+    """A run, from the making of its temporary folder to its end.
 
     Attributes:
         folder: for the files of the run; None before it is started.
         logPath: what the process has written. It goes with the program, but stays if the run fails.
         names: what users call these files, by path: their words for errors and warnings.
         result: what was collected, once it is done.
+        error: what went wrong; None if nothing did.
         started: when the process was, on the monotonic clock.
 
     Args:
-        scene: with which the run ends.
+        scene: whose closing cancels the run; None for one that needs no scene.
         onProgress: hears where it stands.
         onFinished: gets the result.
         onFailed: gets one sentence and the path of the log.
@@ -53,7 +71,7 @@ class CoreRun:
 
     def __init__(
         self,
-        scene: slicer.vtkMRMLScene,
+        scene: slicer.vtkMRMLScene | None = None,
         onProgress: Callable[[ProgressEvent], None] | None = None,
         onFinished: Callable[[Any], None] | None = None,
         onFailed: Callable[[str, Path | None], None] | None = None,
@@ -64,6 +82,7 @@ class CoreRun:
         self.logPath: Path | None = None
         self.names: dict[Path, str] = {}
         self.result: Any = None
+        self.error: SegmentationError | None = None
         self.started = 0.0
         self._scene = scene
         self._onProgress = onProgress
@@ -72,7 +91,6 @@ class CoreRun:
         self._onCancelled = onCancelled
         self._keepFiles = keepFiles
         self._process: CoreProcess | None = None
-        self._error: SegmentationError | None = None
 
     def start(
         self,
@@ -106,9 +124,10 @@ class CoreRun:
             if self._process is None:
                 process.cancel()
                 process.removeFolder()
-        self._observer = self._scene.AddObserver(
-            slicer.vtkMRMLScene.StartCloseEvent, lambda *_: self.cancel()
-        )
+        if self._scene:
+            self._observer = self._scene.AddObserver(
+                slicer.vtkMRMLScene.StartCloseEvent, lambda *_: self.cancel()
+            )
         atexit.register(self.cancel)
 
     def isRunning(self) -> bool:
@@ -128,23 +147,25 @@ class CoreRun:
             return  # it works still, or was cancelled by who heard of its progress
         self._process = None
         try:
+            if exitCode == BrainExtractionMissing.exitCode:
+                raise BrainExtractionMissing(self.logPath)
             if exitCode:
                 raise SegmentationError(self.inUsersWords(process.failure()), self.logPath)
             self.result = self._collect(self)
             atexit.register(self.logPath.unlink, missing_ok=True)
         except (ExchangeError, InstallationError) as error:
-            self._error = SegmentationError(str(error), self.logPath)
+            self.error = SegmentationError(str(error), self.logPath)
         except (OSError, ValueError, KeyError, InputError) as error:
             message = f"The result cannot be used ({error}); segment again."
-            self._error = SegmentationError(message, self.logPath)
+            self.error = SegmentationError(message, self.logPath)
         except SegmentationError as error:
-            self._error = error
+            self.error = error
         finally:
             self._cleanUp(process)
-        if self._error is None and self._onFinished:
+        if self.error is None and self._onFinished:
             self._onFinished(self.result)
-        if self._error and self._onFailed:
-            self._onFailed(str(self._error), self.logPath)
+        if self.error and self._onFailed:
+            self._onFailed(str(self.error), self.logPath)
 
     def wait(self) -> Any:
         """The result once the run is done; None if it was cancelled.
@@ -159,8 +180,8 @@ class CoreRun:
         except BaseException:  # as Ctrl-C
             self.cancel()
             raise
-        if self._error:
-            raise self._error
+        if self.error:
+            raise self.error
         return self.result
 
     def cancel(self) -> None:
@@ -175,14 +196,19 @@ class CoreRun:
             self._onCancelled()
 
     def inUsersWords(self, message: str) -> str:
-        """A message of MISSUCore as a sentence that names volumes instead of temporary files."""
+        """A message of MISSUCore as a sentence with the names that users know.
+
+        Volumes instead of temporary files, and T1ce for t1ce.
+        """
+        message = MODALITY.sub(lambda found: TITLES[found[0]], message)
         for path, name in self.names.items():
             message = message.replace(str(path), name)
         return message if message.endswith(".") else f"{message}."
 
     def _cleanUp(self, process: CoreProcess) -> None:
         self._collect = None  # it holds the nodes, which a closed scene must let go
-        self._scene.RemoveObserver(self._observer)
+        if self._scene:
+            self._scene.RemoveObserver(self._observer)
         atexit.unregister(self.cancel)
         if not self._keepFiles:
             process.removeFolder()

@@ -12,10 +12,9 @@ from MISSUCore.imaging.modalities import BRATS_MODALITIES
 
 from .InputGuess import guessModalities
 from .ParameterNode import MISSUSegmentationParameterNode
-from .SceneExchange import ExchangeError, checkVolumes
+from .SceneExchange import TITLES, ExchangeError, checkVolumes
 
 Volumes = dict[str, slicer.vtkMRMLScalarVolumeNode]
-TITLES = {"t1": "T1", "t1ce": "T1ce", "t2": "T2", "flair": "FLAIR"}
 
 
 class PanelInputs:

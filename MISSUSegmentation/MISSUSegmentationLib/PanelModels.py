@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 
 from MISSUCore.imaging.modalities import BRATS_MODALITIES
 
-from .CoreInstallation import modelCards, modelFolder
+from .CoreInstallation import defaultModel, modelCards, modelFolder
 
 Card = dict[str, Any]
 
@@ -27,10 +27,12 @@ class PanelModels:
 
     Attributes:
         cards: of the installed models, by name.
+        default: name of the model that is taken if none is chosen.
     """
 
     def __init__(self, ui: Any, onChosen: Callable[[str], None]) -> None:
         self.cards: dict[str, Card] = {}
+        self.default = ""
         self._ui = ui
         self._onChosen = onChosen
         self.readCards()
@@ -41,21 +43,32 @@ class PanelModels:
     def readCards(self) -> None:
         """Look which models there are."""
         self.cards = usableCards()
+        self.default = defaultModel()
+        if self.default not in self.cards:
+            self.default = next(iter(self.cards), "")
         self._ui.modelComboBox.clear()
         for name in self.cards:
-            self._ui.modelComboBox.addItem(name)
+            isOwnDefault = name == self.default != next(iter(self.cards))
+            title = _("{model} (default)").format(model=name) if isOwnDefault else name
+            self._ui.modelComboBox.addItem(title)
 
     def show(self, model: str) -> Card | None:
-        """Show this model, or the first for an empty name; returns its card if it is installed."""
-        model = model or next(iter(self.cards), "")
+        """Show this model, or the default for an empty name; returns its card if installed."""
+        model = model or self.default
         card = self.cards.get(model)
         self._ui.modelComboBox.setCurrentIndex(list(self.cards).index(model) if card else -1)
         missing = _("Model {model} is not installed here; choose another.").format(model=model)
         self._ui.modelCardLabel.text = describe(card) if card else escape(missing)
+        self._ui.defaultModelButton.enabled = card is not None and model != self.default
         return card
 
+    def chosen(self) -> str:
+        """Name of the model that is shown; empty if it is not installed."""
+        index = self._ui.modelComboBox.currentIndex
+        return list(self.cards)[index] if index >= 0 else ""
+
     def onActivated(self, index: int) -> None:
-        self._onChosen(self._ui.modelComboBox.itemText(index))
+        self._onChosen(list(self.cards)[index])
 
     def onFolderButton(self) -> None:
         modelFolder().mkdir(parents=True, exist_ok=True)
@@ -91,16 +104,31 @@ def usableCards() -> dict[str, Card]:
 
 def describe(card: Card) -> str:
     """The card in a few lines of rich text: what it is for, how good it is, its limits."""
-    scores = card.get("metrics", {}).get("mean_by_region", {})
-    dice = ", ".join(f"{region} {score['dice']:.2f}" for region, score in scores.items())
+    metrics = card.get("metrics", {})
+    scores = {region: score["dice"] for region, score in metrics.get("mean_by_region", {}).items()}
+    scores = scores or metrics.get("mean_dice", {})
+    dice = ", ".join(f"{region} {score:.2f}" for region, score in scores.items())
     spacing = " x ".join(f"{length:g}" for length in card.get("spacing_mm", []))
     lines = [
         ("{text}", card.get("task")),
         (_("<b>Mean Dice:</b> {text}"), dice),
         (_("<b>Works at:</b> {text} mm"), spacing),
         (_("<b>Limits:</b> {text}"), card.get("limits")),
+        *((_("<b>Tuned:</b> {text}"), _tuning(entry)) for entry in card.get("history", [])),
     ]
     return "<br>".join(line.format(text=escape(text)) for line, text in lines if text)
+
+
+def _tuning(entry: dict[str, Any]) -> str:
+    """A fine-tuning in a model's history: when, on what, from what, and whether it was better."""
+    text = _("{date}, on {count} cases, from {base}: {verdict}").format(
+        date=entry["date"],
+        count=len(entry["cases"]),
+        base=entry["base"]["name"],
+        verdict=entry["verdict"],
+    )
+    gain = entry["gate"]["mean"]["gain"]
+    return text if gain is None else text + _(", Dice {gain:+.3f}").format(gain=gain)
 
 
 def userModelFiles() -> list[Path]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import qt
 import slicer
 from slicer.i18n import tr as _
 
 from .Comparison import Scores
 from .CoreRun import SegmentationError
 from .ParameterNode import MISSUSegmentationParameterNode
+from .QualityPage import removePage
 from .ResultTable import ResultTable
 from .SceneExchange import scanOf
 from .Segmentation import SegmentationResult
@@ -20,6 +22,13 @@ from .SegmentationLogic import SegmentationLogic
 
 # Where a segmentation keeps what its run said of it.
 REPORT_ATTRIBUTE = "MISSU.Report"
+
+
+class Report(NamedTuple):
+    """Expected Dice by region name, and warnings: what a run said of its segmentation."""
+
+    confidence: dict[str, float]
+    warnings: list[str]
 
 
 class PanelResult:
@@ -49,8 +58,11 @@ class PanelResult:
         self._onFailed = onFailed
         self._table = ResultTable(ui.resultTable)
         self._scores: Scores = {}
+        # By segmentation ID. Not in the scene: what that names is not to be opened unseen.
+        self._qualityPages: dict[str, Path] = {}
         self._shown: tuple[Any, Any] = (None, None)
         ui.editButton.clicked.connect(self.onEditButton)
+        ui.qualityPageButton.clicked.connect(self.onQualityPageButton)
         ui.compareButton.clicked.connect(self.onCompareButton)
 
     def update(self) -> None:
@@ -65,9 +77,9 @@ class PanelResult:
         node = self.parameters.result
         self._shown = (node, self.parameters.reference)
         report = _report(node)
-        self._table.show(node, report["confidence"], self._scores)
-        self._ui.warningsLabel.text = "\n".join(f"⚠ {text}" for text in report["warnings"])
-        self._ui.warningsLabel.visible = bool(report["warnings"])
+        self._table.show(node, report.confidence, self._scores)
+        self._ui.warningsLabel.text = "\n".join(f"⚠ {text}" for text in report.warnings)
+        self._ui.warningsLabel.visible = bool(report.warnings)
         self._ui.show3DButton.setSegmentationNode(node)
         self._ui.show3DButton.enabled = node is not None
 
@@ -79,6 +91,13 @@ class PanelResult:
             if node
             else _("Select a segmentation.")
         )
+        page = self._qualityPage()
+        self._ui.qualityPageButton.enabled = page is not None
+        self._ui.qualityPageButton.toolTip = (
+            _("Open pictures of the scans and the result in the browser.")
+            if page
+            else _("There is one for results of this session.")
+        )
         problem = self._comparisonProblem()
         self._ui.compareButton.enabled = not problem
         self._ui.compareButton.toolTip = problem or _(
@@ -86,9 +105,14 @@ class PanelResult:
         )
 
     def remember(self, result: SegmentationResult) -> None:
-        """Keep what the run said of its segmentation with it, in the scene."""
-        report = {"confidence": result.confidence, "warnings": result.warnings}
-        result.segmentationNode.SetAttribute(REPORT_ATTRIBUTE, json.dumps(report))
+        """Keep what the run said of its segmentation with it, in the scene, but for its page."""
+        report = Report(result.confidence, result.warnings)
+        result.segmentationNode.SetAttribute(REPORT_ATTRIBUTE, json.dumps(report._asdict()))
+        nodeId = result.segmentationNode.GetID()
+        if nodeId in self._qualityPages:
+            removePage(self._qualityPages.pop(nodeId))
+        if result.qualityPage:
+            self._qualityPages[nodeId] = result.qualityPage
 
     def refresh(self) -> None:
         """Show the chosen segmentation anew: it may have been edited, and its scores be old."""
@@ -106,6 +130,17 @@ class PanelResult:
             # Else what is painted into one region would be erased from the regions around it.
             parameters = editor.mrmlSegmentEditorNode()
             parameters.SetOverwriteMode(parameters.OverwriteNone)
+
+    def onQualityPageButton(self) -> None:
+        page = self._qualityPage()
+        if page:  # else it was deleted since
+            qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(page)))
+        self._updateButtons()
+
+    def _qualityPage(self) -> Path | None:
+        node = self.parameters.result
+        page = self._qualityPages.get(node.GetID()) if node else None
+        return page if page and page.is_file() else None
 
     def onCompareButton(self) -> None:
         try:
@@ -146,7 +181,11 @@ def showInViews(node: slicer.vtkMRMLSegmentationNode) -> None:
         slicer.util.resetThreeDViews()
 
 
-def _report(node: slicer.vtkMRMLSegmentationNode | None) -> dict[str, Any]:
+def _report(node: slicer.vtkMRMLSegmentationNode | None) -> Report:
     """What the run said of a segmentation; nothing for one that is not of MISSU."""
-    report = {"confidence": {}, "warnings": []}
-    return {**report, **json.loads((node and node.GetAttribute(REPORT_ATTRIBUTE)) or "{}")}
+    try:
+        report = json.loads((node and node.GetAttribute(REPORT_ATTRIBUTE)) or "{}")
+        confidence = {name: float(dice) for name, dice in report.get("confidence", {}).items()}
+        return Report(confidence, [str(warning) for warning in report.get("warnings", [])])
+    except (AttributeError, TypeError, ValueError):  # written by hand, and not well
+        return Report({}, [])

@@ -12,7 +12,8 @@ from slicer.i18n import tr as _
 
 from MISSUCore.progress import ProgressEvent
 
-from .SegmentationLogic import SegmentationLogic
+from .SceneExchange import TITLES
+from .SegmentationLogic import SegmentationLogic, SegmentationResult
 
 POLL_MILLISECONDS = 100
 
@@ -92,6 +93,18 @@ class PanelRun:
         self._ui.statusLabel.text = escape(message)
         self._ui.statusLabel.visible = bool(message)
 
+    def showDone(self, result: SegmentationResult) -> None:
+        """Show that a segmentation is there, and which scans did not lie on it."""
+        sentences = [_("Done in {seconds:.0f} s.").format(seconds=result.seconds["total"])]
+        for modality, distanceMm in result.movedMm.items():
+            sentence = _("{scan} was moved by {distance:.1f} mm onto the result.")
+            if modality not in result.transformNodes:
+                sentence = _("{scan} lies {distance:.1f} mm away from the result, and stays there.")
+            sentences.append(sentence.format(scan=TITLES[modality], distance=distanceMm))
+        sentences.append(_("Check the result before you use it."))
+        self.showMessage(" ".join(sentences))
+        self.showLog(result.logPath)
+
     def showError(self, message: str, logPath: Path | None) -> None:
         """Show what went wrong, with the log one click away."""
         link = ""
@@ -118,6 +131,9 @@ def stageTitle(stage: str) -> str:
     titles = {
         "export": _("Writing the volumes"),
         "read": _("Reading the volumes"),
+        "register": _("Aligning the scans"),
+        "brain": _("Extracting the brain"),
+        "bias": _("Correcting the bias field"),
         "prepare": _("Preparing"),
         "segment": _("Segmenting"),
         "restore": _("Back to the scan's grid"),

@@ -39,6 +39,22 @@ class Device(enum.Enum):
         }[self]
 
 
+class BrainExtraction(enum.Enum):
+    """How skulls are taken off; the values are those of SegmentationSettings.brainExtraction."""
+
+    AUTO = "auto"
+    HDBET = "hdbet"
+    NEVER = "never"
+
+    def label(self) -> str:
+        """What the user reads."""
+        return {
+            BrainExtraction.AUTO: _("Automatic"),
+            BrainExtraction.HDBET: _("HD-BET extension"),
+            BrainExtraction.NEVER: _("Scans are stripped already"),
+        }[self]
+
+
 @parameterNodeWrapper
 class MISSUSegmentationParameterNode:
     """Choices of the panel.
@@ -50,6 +66,10 @@ class MISSUSegmentationParameterNode:
         segments: what the segments of the next result are.
         model: name of the model; empty for the first that is installed.
         device: where the network runs.
+        brainExtraction: how skulls are taken off.
+        registration: move scans that do not lie on each other.
+        moveScans: lay them on the result in the scene, too.
+        biasField: even out slow changes of brightness.
         mirror: average over mirror images.
         minimumIslandMm3: smaller parts of the tumor are removed.
         probabilities: also make a probability volume of every region.
@@ -65,6 +85,10 @@ class MISSUSegmentationParameterNode:
     segments: Segments = Segments.REGIONS
     model: str
     device: Device = Device.AUTO
+    brainExtraction: BrainExtraction = BrainExtraction.AUTO
+    registration: bool = True
+    moveScans: bool = True
+    biasField: bool
     mirror: bool
     minimumIslandMm3: Annotated[float, WithinRange(0, 100000), Default(100.0)]
     probabilities: bool

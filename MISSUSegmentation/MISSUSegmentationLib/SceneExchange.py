@@ -7,6 +7,7 @@ Array axes are (k, j, i), coordinates are RAS in mm.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -18,17 +19,24 @@ from vtk.util.numpy_support import vtk_to_numpy
 RIGHT_ANGLE_TOLERANCE = 1e-4
 # The sequence that radiologists delineate on comes first.
 REFERENCE_ORDER = ("t1ce", "t1", "flair", "t2")
+TITLES = {"t1": "T1", "t1ce": "T1ce", "t2": "T2", "flair": "FLAIR"}
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 class ExchangeError(ValueError):
     """A node cannot be used. The message is one sentence: which, why, and what to do."""
 
 
+def referenceModality(modalities: Collection[str]) -> str:
+    """The modality, of those given, on whose grid and under whose transform the result is."""
+    return next(modality for modality in REFERENCE_ORDER if modality in modalities)
+
+
 def referenceVolume(
     volumes: dict[str, slicer.vtkMRMLScalarVolumeNode],
 ) -> slicer.vtkMRMLScalarVolumeNode:
     """The volume, of those by modality, on whose grid and under whose transform the result is."""
-    return next(volumes[modality] for modality in REFERENCE_ORDER if modality in volumes)
+    return volumes[referenceModality(volumes)]
 
 
 def checkVolumes(volumes: dict[str, slicer.vtkMRMLScalarVolumeNode]) -> None:
@@ -47,7 +55,7 @@ def checkVolumes(volumes: dict[str, slicer.vtkMRMLScalarVolumeNode]) -> None:
             raise ExchangeError(f"{name} is no longer in the scene; select another volume.")
         if node.GetID() in seen:
             raise ExchangeError(
-                f"{name} is selected as {seen[node.GetID()].upper()} and as {modality.upper()}; "
+                f"{name} is selected as {TITLES[seen[node.GetID()]]} and as {TITLES[modality]}; "
                 "select a volume of its own for each."
             )
         seen[node.GetID()] = modality
@@ -79,7 +87,7 @@ def writeVolumes(
     paths = {}
     for modality, node in volumes.items():
         paths[modality] = folder / f"{modality}.nrrd"
-        writeVolume(_relativeTo(reference, node), paths[modality], node.GetName())
+        writeVolume(relativeTo(reference, node), paths[modality], node.GetName())
     return paths
 
 
@@ -109,6 +117,25 @@ def readVoxels(path: Path) -> np.ndarray:
         return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
     except RuntimeError as error:
         raise ExchangeError("The result cannot be read; segment again.") from error
+
+
+def readTransform(path: Path) -> np.ndarray:
+    """Matrix (4 x 4, RAS in mm) of an affine transform in a file of ITK.
+
+    Raises:
+        ExchangeError: if it cannot be read.
+    """
+    import SimpleITK as sitk
+
+    try:
+        transform = sitk.ReadTransform(str(path))
+    except RuntimeError as error:
+        raise ExchangeError("The result cannot be read; segment again.") from error
+    matrix = np.eye(4)
+    matrix[:3, 3] = transform.TransformPoint((0.0, 0.0, 0.0))
+    ends = [transform.TransformPoint(axis) for axis in np.eye(3).tolist()]
+    matrix[:3, :3] = np.transpose(ends) - matrix[:3, 3:]
+    return LPS_TO_RAS @ matrix @ LPS_TO_RAS
 
 
 def arrayFromImage(image: vtk.vtkImageData) -> np.ndarray:
@@ -173,22 +200,28 @@ def imageOn(
     return arrayFromImage(resampled).copy()
 
 
-def _relativeTo(
+def relativeTo(
     reference: slicer.vtkMRMLVolumeNode, node: slicer.vtkMRMLVolumeNode
 ) -> slicer.vtkMRMLScalarVolumeNode:
     """The volume as a node outside the scene, in the reference's coordinate system."""
-    toReference = vtk.vtkMatrix4x4()
-    isLinear = slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(
-        node.GetParentTransformNode(), reference.GetParentTransformNode(), toReference
-    )
-    ijkToReference = ijkToRas(node)
-    vtk.vtkMatrix4x4.Multiply4x4(toReference, ijkToReference, ijkToReference)
-    if not isLinear or not _hasRightAngles(ijkToReference):
-        return volumeLike(reference, voxelsOn(reference, node, linear=True))
-    moved = slicer.vtkMRMLScalarVolumeNode()
-    moved.SetAndObserveImageData(node.GetImageData())
-    moved.SetIJKToRASMatrix(ijkToReference)
-    return moved
+    toReference = matrixBetween(node.GetParentTransformNode(), reference.GetParentTransformNode())
+    if toReference is not None:
+        ijkToReference = slicer.util.vtkMatrixFromArray(toReference @ ijkToRasArray(node))
+        if _hasRightAngles(ijkToReference):
+            moved = slicer.vtkMRMLScalarVolumeNode()
+            moved.SetAndObserveImageData(node.GetImageData())
+            moved.SetIJKToRASMatrix(ijkToReference)
+            return moved
+    return volumeLike(reference, voxelsOn(reference, node, linear=True))
+
+
+def matrixBetween(
+    source: slicer.vtkMRMLTransformNode | None, target: slicer.vtkMRMLTransformNode | None
+) -> np.ndarray | None:
+    """Matrix from coordinates under a transform to those under another; None if non-linear."""
+    matrix = vtk.vtkMatrix4x4()
+    isLinear = slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(source, target, matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix) if isLinear else None
 
 
 def ijkToRas(node: slicer.vtkMRMLVolumeNode) -> vtk.vtkMatrix4x4:
@@ -196,6 +229,11 @@ def ijkToRas(node: slicer.vtkMRMLVolumeNode) -> vtk.vtkMatrix4x4:
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     return matrix
+
+
+def ijkToRasArray(node: slicer.vtkMRMLVolumeNode) -> np.ndarray:
+    """As :func:`ijkToRas`."""
+    return slicer.util.arrayFromVTKMatrix(ijkToRas(node))
 
 
 def _hasRightAngles(matrix: vtk.vtkMatrix4x4) -> bool:

@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import slicer
 
@@ -13,8 +14,21 @@ from MISSUCore.regions import LabelScheme
 
 from .CoreInstallation import findCard
 from .CoreRun import CoreRun
-from .SceneExchange import ExchangeError, readVoxels, referenceVolume, writeVolumes
+from .MovedScans import distanceMm, layOnResult, readMoves
+from .QualityPage import keepPage
+from .ResultOrigin import keepOrigin
+from .SceneExchange import (
+    ExchangeError,
+    readVoxels,
+    referenceModality,
+    referenceVolume,
+    writeVolume,
+    writeVolumes,
+)
 from .SegmentationNodes import importProbabilities, importSegmentation
+
+Volumes = dict[str, slicer.vtkMRMLScalarVolumeNode]
+BRAIN_EXTRACTIONS = ("auto", "hdbet", "never")
 
 
 @dataclass(frozen=True)
@@ -24,23 +38,38 @@ class SegmentationSettings:
     Attributes:
         model: name of an installed model, or path of a .pt file; empty for the bundled one.
         device: "auto", "cuda", "mps" or "cpu".
+        registration: move scans that do not lie on each other; False trusts where they are.
+        moveScans: lay scans that were moved on the result in the scene, too, by transforms.
+        brainExtraction: "auto" takes off the skull if there is one, by the package deepbet;
+            "hdbet" by the extension HDBrainExtraction; "never" takes what is not 0 for brain.
+        biasField: even out slow changes of brightness (N4): takes longer, seldom needed.
         mirror: average over mirror images: eight times slower, and hardly better.
         minimumIslandMm3: smaller parts of the tumor are removed.
         minimumEnhancingMm3: less enhancing tumor than this is taken for none; 0 is off.
         exclusive: segments are the labels (edema, enhancing, necrosis) instead of the overlapping
             regions (WT, TC, ET).
         probabilities: also make a probability volume of every region.
+        qualityPage: also write a page with pictures to judge the result by.
         keepTemporaryFiles: leave the exchanged files on disk; the log says where.
     """
 
     model: str = ""
     device: str = "auto"
+    registration: bool = True
+    moveScans: bool = True
+    brainExtraction: str = "auto"
+    biasField: bool = False
     mirror: bool = False
     minimumIslandMm3: float = 100.0
     minimumEnhancingMm3: float = 0.0
     exclusive: bool = False
     probabilities: bool = False
+    qualityPage: bool = False
     keepTemporaryFiles: bool = False
+
+    def __post_init__(self) -> None:
+        if self.brainExtraction not in BRAIN_EXTRACTIONS:
+            raise ValueError(f"brainExtraction is one of {', '.join(BRAIN_EXTRACTIONS)}")
 
 
 @dataclass(frozen=True)
@@ -57,6 +86,11 @@ class SegmentationResult:
             report, "import" into the scene; "total" is from the call to the segments.
         logPath: what the process has written.
         probabilityNodes: scalar volumes by region name; empty unless asked for.
+        movedMm: by modality, how far scans did not lie on the reference volume; without those that
+            did.
+        transformNodes: by modality, transforms that now lay these scans on it; scans that the user
+            has under transforms of their own have none.
+        qualityPage: HTML file with pictures, until the scene is closed; None unless asked for.
     """
 
     segmentationNode: slicer.vtkMRMLSegmentationNode
@@ -65,15 +99,25 @@ class SegmentationResult:
     warnings: list[str]
     seconds: dict[str, float]
     logPath: Path
-    probabilityNodes: dict[str, slicer.vtkMRMLScalarVolumeNode] = field(default_factory=dict)
+    probabilityNodes: Volumes = field(default_factory=dict)
+    movedMm: dict[str, float] = field(default_factory=dict)
+    transformNodes: dict[str, slicer.vtkMRMLLinearTransformNode] = field(default_factory=dict)
+    qualityPage: Path | None = None
 
 
 def writeCase(
     run: CoreRun,
-    volumes: dict[str, slicer.vtkMRMLScalarVolumeNode],
+    volumes: Volumes,
     settings: SegmentationSettings,
+    brainMask: slicer.vtkMRMLScalarVolumeNode | None = None,
 ) -> list[str]:
     """Write the volumes, by modality; returns the arguments of ``missu``.
+
+    Args:
+        run: to whose folder they are written.
+        volumes: to segment.
+        settings: how.
+        brainMask: see :func:`.hdBetMask`.
 
     Raises:
         ExchangeError: if they cannot be written.
@@ -81,27 +125,40 @@ def writeCase(
     run.report("export", 0.0, "writing the volumes")
     paths = writeVolumes(volumes, run.folder)
     run.names = {paths[name]: node.GetName() or name for name, node in volumes.items()}
-    reference = next(m for m, node in volumes.items() if node is referenceVolume(volumes))
-    arguments = ["segment", "--reference", str(paths[reference])]
+    labels = run.folder / "labels.nrrd"
+    run.names[labels] = f"{referenceVolume(volumes).GetName()} segmentation"
+    arguments = ["segment", "--reference", referenceModality(volumes)]
     for modality, path in paths.items():
         arguments += [f"--{modality}", str(path)]
-    arguments += ["--output", str(run.folder / "labels.nrrd")]
+    arguments += ["--output", str(labels)]
     arguments += ["--report", str(run.folder / "report.json")]
     arguments += ["--device", settings.device]
+    arguments += ["--registration", "auto" if settings.registration else "never"]
+    stripped = settings.brainExtraction == "never"
+    arguments += ["--brain-extraction", "never" if stripped else "auto"]
+    if brainMask:
+        mask = run.folder / "brain.nrrd"
+        writeVolume(brainMask, mask, "The brain mask")
+        arguments += ["--brain-mask", str(mask)]
     arguments += ["--minimum-island", str(settings.minimumIslandMm3)]
     arguments += ["--minimum-enhancing", str(settings.minimumEnhancingMm3)]
     if settings.model:
         arguments += ["--model", settings.model]
+    if settings.biasField:
+        arguments.append("--bias-field")
     if settings.mirror:
         arguments.append("--mirror")
     if settings.probabilities:
         arguments.append("--probabilities")
+    if settings.qualityPage:
+        arguments += ["--quality-page", str(run.folder / "quality.html")]
     return arguments
 
 
 def readResult(
     run: CoreRun,
-    volumes: dict[str, slicer.vtkMRMLScalarVolumeNode],
+    volumes: Volumes,
+    places: dict[str, Any],
     settings: SegmentationSettings,
     began: float,
 ) -> SegmentationResult:
@@ -110,6 +167,7 @@ def readResult(
     Args:
         run: that has ended.
         volumes: that were segmented, by modality.
+        places: where they were then, see :func:`.placesOf`.
         settings: how.
         began: when the user asked for it, on the monotonic clock.
 
@@ -126,12 +184,17 @@ def readResult(
     report = json.loads((run.folder / "report.json").read_text(encoding="utf-8"))
     scheme = LabelScheme.from_dict(findCard(settings.model or report["model"]["name"])["scheme"])
     labels = readVoxels(run.folder / "labels.nrrd")
+    moves = readMoves(run.folder, report, volumes)
     node = importSegmentation(labels, present, scheme, settings.exclusive)
+    keepOrigin(node, labels, settings.model or report["model"]["name"])
     maps = {
         region: readVoxels(run.folder / f"labels_probability_{region}.nrrd")
         for region in (scheme.region_names if settings.probabilities else ())
     }
     probabilityNodes = importProbabilities(maps, node, reference, scheme)
+    transformNodes = layOnResult(present, moves, places) if settings.moveScans else {}
+    scene = reference.GetScene()
+    page = keepPage(run, run.folder / "quality.html", scene) if settings.qualityPage else None
     ended = time.monotonic()
     stages = {name: value for name, value in report["seconds"].items() if name != "total"}
     return SegmentationResult(
@@ -148,4 +211,7 @@ def readResult(
         },
         logPath=run.logPath,
         probabilityNodes=probabilityNodes,
+        movedMm={modality: distanceMm(move, reference) for modality, move in moves.items()},
+        transformNodes=transformNodes,
+        qualityPage=page,
     )

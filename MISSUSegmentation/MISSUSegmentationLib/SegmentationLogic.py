@@ -12,14 +12,17 @@ import slicer
 from MISSUCore.progress import ProgressEvent
 from MISSUCore.regions import BRATS, LabelScheme
 
+from .BrainMask import hdBetMask
 from .Comparison import Scores, readScores, writePair
 from .CoreInstallation import InstallationError, torchIsInstalled
 from .CoreProcess import CoreProcess
-from .CoreRun import CoreRun, SegmentationError
+from .CoreRun import BrainExtractionMissing, CoreRun, SegmentationError
+from .MovedScans import placesOf
 from .SceneExchange import ExchangeError, checkVolumes, referenceVolume
 from .Segmentation import SegmentationResult, SegmentationSettings, readResult, writeCase
 
 __all__ = [
+    "BrainExtractionMissing",
     "Scores",
     "SegmentationError",
     "SegmentationLogic",
@@ -55,8 +58,10 @@ class SegmentationLogic:
         onCancelled: Callable[[], None] | None = None,
         blocking: bool = True,
     ) -> slicer.vtkMRMLSegmentationNode | None:
-        """Segment skull-stripped, co-registered volumes; grids and transforms may differ.
+        """Segment volumes as they are: on any grid, with skull or without, not yet registered.
 
+        The result lies on the T1ce, or what there is in its place (SceneExchange.referenceVolume);
+        scans that do not are put under transforms that lay them on it, unless the settings say no.
         A previous result of the same volumes is replaced, in its node, unless the user renamed or
         edited it.
 
@@ -77,7 +82,8 @@ class SegmentationLogic:
 
         Raises:
             SegmentationError: if the volumes cannot be used or another run is on (nothing is
-                started then, and no callback called); when ``blocking``, also if it fails.
+                started then, and no callback called); when ``blocking``, also if it fails:
+                BrainExtractionMissing if there is a skull, and nothing to take it off.
         """
         began = time.monotonic()
         settings = settings or SegmentationSettings()
@@ -88,16 +94,20 @@ class SegmentationLogic:
             raise SegmentationError("PyTorch is not installed; install the PyTorch extension.")
         try:
             checkVolumes(volumes)
+            # First, for it may take longer than a process stands by.
+            byHdBet = settings.brainExtraction == "hdbet"
+            brainMask = hdBetMask(volumes) if byHdBet else None
         except ExchangeError as error:
             raise SegmentationError(str(error)) from error
+        places = placesOf(volumes)
         scene = referenceVolume(volumes).GetScene()
         onFailed = None if blocking else onFailed  # who waits gets an exception
         callbacks = (onProgress, onFinished, onFailed, onCancelled)
         run = CoreRun(scene, *callbacks, settings.keepTemporaryFiles)
         run.start(
             self._takeProcess(),
-            lambda run: writeCase(run, volumes, settings),
-            lambda run: readResult(run, volumes, settings, began),
+            lambda run: writeCase(run, volumes, settings, brainMask),
+            lambda run: readResult(run, volumes, places, settings, began),
         )
         self._run = run
         if not blocking:
@@ -151,6 +161,10 @@ class SegmentationLogic:
     def isRunning(self) -> bool:
         """Whether a run is on."""
         return self._run is not None and self._run.isRunning()
+
+    def error(self) -> SegmentationError | None:
+        """What went wrong in the last run that was started; None if nothing did."""
+        return self._run.error if self._run else None
 
     def poll(self) -> None:
         """Deliver what the process has written since the last call, and its end."""

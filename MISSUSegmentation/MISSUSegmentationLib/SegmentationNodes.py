@@ -102,7 +102,7 @@ def _untouchedResult(
     scene = referenceVolume(volumes).GetScene()
     for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode", scene):
         if (
-            all(node.GetNodeReference(_role(m)) is volumes.get(m) for m in BRATS_MODALITIES)
+            all(node.GetNodeReference(inputRole(m)) is volumes.get(m) for m in BRATS_MODALITIES)
             and node.GetName() == node.GetAttribute("MISSU.Name")
             and _checksum(node) == node.GetAttribute("MISSU.Checksum")
         ):
@@ -118,12 +118,13 @@ def _newResult(
     name = scene.GenerateUniqueName(f"{reference.GetName()} segmentation")
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     for modality, volume in volumes.items():
-        node.SetNodeReferenceID(_role(modality), volume.GetID())
+        node.SetNodeReferenceID(inputRole(modality), volume.GetID())
     _placeBeside(reference, node)
     return node
 
 
-def _role(modality: str) -> str:
+def inputRole(modality: str) -> str:
+    """Reference of a result to the volume of this modality that it was made from."""
     return f"MISSU.Input.{modality}"
 
 

@@ -13,7 +13,9 @@ from held_out import measuring_parser, split
 
 from MISSUCore.evaluation.comparison import compare
 from MISSUCore.imaging.modalities import BRATS_MODALITIES
-from MISSUCore.inference.segmentation import SegmentationOptions, segment_files
+from MISSUCore.imaging.preprocessing import AS_THEY_ARE
+from MISSUCore.inference.case_files import segment_files
+from MISSUCore.inference.segmentation import SegmentationOptions
 
 
 def main() -> None:
@@ -30,7 +32,13 @@ def main() -> None:
         scans = {name: path for name, path in case.images.items() if name != options.without}
         segmentation = options.output / "segmentations" / f"{case.name}.nii.gz"
         report = segment_files(
-            scans, segmentation, model=options.model, overwrite=True, options=how
+            scans,
+            segmentation,
+            model=options.model,
+            reference=case.labels,
+            overwrite=True,
+            preprocessing=AS_THEY_ARE,
+            options=how,
         )
         print(case.name, *report["warnings"], sep="  ", flush=True)
         reference = references / f"{case.name}.nii.gz"

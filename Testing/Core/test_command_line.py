@@ -42,7 +42,7 @@ def model(tmp_path: Path) -> str:
 
 @pytest.fixture
 def scans(tmp_path: Path) -> list[str]:
-    """Options that name four scans of noise with a background of 0."""
+    """Options that name four scans of noise with a background of 0, and leave them as they are."""
     rng = np.random.default_rng(0)
     options = []
     for modality in MODALITIES:
@@ -50,7 +50,7 @@ def scans(tmp_path: Path) -> list[str]:
         path = tmp_path / f"case_{modality}.nii.gz"
         sitk.WriteImage(sitk.GetImageFromArray(voxels), str(path))
         options += [f"--{modality}", str(path)]
-    return options
+    return [*options, "--registration", "never", "--brain-extraction", "never"]
 
 
 def missu(*arguments: str) -> subprocess.CompletedProcess[str]:

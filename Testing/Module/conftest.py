@@ -19,6 +19,7 @@ _specification = importlib.util.spec_from_file_location(
 _core = importlib.util.module_from_spec(_specification)
 _specification.loader.exec_module(_core)
 tiny_card = _core.tiny_card
+tiny_model = _core.tiny_model
 bright_model = _core.bright_model
 file_size_limit = _core.file_size_limit
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from MISSUSegmentationLib.CoreInstallation import (
     coreFolder,
     corePython,
     findCard,
+    installDeepbet,
     installTorch,
     modelCards,
     modelFolder,
@@ -121,6 +123,27 @@ def test_torch_is_installed_through_its_extension_and_with_consent(
     monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
     with pytest.raises(InstallationError, match="Extensions Manager"):
         installTorch()
+
+
+def test_deepbet_is_installed_beside_the_torch_that_is_there(
+    inSlicer: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+    monkeypatch.setattr(slicer.util, "pip_install", asked.append)
+    installDeepbet()
+    assert asked == [["deepbet", f"torch=={version('torch')}"]]
+
+    def fail(requirements: list[str]) -> None:
+        raise subprocess.CalledProcessError(1, "pip")
+
+    monkeypatch.setattr(slicer.util, "pip_install", fail)
+    with pytest.raises(InstallationError, match="another skull stripping"):
+        installDeepbet()
+
+
+def test_without_slicer_deepbet_is_the_users_to_install() -> None:
+    with pytest.raises(InstallationError, match="pip install deepbet"):
+        installDeepbet()
 
 
 def test_without_slicer_torch_is_the_users_to_install() -> None:

@@ -1,4 +1,4 @@
-"""Which volume is which sequence: names as hospitals, scanners and challenges give them."""
+"""Which volume is which sequence; the names themselves are tested in Testing/Core/imaging."""
 
 from __future__ import annotations
 
@@ -10,61 +10,7 @@ import numpy as np
 import pytest
 
 slicer = pytest.importorskip("slicer", reason="needs the package slicer-core")
-from MISSUSegmentationLib.InputGuess import guessModalities, modalityOfText
-
-
-@pytest.mark.parametrize(
-    ("text", "modality"),
-    [
-        # BraTS 2012 to 2023, UPENN-GBM, UCSF-PDGM
-        ("BraTS2021_00000_t1ce", "t1ce"),
-        ("BraTS2021_00000_t1", "t1"),
-        ("BraTS-GLI-00012-000-t1c", "t1ce"),
-        ("BraTS-GLI-00012-000-t1n", "t1"),
-        ("BraTS-GLI-00012-000-t2w", "t2"),
-        ("BraTS-GLI-00012-000-t2f", "flair"),
-        ("UPENN-GBM-00001_11_T1GD", "t1ce"),
-        ("UCSF-PDGM-0004_T1c_bias", "t1ce"),
-        ("t1ce_1", "t1ce"),
-        # series descriptions
-        ("5: AX T1 POST GAD", "t1ce"),
-        ("AX T1 +C", "t1ce"),
-        ("t1_mprage_sag_p2_iso_Gd", "t1ce"),
-        ("t1_mpr_tra_km", "t1ce"),
-        ("Sag MPRAGE", "t1"),
-        ("AX T1 PRE GAD", "t1"),
-        ("T1 without contrast", "t1"),
-        ("Ax T1 FLAIR", "t1"),
-        ("AX T1 SE C+", "t1ce"),
-        ("3D T1 TFE post-contrast", "t1ce"),
-        ("T1 W/O CONTRAST", "t1"),
-        ("AX T2 FLAIR", "flair"),
-        ("t2_tirm_tra_dark-fluid", "flair"),
-        ("Sag CUBE FLAIR post", "flair"),
-        ("t2_tse_tra_512", "t2"),
-        ("AX T2 FSE", "t2"),
-        ("4: T2W_TSE", "t2"),
-        ("Baseline T1", "t1"),
-        ("T1-weighted", "t1"),
-        ("Gd T1", "t1ce"),
-        # neither
-        ("BraTS2021_00000_seg", None),
-        ("AX T2* GRE", None),
-        ("ep2d_diff_ADC", None),
-        ("SWI_Images", None),
-        ("T2 star", None),
-        ("localizer", None),
-        ("T1 T2 fused", None),
-        ("T1 subtraction", None),
-        ("Case t1ce segmentation WT probability", None),
-        ("CT head", None),
-        ("Volume12", None),
-        ("MRHead", None),
-        ("", None),
-    ],
-)
-def test_names(text: str, modality: str | None) -> None:
-    assert modalityOfText(text) == modality
+from MISSUSegmentationLib.InputGuess import guessModalities, guessOfVolume
 
 
 def test_only_what_is_sure_is_guessed(scene: Any, addVolume: Callable[..., Any]) -> None:
@@ -73,6 +19,17 @@ def test_only_what_is_sure_is_guessed(scene: Any, addVolume: Callable[..., Any])
     labels = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "FLAIR")
     assert guessModalities([*nodes.values(), labels]) == {"t2": nodes["AX T2"]}
     assert guessModalities([]) == {}
+
+
+def test_the_clearer_of_two_is_guessed(addVolume: Callable[..., Any]) -> None:
+    voxels = np.ones((4, 4, 4))
+    native, plain = addVolume("AX T1 PRE", voxels), addVolume("AX T1", voxels)
+    assert guessModalities([plain, native]) == {"t1": native}
+
+
+def test_a_reason_is_given(addVolume: Callable[..., Any]) -> None:
+    guess = guessOfVolume(addVolume("5: AX T1 POST GAD", np.ones((4, 4, 4))))
+    assert (guess.sequence, guess.reason) == ("t1ce", "name '5: AX T1 POST GAD'")
 
 
 def test_a_unique_best_case_is_complete(addVolume: Callable[..., Any]) -> None:
@@ -87,17 +44,21 @@ def test_dicom_tells_more_than_the_name(
         "1.2.1": {"0008,103E": "AX T1 SE", "0018,0010": "GADAVIST"},
         "1.3.1": {"0008,103E": "AX T1 SE", "0018,0010": ""},
         "1.4.1": {"0008,103E": "", "0018,0010": ""},
+        "1.5.1": {"0008,103E": "head", "0018,0081": "100", "0018,0080": "5000"},
     }
-    database = SimpleNamespace(instanceValue=lambda uid, tag: series[uid][tag])
+    database = SimpleNamespace(instanceValue=lambda uid, tag: series[uid].get(tag, ""))
     monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
     voxels = np.ones((4, 4, 4))
     contrast, native = addVolume("7: Series", voxels), addVolume("8: Series", voxels)
     unnamed = addVolume("9: FLAIR", voxels)
+    timed = addVolume("10: head", voxels)
+    timed.SetAttribute("DICOM.instanceUIDs", "1.5.1")
     contrast.SetAttribute("DICOM.instanceUIDs", "1.2.1 1.2.2")
     native.SetAttribute("DICOM.instanceUIDs", "1.3.1")
     unnamed.SetAttribute("DICOM.instanceUIDs", "1.4.1")
-    assert guessModalities([native, contrast, unnamed]) == {
+    assert guessModalities([native, contrast, unnamed, timed]) == {
         "t1": native,
         "t1ce": contrast,
         "flair": unnamed,
+        "t2": timed,
     }

@@ -19,7 +19,9 @@ from MISSUCore.progress import ProgressEvent
 from MISSUCore.regions import BRATS
 from MISSUSegmentationLib import CoreProcess as processModule
 from MISSUSegmentationLib import SegmentationLogic as logicModule
+from MISSUSegmentationLib.CoreRun import CoreRun
 from MISSUSegmentationLib.SegmentationLogic import (
+    BrainExtractionMissing,
     SegmentationError,
     SegmentationLogic,
     SegmentationResult,
@@ -76,7 +78,13 @@ def volumes(addVolume: Callable[..., Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def settings(bright_model: Callable[..., Path]) -> SegmentationSettings:
-    return SegmentationSettings(model=str(bright_model()), device="cpu", minimumIslandMm3=0.0)
+    return SegmentationSettings(
+        model=str(bright_model()),
+        device="cpu",
+        registration=False,
+        brainExtraction="never",
+        minimumIslandMm3=0.0,
+    )
 
 
 @pytest.fixture
@@ -212,6 +220,26 @@ def test_a_failure_names_the_volume_and_keeps_the_log(
     pollUntil(logic, lambda: bool(failures))
     assert "no-such-model" in failures[0][0] and "missu-brats-fast" in failures[0][0]
     assert failures[0][1].is_file() and not logic.isRunning()
+
+
+def test_messages_call_scans_what_the_user_calls_them() -> None:
+    run = CoreRun()
+    run.names = {Path("/tmp/missu-1/t2.nrrd"): "Case t2 (flair?)"}  # noqa: S108
+    assert run.inUsersWords("t1ce: fits t1 poorly; see /tmp/missu-1/t2.nrrd, --t1, t1-like") == (
+        "T1ce: fits T1 poorly; see Case t2 (flair?), --t1, t1-like."
+    )
+
+
+def test_a_skull_that_nothing_takes_off_is_an_error_of_its_own(
+    volumes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "skull.py"
+    path.write_text(WAIT + "print('missu: give --brain-mask')\nsys.exit(4)")
+    monkeypatch.setattr(processModule, "corePython", lambda: [sys.executable, str(path)])
+    logic = SegmentationLogic()
+    with pytest.raises(BrainExtractionMissing, match=r'pip_install\("deepbet"\).*"hdbet".*"never"'):
+        logic.segment(**volumes)
+    assert isinstance(logic.error(), BrainExtractionMissing)
 
 
 def test_a_result_that_is_not_there_is_a_failure(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from MISSUCore.errors import InputError, ResourceError
+from MISSUCore.imaging.preprocessing import AS_THEY_ARE
 from MISSUCore.inference import explanation
-from MISSUCore.inference.explanation import explain_case, explain_files, gradient_maps
+from MISSUCore.inference.explanation import explain_case, gradient_maps
 from MISSUCore.model_store import load_model
 from MISSUCore.network.transunet import NetworkConfig, TransUNet
 from MISSUCore.progress import Progress, ProgressEvent
@@ -30,6 +32,9 @@ NETWORK = NetworkConfig(
     skips=1,
     normalization="instance",
 )
+
+# These are no brains.
+explain_files = partial(explanation.explain_files, preprocessing=AS_THEY_ARE)
 
 
 @pytest.fixture

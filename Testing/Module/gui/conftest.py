@@ -28,9 +28,10 @@ def qtApplication() -> Any:
 @pytest.fixture
 def slicerApplication(qtApplication: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Slicer, as far as it is stood in, with an empty scene and no models of the user."""
-    from Testing.Module.gui.stand_in import application
+    from Testing.Module.gui.stand_in import application, python_qt
 
     monkeypatch.setenv("MISSU_MODELS", str(tmp_path / "models"))
+    monkeypatch.setattr(python_qt.QSettings, "path", tmp_path / "settings.ini")
     (tmp_path / "temporary").mkdir()
     application.install(monkeypatch, tmp_path / "temporary")
     import slicer
@@ -50,7 +51,8 @@ def missu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
     folder = tmp_path / "fake"
     folder.mkdir()
-    shutil.copy(Path(__file__).with_name("fake_missu.py"), folder)
+    for file in ("fake_missu.py", "fake_fine_tuning.py"):
+        shutil.copy(Path(__file__).with_name(file), folder)
     putPythonOnPath(monkeypatch, folder, str(folder / "fake_missu.py"))
 
     def behave(**behavior: Any) -> None:

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from types import ModuleType
 
+import fake_fine_tuning
+
 HERE = Path(__file__).parent
 
 
@@ -33,11 +35,20 @@ def main(arguments: list[str]) -> int:
         time.sleep(0.02)
     if "error" in behavior:
         print(f"missu: {behavior['error']}", file=sys.stderr)
-        return 1
+        return behavior.get("exitCode", 1)
+    if arguments[0] in ("library", "finetune", "models"):
+        return fake_fine_tuning.main(arguments, behavior)
     if arguments[0] == "segment":
         labels = sitk.Cast(sitk.Round(sitk.ReadImage(value("--t1"))), sitk.sitkUInt8)
         sitk.WriteImage(labels, value("--output"))
+        scans = {}
+        for modality, shift in behavior.get("moved", {}).items():
+            name = f"labels_transform_{modality}.tfm"
+            transform = sitk.TranslationTransform(3, shift)
+            sitk.WriteTransform(transform, str(Path(value("--output")).with_name(name)))
+            scans[modality] = {"transform": name}
         report = {
+            "registration": {"fixed": "t1", "scans": scans},
             "model": {"name": "missu-brats-fast"},
             "seconds": {"total": 0.1},
             "volumes_ml": {"WT": 0.0, "TC": 0.0, "ET": 0.0},
@@ -45,6 +56,7 @@ def main(arguments: list[str]) -> int:
             "warnings": behavior.get("warnings", []),
         }
         Path(value("--report")).write_text(json.dumps(report))
+        Path(value("--quality-page")).write_text(f"<html>{value('--output')} {value('--t1')}")
     else:
         rows = [{"region": name, **scores} for name, scores in behavior["scores"].items()]
         Path(value("--json")).write_text(json.dumps({"rows": rows}))

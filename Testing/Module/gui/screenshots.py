@@ -1,13 +1,15 @@
 """Writes pictures of the panel in its states: the sample case, segmented with the bundled model.
 
-    python -m Testing.Module.gui.screenshots FOLDER [THUMBNAIL]
+    python -m Testing.Module.gui.screenshots FOLDER [--thumbnail FILE] [--library FOLDER]
 
 They are drawn outside Slicer, behind the stand-in, so that frames and fonts differ a little from
-Slicer's. THUMBNAIL is a PNG file of the sample case to write, for the Sample Data module.
+Slicer's. The thumbnail is a PNG file of the sample case to write, for the Sample Data module. The
+library is one of training cases, with a fine-tuning that has finished, to show.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import tempfile
@@ -17,14 +19,14 @@ import numpy as np
 import pytest
 from PySide6 import QtCore, QtGui, QtWidgets
 
-from .stand_in import application
+from .stand_in import application, python_qt
 from .user import Panel, putPythonOnPath
 
 WIDTH = 420
 THUMBNAIL_SIZE = (260, 280)
 
 
-def main(folder: Path, thumbnail: Path | None) -> None:
+def main(folder: Path, thumbnail: Path | None, library: Path | None) -> None:
     """Go through the states of the panel, and take a picture of each."""
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     application_ = QtWidgets.QApplication([])
@@ -32,6 +34,7 @@ def main(folder: Path, thumbnail: Path | None) -> None:
     with tempfile.TemporaryDirectory() as temporary, pytest.MonkeyPatch.context() as patch:
         patch.setenv("MISSU_MODELS", str(Path(temporary) / "none"))
         putPythonOnPath(patch, Path(temporary))
+        patch.setattr(python_qt.QSettings, "path", Path(temporary) / "settings.ini")
         application.install(patch, Path(temporary))
         panel = Panel()
 
@@ -57,6 +60,13 @@ def main(folder: Path, thumbnail: Path | None) -> None:
         panel.expand("advancedCollapsibleButton")
         take("advanced")
         panel.expand("advancedCollapsibleButton")
+        if library:
+            for section in ("inputs", "result", "fineTuning"):
+                panel.expand(f"{section}CollapsibleButton")
+            panel.ui.libraryPathLineEdit.setCurrentPath(str(library))
+            take("fine-tuning")
+            for section in ("inputs", "result", "fineTuning"):
+                panel.expand(f"{section}CollapsibleButton")
         script = Path(temporary) / "PythonSlicer"
         script.write_text("#!/bin/sh\necho 'missu: out of memory; use the CPU' >&2; exit 3\n")
         panel.widget.logic.coolDown()
@@ -99,6 +109,11 @@ def drawThumbnail(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--thumbnail", type=Path)
+    parser.add_argument("--library", type=Path)
+    options = parser.parse_args()
+    main(options.folder, options.thumbnail, options.library)
     sys.stdout.flush()
     os._exit(0)  # PySide6 and VTK do not agree on who goes first

@@ -44,7 +44,8 @@ def segmentations(slicer: Any) -> list[Any]:
 
 def leftovers(slicer: Any) -> list[Path]:
     """Folders of runs that are still there; that of a process standing by is empty."""
-    folders = [path for path in Path(slicer.app.temporaryPath).iterdir() if path.is_dir()]
+    entries = Path(slicer.app.temporaryPath).iterdir()
+    folders = [path for path in entries if path.is_dir() and "page" not in path.name]
     return [folder for folder in folders if any(folder.iterdir())]
 
 
@@ -255,6 +256,178 @@ def test_the_choices_reach_missu(
     assert "--t2" not in arguments
 
 
+def test_how_scans_are_prepared_reaches_missu(
+    panel: Panel, case: dict[str, Any], missu: SimpleNamespace
+) -> None:
+    panel.segment()
+    arguments = missu.arguments()
+    assert arguments[arguments.index("--reference") + 1] == "t1ce"
+    assert arguments[arguments.index("--registration") + 1] == "auto"
+    assert arguments[arguments.index("--brain-extraction") + 1] == "auto"
+    assert "--bias-field" not in arguments
+    panel.expand("advancedCollapsibleButton")
+    panel.choose("brainExtractionComboBox", "Scans are stripped already")
+    panel.click("registrationCheckBox")
+    assert not panel.ui.moveScansCheckBox.enabled
+    panel.click("biasFieldCheckBox")
+    panel.segment()
+    arguments = missu.arguments()
+    assert arguments[arguments.index("--registration") + 1] == "never"
+    assert arguments[arguments.index("--brain-extraction") + 1] == "never"
+    assert "--bias-field" in arguments
+
+
+def test_scans_that_were_moved_are_told(
+    panel: Panel, case: dict[str, Any], missu: SimpleNamespace
+) -> None:
+    missu.behave(moved={"t2": [0.0, 3.0, 4.0]})
+    panel.segment()
+    assert "T2 was moved by 5.0 mm onto the result." in panel.ui.statusLabel.text
+    assert case["t2"].GetParentTransformNode().GetName() == "T2 to T1ce (MISSU)"
+    panel.expand("advancedCollapsibleButton")
+    panel.click("moveScansCheckBox")
+    missu.behave(moved={"flair": [0.0, 0.0, 2.0]})
+    panel.segment()
+    assert "FLAIR lies 2.0 mm away from the result" in panel.ui.statusLabel.text
+    assert case["flair"].GetParentTransformNode() is None
+
+
+@pytest.fixture
+def skull(
+    panel: Panel,
+    case: dict[str, Any],
+    missu: SimpleNamespace,
+    slicerApplication: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> SimpleNamespace:
+    """Scans with a skull, and no deepbet yet; the user says yes, until told otherwise."""
+    told = SimpleNamespace(questions=[], answer=True, installed=[])
+    missu.behave(error="the scans show the skull; use --brain-mask", exitCode=4)
+
+    def install(requirements: list[str]) -> None:
+        told.installed.append(requirements[0])
+        missu.behave()
+
+    def confirm(question: str) -> bool:
+        told.questions.append(question)
+        return told.answer
+
+    monkeypatch.setattr(slicerApplication.util, "pip_install", install, raising=False)
+    monkeypatch.setattr(slicerApplication.util, "confirmOkCancelDisplay", confirm)
+    return told
+
+
+def test_what_takes_off_the_skull_is_installed_after_asking(
+    panel: Panel, skull: SimpleNamespace, slicerApplication: Any
+) -> None:
+    panel.click("segmentButton")
+    panel.wait(lambda: segmentations(slicerApplication) != [])
+    assert skull.installed == ["deepbet"]
+    (question,) = skull.questions
+    assert "deepbet" in question and "HD-BET" not in question
+    assert panel.ui.statusLabel.text.startswith("Done in")
+
+
+def test_who_does_not_want_it_is_told_the_choices(
+    panel: Panel,
+    skull: SimpleNamespace,
+    slicerApplication: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "HDBrainExtractionTool.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    skull.answer = False
+    panel.click("segmentButton")
+    panel.wait(lambda: skull.questions != [])
+    panel.settle()
+    assert "HD-BET, which is installed" in skull.questions[0]
+    assert "choose under Advanced" in panel.ui.statusLabel.text
+    assert skull.installed == []
+    assert not panel.widget.logic.isRunning()
+
+
+def test_nobody_is_asked_who_is_elsewhere(panel: Panel, skull: SimpleNamespace) -> None:
+    panel.click("segmentButton")
+    panel.widget.exit()
+    panel.wait(lambda: not panel.widget.logic.isRunning())
+    panel.settle()
+    assert skull.questions == []
+
+
+def test_a_failed_installation_is_told(
+    panel: Panel,
+    skull: SimpleNamespace,
+    slicerApplication: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(requirements: list[str]) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(slicerApplication.util, "pip_install", fail, raising=False)
+    panel.click("segmentButton")
+    panel.wait(lambda: "could not be installed" in panel.ui.statusLabel.text)
+    assert len(skull.questions) == 1
+
+
+def test_hd_bet_without_its_extension_is_told(panel: Panel, case: dict[str, Any]) -> None:
+    panel.expand("advancedCollapsibleButton")
+    panel.choose("brainExtractionComboBox", "HD-BET extension")
+    panel.click("segmentButton")
+    assert "HDBrainExtraction is missing" in panel.ui.statusLabel.text
+    assert panel.ui.segmentButton.text == "Segment"
+
+
+def test_the_quality_page_of_the_shown_result_is_opened(
+    panel: Panel, case: dict[str, Any], missu: SimpleNamespace, slicerApplication: Any
+) -> None:
+    import qt
+
+    case["t1"].SetName("<i>One")
+    assert not panel.ui.qualityPageButton.enabled
+    panel.segment()
+    panel.click("qualityPageButton")
+    first = Path(qt.QDesktopServices.opened[-1])
+    assert first.read_text() == "<html>Case_t1ce segmentation &lt;i&gt;One"
+    assert first.parent.stat().st_mode & 0o077 == 0  # images of a patient
+    panel.segment()
+    panel.click("qualityPageButton")
+    second = Path(qt.QDesktopServices.opened[-1])
+    assert second != first and not first.exists()
+    panel.choose("resultSelector", "None")
+    assert not panel.ui.qualityPageButton.enabled
+    slicerApplication.mrmlScene.Clear(False)
+    assert not second.exists()
+
+
+def test_a_page_that_is_gone_is_not_opened(
+    panel: Panel, case: dict[str, Any], missu: SimpleNamespace, slicerApplication: Any
+) -> None:
+    import qt
+
+    panel.segment()
+    for page in Path(slicerApplication.app.temporaryPath).glob("missu-page-*/*"):
+        page.unlink()
+    opened = len(qt.QDesktopServices.opened)
+    panel.click("qualityPageButton")
+    assert len(qt.QDesktopServices.opened) == opened
+    assert not panel.ui.qualityPageButton.enabled
+
+
+@pytest.mark.parametrize(
+    "report",
+    ["{", "[]", "7", '{"confidence": ["WT"]}', '{"confidence": {"WT": "good"}, "warnings": 3}'],
+)
+def test_a_report_that_was_written_by_hand_is_none(
+    report: str, panel: Panel, case: dict[str, Any], slicerApplication: Any
+) -> None:
+    node = slicerApplication.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
+    node.SetAttribute("MISSU.Report", report)
+    panel.choose("resultSelector", "Mine")
+    assert panel.ui.editButton.enabled
+    assert not panel.ui.warningsLabel.visible
+
+
 def test_segmenting_again_replaces_the_result_unless_it_was_renamed(
     panel: Panel, case: dict[str, Any], missu: SimpleNamespace, slicerApplication: Any
 ) -> None:
@@ -445,6 +618,8 @@ def test_saved_choices_are_restored(
     panel.expand("advancedCollapsibleButton")
     panel.choose("deviceComboBox", "Processor")
     panel.click("mirrorCheckBox")
+    panel.click("registrationCheckBox")
+    panel.choose("brainExtractionComboBox", "HD-BET extension")
     panel.click("probabilitiesCheckBox")
     panel.ui.minimumIslandSpinBox.setValue(40)
     table = panel.table()
@@ -470,6 +645,9 @@ def test_saved_choices_are_restored(
     assert panel.ui.segmentsComboBox.currentText == "Edema, enhancing, necrosis (exclusive)"
     assert panel.ui.deviceComboBox.currentText == "Processor"
     assert panel.ui.mirrorCheckBox.checked
+    assert not panel.ui.registrationCheckBox.checked
+    assert panel.ui.moveScansCheckBox.checked
+    assert panel.ui.brainExtractionComboBox.currentText == "HD-BET extension"
     assert panel.ui.probabilitiesCheckBox.checked
     assert not panel.ui.keepTemporaryFilesCheckBox.checked
     assert panel.ui.minimumIslandSpinBox.value == 40

@@ -138,6 +138,15 @@ class SegmentEditor:
         self.sourceVolumeNode = node
 
 
+class PlotsLogic:
+    """Remembers the chart that it was to show."""
+
+    shown: ClassVar[list[Any]] = []
+
+    def ShowChartInLayout(self, chart: Any) -> None:
+        self.shown.append(chart.GetTitle())
+
+
 class SampleDataLogic:
     """Remembers what was registered."""
 
@@ -172,6 +181,7 @@ def _logics(scene: Any) -> SimpleNamespace:
     modules["segmenteditor"] = SimpleNamespace(
         widgetRepresentation=lambda: SimpleNamespace(self=lambda: editor)
     )
+    modules["plots"] = SimpleNamespace(logic=PlotsLogic)
     return SimpleNamespace(**modules, keepAlive=application)
 
 

@@ -56,8 +56,10 @@ OBJECTS = _shown(
     QtWidgets.QDoubleSpinBox,
     QtWidgets.QHeaderView,
     QtWidgets.QLabel,
+    QtWidgets.QLineEdit,
     QtWidgets.QProgressBar,
     QtWidgets.QPushButton,
+    QtWidgets.QSpinBox,
     QtWidgets.QWidget,
 )
 VALUES = {
@@ -66,6 +68,7 @@ VALUES = {
         QtCore.QFile,
         QtCore.QUrl,
         QtCore.Qt,
+        QtGui.QBrush,
         QtGui.QColor,
         QtGui.QIcon,
         QtGui.QPixmap,

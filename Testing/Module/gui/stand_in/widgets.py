@@ -1,8 +1,8 @@
 """Widgets of Slicer and CTK: the same names, properties, methods and signals, drawn simply.
 
 Followed are qMRMLWidget.h and qMRMLNodeComboBox.h (Slicer, Libs/MRML/Widgets),
-qMRMLSegmentationShow3DButton.h (Modules/Loadable/Segmentations/Widgets) and
-ctkCollapsibleButton.h (CTK, Libs/Widgets).
+qMRMLSegmentationShow3DButton.h (Modules/Loadable/Segmentations/Widgets), and
+ctkCollapsibleButton.h and ctkPathLineEdit.h (CTK, Libs/Widgets).
 """
 
 from __future__ import annotations
@@ -176,9 +176,32 @@ class qMRMLSegmentationShow3DButton(Access, QtWidgets.QPushButton):
         self._node = node
 
 
+class ctkPathLineEdit(Access, QtWidgets.QWidget):
+    """A line for the path of a file or folder, with a button to browse."""
+
+    currentPathChanged = QtCore.Signal(str)
+
+    def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.line = QtWidgets.QLineEdit(self)
+        layout = QtWidgets.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self.line)
+        layout.addWidget(QtWidgets.QToolButton(self, text="..."))
+        self.line.textChanged.connect(self.currentPathChanged)
+
+    def setCurrentPath(self, path: str) -> None:
+        self.line.setText(path)
+
+    currentPath = QtCore.Property(str, lambda self: self.line.text(), setCurrentPath)
+    showHistoryButton = QtCore.Property(bool, lambda self: False, lambda self, show: None)
+
+
 CLASSES = (
     qMRMLWidget,
     ctkCollapsibleButton,
+    ctkPathLineEdit,
     qMRMLNodeComboBox,
     qMRMLSegmentationShow3DButton,
 )
@@ -190,6 +213,9 @@ def loadUI(path: str) -> QtWidgets.QWidget:
     tree = ElementTree.parse(path)  # noqa: S314
     connections = tree.find("connections")
     tree.getroot().remove(connections)
+    for lineEdit in tree.iterfind(".//widget[@class='ctkPathLineEdit']"):
+        # PySide6 cannot read flags of a class that is written in Python.
+        lineEdit.remove(lineEdit.find("property[@name='filters']"))
     buffer = QtCore.QBuffer()
     buffer.setData(ElementTree.tostring(tree.getroot()))
     widget = QUiLoader().load(buffer)

@@ -1,0 +1,231 @@
+"""From scans as they leave the scanner to what a model takes: in one space, without the skull.
+
+A rigid transform moves a scan by its origin and direction alone, so no voxel is interpolated here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import InputError
+from ..progress import Progress
+from .bias_field import correct_bias_field
+from .brain import Brain, agreed_brain, find_brains, strip
+from .case import overlap
+from .registration import Registration, moved, register, same_grid
+
+# The first of these that is there stays where it is, and the others are moved to it: brain
+# extraction knows T1 best.
+FIXED_FIRST = ("t1", "t1ce", "flair", "t2")
+
+
+@dataclass(frozen=True)
+class PreprocessingOptions:
+    """What is done to scans before a model sees them.
+
+    Args:
+        registration: move scans that do not lie on each other; False trusts their headers.
+        brain_extraction: take off skulls; False takes what is not 0 for brain.
+        bias_field: even out slow changes of brightness (N4); seldom needed, and takes longer.
+    """
+
+    registration: bool = True
+    brain_extraction: bool = True
+    bias_field: bool = False
+
+
+AS_THEY_ARE = PreprocessingOptions(registration=False, brain_extraction=False)
+
+
+@dataclass
+class PreprocessedCase:
+    """Scans in the space of one of them.
+
+    Attributes:
+        fixed: the modality that stayed where it was.
+        whole: the scans in its space, by modality, with all that they show.
+        images: the same, 0 outside the brain.
+        registrations: by modality, of the scans that were held against the fixed one.
+        brain: mask of the brain (8-bit), on a grid of its own in the same space; None if the scans
+            came without skull.
+        brain_method: how the brain was found; empty if nobody looked.
+        warnings: what the user should know.
+        seconds: by step.
+    """
+
+    fixed: str
+    whole: dict[str, sitk.Image]
+    images: dict[str, sitk.Image]
+    registrations: dict[str, Registration] = field(default_factory=dict)
+    brain: sitk.Image | None = None
+    brain_method: str = ""
+    warnings: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def was_moved(self) -> bool:
+        """Whether any scan is now elsewhere than its header said."""
+        return any(not registration.skipped for registration in self.registrations.values())
+
+    @property
+    def brain_ml(self) -> float | None:
+        """Volume of the brain; None if the scans came without skull."""
+        if self.brain is None:
+            return None
+        voxels = np.count_nonzero(sitk.GetArrayViewFromImage(self.brain))
+        return round(float(voxels * np.prod(self.brain.GetSpacing()) / 1000), 1)
+
+    def facts(self) -> dict[str, Any]:
+        """What a report tells of it."""
+        return {
+            "registration": {
+                "fixed": self.fixed,
+                "scans": {
+                    name: {
+                        "quality": round(registration.quality, 3),
+                        "moved_mm": round(registration.moved_mm, 2),
+                        "skipped": registration.skipped,
+                    }
+                    for name, registration in self.registrations.items()
+                },
+            },
+            "brain": {"method": self.brain_method, "volume_ml": self.brain_ml},
+        }
+
+
+def preprocess(
+    images: Mapping[str, sitk.Image],
+    options: PreprocessingOptions,
+    *,
+    is_head: bool = True,
+    brain_mask: sitk.Image | None = None,
+    progress: Progress | None = None,
+) -> PreprocessedCase:
+    """Bring the scans of a patient into one space and take off the skull, as far as they need it.
+
+    Args:
+        images: 3-D float images by modality, as they were read.
+        options: what is done.
+        is_head: whether they show a head; scans of other organs are left as they are.
+        brain_mask: not 0 in the brain; no brain is looked for then. On the grid of one of the scans
+            it is moved with that, otherwise it is taken to lie in the space of the fixed one.
+        progress: hears of the steps.
+
+    Raises:
+        BrainExtractionMissing: if scans show the skull, and nothing is there to take it off.
+        InputError: if scans cannot be laid on each other, or no brain is found.
+    """
+    progress = progress or Progress()
+    fixed = next((name for name in FIXED_FIRST if name in images), next(iter(images)))
+    case = PreprocessedCase(fixed, dict(images), dict(images))
+    if not (is_head and options.registration):
+        _check_overlap(images)
+    if not is_head:
+        return case
+    brains: dict[str, Brain] = {}
+    if brain_mask is not None:
+        # A mask on the grid of a scan was drawn on that scan, and is moved with it.
+        drawn_on = (name for name in (fixed, *images) if same_grid(brain_mask, images[name]))
+        brains[next(drawn_on, fixed)] = Brain(brain_mask, stripped=False)
+    elif options.brain_extraction:
+        with _timed(case, "brain"):
+            brains = find_brains(images, progress.part(0, 0.3))
+            for name, brain in brains.items():
+                if brain.stripped:
+                    # Its background may be something else than 0.
+                    case.whole[name] = strip(images[name], brain.mask)
+    if options.registration:
+        with _timed(case, "register"):
+            _register(case, brains, progress.part(0.3, 0.8))
+    case.images = dict(case.whole)
+    if brains:
+        with _timed(case, "brain"):
+            _strip_heads(case, _moved_brains(case, brains), given=brain_mask is not None)
+    if options.bias_field:
+        with _timed(case, "bias"):
+            _correct_bias_fields(case, progress.part(0.8, 1.0))
+    return case
+
+
+def _check_overlap(images: Mapping[str, sitk.Image]) -> None:
+    for (name, image), (other, seen) in combinations(images.items(), 2):
+        if not overlap(image, seen):
+            raise InputError(
+                f"{other} lies apart in space from {name}; they are not of one examination, or a "
+                "header is wrong"
+            )
+
+
+def _register(case: PreprocessedCase, brains: Mapping[str, Brain], progress: Progress) -> None:
+    others = [name for name in case.whole if name != case.fixed]
+    masks = {name: brain.mask for name, brain in brains.items()}
+    for number, name in enumerate(others):
+        registration = register(
+            case.whole[name],
+            case.whole[case.fixed],
+            moving_mask=masks.get(name),
+            fixed_mask=masks.get(case.fixed),
+            moving_name=name,
+            fixed_name=case.fixed,
+            progress=progress.part(number / len(others), (number + 1) / len(others)),
+        )
+        case.registrations[name] = registration
+        case.warnings += registration.warnings
+        if not registration.skipped:
+            case.whole[name] = moved(case.whole[name], registration.transform)
+
+
+def _moved_brains(case: PreprocessedCase, brains: Mapping[str, Brain]) -> dict[str, Brain]:
+    """The brains with their scans in one space."""
+    return {
+        name: replace(brain, mask=moved(brain.mask, case.registrations[name].transform))
+        if name in case.registrations
+        else brain
+        for name, brain in brains.items()
+    }
+
+
+def _strip_heads(case: PreprocessedCase, brains: Mapping[str, Brain], given: bool) -> None:
+    """Take off the skull of the scans that have one.
+
+    Args:
+        case: whose scans are in one space.
+        brains: in the same space.
+        given: whether there is one brain only, and it is to be believed.
+    """
+    stripped = [name for name, brain in brains.items() if brain.stripped]
+    if len(stripped) == len(case.whole):
+        case.brain_method = "the scans came without skull"
+        return
+    if given:
+        ((_, brain),) = brains.items()
+        case.brain, case.brain_method = brain.mask, "given mask"
+    else:
+        agreed = agreed_brain(brains)
+        case.brain = agreed.mask
+        case.brain_method = f"as in {', '.join(stripped)}" if stripped else "deepbet"
+        case.warnings += [f"{name}: {reason}" for name, reason in agreed.left_out.items()]
+    for name in case.whole:
+        if name not in stripped:
+            case.images[name] = strip(case.whole[name], case.brain)
+
+
+def _correct_bias_fields(case: PreprocessedCase, progress: Progress) -> None:
+    for number, (name, image) in enumerate(case.images.items()):
+        progress("bias", number / len(case.images), f"evening out the brightness of {name}")
+        case.images[name] = correct_bias_field(image, image != 0)
+
+
+@contextmanager
+def _timed(case: PreprocessedCase, step: str) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    case.seconds[step] = case.seconds.get(step, 0.0) + time.monotonic() - began

@@ -1,0 +1,157 @@
+"""Rigid registration: laying one scan of a head on another, and telling whether that worked."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import InputError
+from ..progress import Progress
+from .agreement import Overlay
+from .head import Head, find_head
+from .registration_checks import fit_warnings, header_warnings, mirror_warnings
+from .rigid_search import COARSE, FINE, centered, search, transformed
+
+_TURN_RADIANS = np.deg2rad(20.0)
+# The centers of mass count only if they lead to clearly more shared information than the headers.
+_CLEARLY_MORE = 1.05
+_ENOUGH = 0.5  # of the head
+
+
+@dataclass(frozen=True)
+class Registration:
+    """How a scan is to be moved to lie on another.
+
+    Attributes:
+        transform: from points of the fixed scan's space to the moving scan's own (mm, LPS), as
+            ``sitk.Resample(moving, fixed, transform)`` takes it.
+        quality: normalized mutual information in the part of the head that both scans show, as
+            :func:`~MISSUCore.imaging.agreement.agreement` measures it; below 1.03 is poor.
+        moved_mm: mean distance by which the head was moved.
+        skipped: whether the scans were left as they are, since they agree best where they lie.
+        warnings: sentences for the user, each beginning with the moving scan's name.
+    """
+
+    transform: sitk.Euler3DTransform
+    quality: float
+    moved_mm: float
+    skipped: bool
+    warnings: list[str]
+
+
+def register(
+    moving: sitk.Image,
+    fixed: sitk.Image,
+    *,
+    moving_mask: sitk.Image | None = None,
+    fixed_mask: sitk.Image | None = None,
+    moving_name: str = "the moving scan",
+    fixed_name: str = "the fixed scan",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Registration:
+    """Find the rigid transform that lays one scan of a head on another of the same head.
+
+    The search starts from where the headers say that the scans are, and again with the centers of
+    mass on each other, turned as they agree best; the better result counts. Same input and seed, same result, on any number of processor cores.
+
+    Args:
+        moving: 3-D scan, float, with skull or without (then 0 outside the brain).
+        fixed: scan to be laid on; another sequence, grid, slice direction or field of view.
+        moving_mask: not 0 in the brain, on any grid; counts only if the other scan has one too,
+            since a brain and a head differ in size and center. Heads are found, if not given.
+        fixed_mask: the same of the fixed scan; the scans are compared in it and closely around.
+        moving_name: what errors and warnings call the moving scan.
+        fixed_name: what they call the fixed scan.
+        seed: of the points at which the scans are compared, 0 or more.
+        progress: is told what is being done.
+
+    Raises:
+        InputError: if a scan is constant, a mask is empty, or the scans share no part of the head.
+    """
+    report = progress or Progress()
+    if moving_mask is None or fixed_mask is None:
+        moving_mask = fixed_mask = None
+    moving_head = find_head(moving_name, moving, moving_mask)
+    fixed_head = find_head(fixed_name, fixed, fixed_mask)
+    overlay = Overlay(moving_head, fixed_head)
+    transform = centered(fixed_head.center_mm)
+    skipped = same_grid(moving, fixed) and overlay.is_best(transform)
+    if not skipped:
+        report("registering", 0.0, f"laying {moving_name} on {fixed_name}")
+        transform = _coarse_search(moving_head, fixed_head, overlay, seed)
+        report("registering", 0.4)
+        transform = search(moving_head, fixed_head, transform, FINE, seed)
+    report("registering", 0.8)
+    points_mm = fixed_head.points_mm
+    moved_mm = np.linalg.norm(transformed(transform, points_mm) - points_mm, axis=1).mean()
+    warnings = [
+        *header_warnings(moving_head, fixed_head, transform, moved_mm),
+        *fit_warnings(moving_head, fixed_head, overlay, transform),
+        *mirror_warnings(moving_head, fixed_head, overlay, transform, seed),
+    ]
+    report("registering", 1.0)
+    return Registration(transform, overlay.agreement(transform), float(moved_mm), skipped, warnings)
+
+
+def moved(image: sitk.Image, transform: sitk.Euler3DTransform) -> sitk.Image:
+    """The scan in the fixed scan's space: the same voxels with a new origin and new directions.
+
+    Args:
+        image: the moving scan, or whatever lies in its space.
+        transform: from the fixed scan's space to the image's, as in :class:`Registration`.
+    """
+    back = transform.GetInverse()
+    rotation = np.array(transform.GetMatrix()).reshape(3, 3).T
+    direction = rotation @ np.array(image.GetDirection()).reshape(3, 3)
+    result = sitk.Image(image)
+    result.SetOrigin(back.TransformPoint(image.GetOrigin()))
+    result.SetDirection(direction.ravel().tolist())
+    return result
+
+
+def same_grid(first: sitk.Image, second: sitk.Image) -> bool:
+    """Whether the voxels of two images are the same places, to a hundredth of a voxel."""
+    if first.GetSize() != second.GetSize():
+        return False
+    corners = np.array(np.meshgrid(*((0, length - 1) for length in first.GetSize()))).T
+    return all(
+        np.allclose(
+            second.TransformPhysicalPointToContinuousIndex(
+                first.TransformIndexToPhysicalPoint(corner.tolist())
+            ),
+            corner,
+            rtol=0,
+            atol=0.01,
+        )
+        for corner in corners.reshape(-1, 3)
+    )
+
+
+def _coarse_search(moving: Head, fixed: Head, overlay: Overlay, seed: int) -> sitk.Euler3DTransform:
+    """The better of what is found from the headers and from the centers of mass."""
+    by_centers = search(moving, fixed, _turned_head(moving, fixed, overlay), COARSE, seed)
+    with suppress(InputError):  # the headers may say that the scans lie apart
+        by_headers = search(moving, fixed, centered(fixed.center_mm), COARSE, seed)
+        if _CLEARLY_MORE * _fit(overlay, by_headers) >= _fit(overlay, by_centers):
+            return by_headers
+    return by_centers
+
+
+def _turned_head(moving: Head, fixed: Head, overlay: Overlay) -> sitk.Euler3DTransform:
+    """Centers of mass on each other, turned around each axis so that the scans agree best."""
+    starts = []
+    for turn in product((0.0, -_TURN_RADIANS, _TURN_RADIANS), repeat=3):
+        start = centered(fixed.center_mm, moving.center_mm - fixed.center_mm)
+        start.SetRotation(*turn)
+        starts.append(start)
+    return max(starts, key=lambda start: _fit(overlay, start))
+
+
+def _fit(overlay: Overlay, transform: sitk.Euler3DTransform) -> float:
+    """Shared information; less where the scans share little of the head, and agree by chance."""
+    return (overlay.agreement(transform) - 1) * min(overlay.covered(transform) / _ENOUGH, 1)

@@ -1,0 +1,308 @@
+"""From scans in files to a segmentation in files: everything is checked before the work begins."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import SimpleITK as sitk
+
+from .. import __version__
+from ..errors import InputError, ResourceError
+from ..files import atomic_write, check_output
+from ..imaging.case import Case, check_complete, checksum, read_case, read_image
+from ..imaging.dicom_series import ScanSource
+from ..imaging.preparation import image_like
+from ..imaging.preprocessing import PreprocessedCase, PreprocessingOptions, preprocess
+from ..model_store import DEFAULT_MODEL, RESEARCH_ONLY, Model, load_model
+from ..progress import Progress
+from ..regions import BRAIN
+from .predictor import choose_device
+from .quality_page import write_quality_page
+from .segmentation import Segmentation, SegmentationOptions, check_modalities, segment_case
+
+OUTPUT_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
+
+
+@dataclass(frozen=True)
+class ScansInOneSpace:
+    """The scans of a case, ready for a model, and the grid that its result shall have.
+
+    Attributes:
+        case: as it was read.
+        prepared: in one space.
+        reference: empty grid of the result, in that space.
+        own_reference: the same grid where the reference image says it is.
+        reference_name: a modality or a path.
+        seconds: by step.
+    """
+
+    case: Case
+    prepared: PreprocessedCase
+    reference: sitk.Image
+    own_reference: sitk.Image
+    reference_name: str
+    seconds: dict[str, float]
+
+    def where_it_was(self, result: sitk.Image) -> sitk.Image:
+        """A result on the reference grid, back from the common space."""
+        return image_like(sitk.GetArrayViewFromImage(result), self.own_reference)
+
+
+def read_scans(
+    paths: Mapping[str, ScanSource],
+    model: Model,
+    reference: str | Path | None = None,
+    brain_mask: Path | None = None,
+    preprocessing: PreprocessingOptions | None = None,
+    progress: Progress | None = None,
+) -> ScansInOneSpace:
+    """Read the scans of a case and bring them into one space, without skull.
+
+    Args:
+        paths: by modality: image files or DICOM series.
+        model: what it segments tells whether there is a skull to take off.
+        reference: image whose grid the result shall have: one of the modalities, or a file; by
+            default T1ce, or the first scan where there is none. A file that is none of the scans
+            is taken to lie in the space of the scan that the others are moved to.
+        brain_mask: takes the place of brain extraction, see :func:`.preprocess`.
+        preprocessing: what is done to the scans; by default what they need.
+        progress: hears of the stages.
+
+    Raises:
+        InputError: if anything given cannot be used.
+        ResourceError: if memory does not suffice.
+    """
+    progress = progress or Progress()
+    began = time.monotonic()
+    progress("read", 0.0, "reading the scans")
+    case = read_case(paths)
+    name = _reference_name(paths, reference)
+    other = None if name in paths else read_image(Path(name))
+    mask = read_image(brain_mask) if brain_mask else None
+    seconds = {"read": time.monotonic() - began}
+    scheme = model.card.label_scheme()
+    prepared = preprocess(
+        case.images,
+        preprocessing or PreprocessingOptions(),
+        is_head=scheme.regions[0].terminology.anatomic_region == BRAIN,
+        brain_mask=mask,
+        progress=progress.part(0.1, 1.0),
+    )
+    return ScansInOneSpace(
+        case,
+        prepared,
+        reference=prepared.images[name] if other is None else other,
+        own_reference=case.images[name] if other is None else other,
+        reference_name=name,
+        seconds={**seconds, **prepared.seconds},
+    )
+
+
+def input_files(
+    paths: Mapping[str, ScanSource], reference: str | Path | None, brain_mask: Path | None
+) -> list[Path]:
+    """All files that :func:`read_scans` reads."""
+    files = [brain_mask] if brain_mask else []
+    for source in paths.values():
+        files += [source] if isinstance(source, Path) else source.files()
+    return files if reference is None or str(reference) in paths else [*files, Path(reference)]
+
+
+def _reference_name(paths: Mapping[str, ScanSource], reference: str | Path | None) -> str:
+    """The modality that a reference is, or its path."""
+    if reference is None:
+        return "t1ce" if "t1ce" in paths else next(iter(paths))
+    if str(reference) in paths:
+        return str(reference)
+    path = Path(reference)
+    if not path.exists():
+        raise InputError(f"{reference}: no such file, and no modality that is given")
+    files = {name: scan for name, scan in paths.items() if isinstance(scan, Path)}
+    same = (name for name, scan in files.items() if path.resolve() == scan.resolve())
+    return next(same, str(reference))
+
+
+def segment_files(
+    paths: Mapping[str, ScanSource],
+    output: Path,
+    *,
+    model: str | Model = DEFAULT_MODEL,
+    reference: str | Path | None = None,
+    brain_mask: Path | None = None,
+    report: Path | None = None,
+    quality_page: Path | None = None,
+    probabilities: bool = False,
+    overwrite: bool = False,
+    preprocessing: PreprocessingOptions | None = None,
+    options: SegmentationOptions | None = None,
+    sequences: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Segment the scans in files and write the label map, and what else is asked for.
+
+    Files appear only once all is done. If scans had to be moved, the transform of each is written
+    beside the label map, ``seg_transform_t2.tfm``: it maps points of the space of the fixed scan
+    to points of the scan's own, as ITK and Slicer have it.
+
+    Args:
+        paths: scans by modality: image files or DICOM series.
+        output: label map to write; its ending decides the format.
+        model: loaded, or a name or path.
+        reference: see :func:`read_scans`.
+        brain_mask: see :func:`read_scans`.
+        report: JSON file to write, see below.
+        quality_page: HTML file to write, see :func:`.write_quality_page`.
+        probabilities: also write a map for each region, beside the label map:
+            ``seg_probability_WT.nii.gz``.
+        overwrite: replace files that exist.
+        preprocessing: what is done to the scans; by default what they need.
+        options: how it is segmented.
+        sequences: for the report: why each scan was taken for its modality.
+        progress: hears of the stages.
+
+    Returns:
+        What the report file holds: inputs with checksums, model, device, seconds, volumes in ml,
+        confidence, registration, brain extraction, warnings.
+
+    Raises:
+        InputError: if anything given cannot be used; nothing is written then.
+        ResourceError: if memory or disk space do not suffice.
+    """
+    began = time.monotonic()
+    options = options or SegmentationOptions()
+    preprocessing = preprocessing or PreprocessingOptions()
+    progress = progress or Progress()
+    if not output.name.endswith(OUTPUT_ENDINGS):
+        raise InputError(f"{output}: give a file that ends in {', '.join(OUTPUT_ENDINGS)}")
+    choose_device(options.device)
+    loaded = load_model(model) if isinstance(model, str) else model
+    check_modalities(list(paths), loaded)
+    scheme = loaded.card.label_scheme()
+    maps = {name: beside(output, f"probability_{name}") for name in scheme.region_names}
+    transforms = {name: beside(output, f"transform_{name}", ".tfm") for name in paths}
+    files = [output, *(path for path in (report, quality_page) if path)]
+    files += maps.values() if probabilities else []
+    files += transforms.values() if preprocessing.registration else []
+    check_outputs(files, input_files(paths, reference, brain_mask), overwrite)
+
+    scans = read_scans(paths, loaded, reference, brain_mask, preprocessing, progress.part(0, 0.5))
+    result = segment_case(
+        scans.prepared.images, loaded, scans.reference, options, progress.part(0.5, 0.95)
+    )
+    progress("write", 0.95, "writing the result")
+    writing = time.monotonic()
+    moved = scans.prepared.was_moved
+    with ExitStack() as stack:
+        write_image(stack, scans.where_it_was(result.labels), output)
+        if probabilities:
+            for name, path in maps.items():
+                write_image(stack, scans.where_it_was(result.probabilities[name]), path)
+        for name, path in transforms.items():
+            if moved and name in scans.prepared.registrations:
+                temporary = stack.enter_context(atomic_write(path))
+                sitk.WriteTransform(scans.prepared.registrations[name].transform, str(temporary))
+        seconds = {**scans.seconds, **result.seconds, "write": time.monotonic() - writing}
+        seconds["total"] = time.monotonic() - began
+        facts = {
+            **_inputs(scans, output, sequences),
+            "model": {"name": loaded.card.name, "sha256": loaded.card.sha256},
+            "options": {**asdict(options), "preprocessing": asdict(preprocessing)},
+            **_findings(scans.prepared, result, seconds),
+        }
+        if moved:
+            for name, scan in facts["registration"]["scans"].items():
+                scan["transform"] = transforms[name].name
+        if quality_page:
+            temporary = stack.enter_context(atomic_write(quality_page))
+            write_quality_page(
+                temporary, scans.prepared.whole, result.labels, scheme, facts, scans.prepared.brain
+            )
+        if report:
+            temporary = stack.enter_context(atomic_write(report))
+            temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    progress("done", 1.0, f"wrote {output}")
+    return facts
+
+
+def _inputs(
+    scans: ScansInOneSpace, output: Path, sequences: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    case = scans.case
+    reference = scans.reference_name
+    path = case.paths.get(reference, Path(reference))
+    return {
+        "notice": RESEARCH_ONLY,
+        "missu_version": __version__,
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "inputs": {
+            name: {"path": str(path), "sha256": case.checksums[name]}
+            for name, path in case.paths.items()
+        },
+        "sequences": dict(sequences or {}),
+        "reference": {
+            "path": str(path),
+            "sha256": case.checksums.get(reference) or checksum(Path(reference)),
+        },
+        "output": str(output),
+    }
+
+
+def _findings(
+    prepared: PreprocessedCase, result: Segmentation, seconds: dict[str, float]
+) -> dict[str, Any]:
+    return {
+        "device": result.device,
+        "windows": result.windows,
+        "seconds": {stage: round(value, 2) for stage, value in seconds.items()},
+        **prepared.facts(),
+        "volumes_ml": {name: round(value, 3) for name, value in result.volumes_ml.items()},
+        "confidence": {name: round(value, 3) for name, value in result.confidence.items()},
+        "warnings": [*prepared.warnings, *result.warnings],
+    }
+
+
+def check_outputs(files: list[Path], inputs: list[Path], overwrite: bool) -> None:
+    """Make sure that files can be written, and that no input is lost by it.
+
+    Raises:
+        InputError: naming the file.
+    """
+    for number, path in enumerate(files):
+        if path.resolve() in [other.resolve() for other in files[:number]]:
+            raise InputError(f"{path}: is to be written twice; give two different names")
+        if any(path.exists() and path.samefile(given) for given in inputs if given.exists()):
+            raise InputError(f"{path}: is an input too, and would be lost")
+        check_output(path, overwrite)
+
+
+def write_image(stack: ExitStack, image: sitk.Image, path: Path) -> None:
+    """Write an image that appears at its path once all of the stack is done.
+
+    Raises:
+        ResourceError: if it did not get to the disk whole.
+    """
+    temporary = stack.enter_context(atomic_write(path))
+    try:
+        sitk.WriteImage(image, str(temporary), useCompression=True)
+        check_complete(temporary)
+    except (RuntimeError, InputError) as error:
+        raise ResourceError(f"{path}: cannot be written; is the disk full?") from error
+
+
+def beside(path: Path, what: str, ending: str | None = None) -> Path:
+    """``seg.nii.gz`` and ``probability_WT`` make ``seg_probability_WT.nii.gz``.
+
+    Args:
+        path: of another file.
+        what: is added to its name.
+        ending: instead of its own.
+    """
+    stem, dot, endings = path.name.partition(".")
+    return path.with_name(f"{stem}_{what}{dot + endings if ending is None else ending}")

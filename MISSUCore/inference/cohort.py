@@ -1,0 +1,239 @@
+"""Many cases, one after the other: what is done stays done, and one bad case stops none.
+
+Each case has a folder of its own, where ``cohort.json`` says what became of it. Several processes
+started by torchrun share the cases, and need nothing but the folder in common.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import traceback
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+from typing import Any, Callable
+
+import torch
+
+from ..errors import InputError, MISSUError
+from ..files import atomic_write
+from ..imaging.case_lists import ListedCase
+from ..progress import Progress, silent
+from ..settings import settings_from_dict, settings_to_dict
+from .cohort_summary import DONE, FAILED, CaseRecord, CohortSummary
+from .predictor import choose_device
+
+RECORD_NAME = "cohort.json"
+SUMMARY_NAME = "summary.csv"
+
+# Segments a case into a folder that exists, replacing files there; returns the case's report.
+SegmentOne = Callable[[ListedCase, Path, Progress], Mapping[str, Any]]
+
+
+def segment_cohort(
+    cases: Sequence[ListedCase],
+    folder: Path,
+    segment_one: SegmentOne,
+    settings: Mapping[str, Any],
+    progress: Progress | None = None,
+) -> CohortSummary:
+    """Segment cases, each into the folder of its name, and write ``summary.csv`` after each.
+
+    A case that is done is passed over if its scans (paths, sizes, times of change) and the settings
+    are the same as then and its files are still there; else it is done anew. A case that fails is
+    recorded with the reason, and tried again the next time.
+
+    Under torchrun, each process takes its part of the cases.
+
+    Args:
+        cases: from :func:`.read_cases`.
+        folder: for the cases' folders.
+        segment_one: segments one case; what it raises makes the case failed, but for Ctrl-C.
+        settings: all but the scans that decides the result, in JSON types: options, the model's
+            checksum, the version of this library; not the device.
+        progress: hears of every case; under torchrun only in the first process.
+
+    Returns:
+        All cases, those of the other processes as far as they are.
+
+    Raises:
+        InputError: if the folder cannot be written, or the folder of a case holds something else
+            than an earlier result of a cohort; nothing is done then.
+        ResourceError: if the disk is full.
+    """
+    process, processes = process_of_all()
+    progress = progress if progress and process == 0 else Progress(silent)
+    own = cases[process::processes]
+    for case in own:
+        _check_folder(folder / case.name)
+    records = {case.name: _read_record(folder / case.name) for case in own}
+    plain_settings = json.loads(json.dumps(settings))
+
+    waiting = []
+    for case in own:
+        place, earlier = folder / case.name, records[case.name]
+        try:
+            begun = CaseRecord(inputs=_inputs(case), settings=plain_settings, files=earlier.files)
+        except InputError as error:
+            records[case.name] = CaseRecord(FAILED, files=earlier.files, error=str(error))
+            _write_record(place, records[case.name])
+            continue
+        if not _is_done(place, earlier, begun):
+            waiting.append((case, begun))
+    # What an earlier try did not survive comes last, lest it stop the others again.
+    waiting.sort(key=lambda pair: records[pair[0].name].was_interrupted)
+    progress("cohort", 0.0, f"{len(waiting)} of {len(own)} cases to segment")
+    for number, (case, begun) in enumerate(waiting):
+        place = folder / case.name
+        part = progress.part(number / len(waiting), (number + 1) / len(waiting))
+        part("cohort", 0.0, f"{case.name}: case {number + 1} of {len(waiting)}")
+        _write_record(place, begun)
+        records[case.name] = _segment(case, place, begun, segment_one, part)
+        _write_record(place, records[case.name])
+        with suppress(InputError):  # On Windows, while a spreadsheet has it open.
+            _write_summary(cases, folder, records)
+    summary = _write_summary(cases, folder, records)
+    progress("done", 1.0, f"wrote {folder / SUMMARY_NAME}")
+    return summary
+
+
+def device_of_process(name: str) -> str:
+    """The device of this process: its own GPU under torchrun, else the one of this name.
+
+    Raises:
+        InputError: if there is no such device.
+    """
+    if process_of_all()[1] > 1 and choose_device(name) == torch.device("cuda"):
+        return f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
+    return name
+
+
+def process_of_all() -> tuple[int, int]:
+    """Number of this process, and how many there are, as torchrun says.
+
+    A process that ends with an error code makes torchrun stop the others.
+    """
+    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _segment(
+    case: ListedCase, place: Path, begun: CaseRecord, segment_one: SegmentOne, progress: Progress
+) -> CaseRecord:
+    start = monotonic()
+    try:
+        for name in begun.files:
+            (place / Path(name).name).unlink(missing_ok=True)  # An outdated result is none.
+        report = segment_one(case, place, progress)
+    except Exception as error:
+        foreseen = isinstance(error, MISSUError)
+        message = str(error) if foreseen else f"{type(error).__name__}: {error}"
+        progress("cohort", 1.0, f"{case.name} failed: {message}")
+        return replace(
+            begun,
+            state=FAILED,
+            seconds=round(monotonic() - start, 2),
+            error=message,
+            traceback="" if foreseen else traceback.format_exc(),
+        )
+    return replace(
+        begun,
+        state=DONE,
+        files=tuple(sorted(path.name for path in place.iterdir() if path.name != RECORD_NAME)),
+        volumes_ml=dict(report["volumes_ml"]),
+        confidence=dict(report["confidence"]),
+        warnings=tuple(report["warnings"]),
+        seconds=round(monotonic() - start, 2),
+    )
+
+
+def _inputs(case: ListedCase) -> dict[str, Any]:
+    """All files of a case in JSON types, with what shows that one was changed.
+
+    Raises:
+        InputError: if one cannot be found.
+    """
+    places: dict[str, Any] = {**case.images, "folder": case.folder, "reference": case.reference}
+    return {
+        what: _fingerprint(what, place) if isinstance(place, Path) else place
+        for what, place in places.items()
+        if place
+    }
+
+
+def _fingerprint(what: str, path: Path) -> dict[str, str]:
+    try:
+        files = [path]
+        if path.is_dir():
+            files = sorted(file for file in path.rglob("*") if file.is_file())
+        stats = [(str(file), file.stat()) for file in files]
+    except OSError as error:
+        raise InputError(f"{path}: {what} cannot be read: {error.strerror or error}") from error
+    facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+    digest = hashlib.sha256(repr(facts).encode()).hexdigest()
+    return {"path": str(path.resolve()), "sizes_and_times_sha256": digest}
+
+
+def _is_done(place: Path, earlier: CaseRecord, begun: CaseRecord) -> bool:
+    return (
+        earlier.state == DONE
+        and (earlier.inputs, earlier.settings) == (begun.inputs, begun.settings)
+        and all((place / name).exists() for name in earlier.files)
+    )
+
+
+def _check_folder(place: Path) -> None:
+    """Refuse a folder that holds something else than an earlier result of a cohort.
+
+    Raises:
+        InputError: naming it.
+    """
+    if place.name.casefold() == SUMMARY_NAME:
+        raise InputError(f"a case cannot have the name of the summary, {place.name}")
+    try:
+        strange = place.exists() and not (place / RECORD_NAME).exists() and any(place.glob("[!.]*"))
+    except OSError as error:
+        raise InputError(f"{place}: cannot be read: {error.strerror or error}") from error
+    if strange or place.is_file():
+        raise InputError(
+            f"{place}: is there, and not from segmenting a cohort; give another output folder"
+        )
+
+
+def _read_record(place: Path) -> CaseRecord:
+    path = place / RECORD_NAME
+    try:
+        return settings_from_dict(CaseRecord, json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return CaseRecord()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {error}; remove it to begin anew") from error
+
+
+def _write_record(place: Path, record: CaseRecord) -> None:
+    with atomic_write(place / RECORD_NAME) as temporary:
+        text = json.dumps(settings_to_dict(record), indent=2)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _write_summary(
+    cases: Sequence[ListedCase], folder: Path, own: Mapping[str, CaseRecord]
+) -> CohortSummary:
+    """Write the summary of all cases, those of other processes as their records say.
+
+    Two processes may write at once, and the last one need not know what the other has just done.
+    Whoever has written looks again, and writes again if there is news: so the last to write has
+    seen every record.
+    """
+    written = None
+    while True:
+        summary = CohortSummary(
+            {case.name: own.get(case.name) or _read_record(folder / case.name) for case in cases}
+        )
+        if summary == written:
+            return summary
+        summary.write_csv(folder / SUMMARY_NAME)
+        written = summary

@@ -1,0 +1,79 @@
+"""What a library knows of a case."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..files import write_json
+from ..regions import LabelScheme
+from ..settings import settings_from_dict, settings_to_dict
+
+
+@dataclass(frozen=True)
+class CaseRecord:
+    """What is known of a case in a library.
+
+    Attributes:
+        id: name of its folder, made of the scans' content.
+        added: when, UTC, ISO 8601.
+        scene: from which Slicer scene, as the user told.
+        note: of the user.
+        excluded: whether it is left out of fine-tuning.
+        modalities: of its scans.
+        scheme: what its label values mean, as :meth:`LabelScheme.as_dict` writes it.
+        model: ``name`` and ``sha256`` of the model whose result was corrected; empty if unknown.
+        changes: by region: ``added_ml`` and ``removed_ml`` against that result, and its ``dice``
+            with the correction; empty if unknown.
+        volumes_ml: by region.
+        warnings: what looked odd about the labels.
+        scans_sha256: of voxels and geometry of each scan as it was given, by modality.
+        labels_sha256: of those of the labels.
+    """
+
+    id: str = ""
+    added: str = ""
+    scene: str = ""
+    note: str = ""
+    excluded: bool = False
+    modalities: tuple[str, ...] = ()
+    scheme: dict[str, Any] = field(default_factory=dict)
+    model: dict[str, Any] = field(default_factory=dict)
+    changes: dict[str, Any] = field(default_factory=dict)
+    volumes_ml: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    scans_sha256: dict[str, Any] = field(default_factory=dict)
+    labels_sha256: str = ""
+
+    def label_scheme(self) -> LabelScheme:
+        """What its label values mean."""
+        return LabelScheme.from_dict(self.scheme)
+
+
+def read_record(path: Path) -> CaseRecord:
+    """The record in a JSON file.
+
+    Raises:
+        InputError: if it is damaged.
+    """
+    try:
+        record = settings_from_dict(CaseRecord, json.loads(path.read_text(encoding="utf-8")))
+        record.label_scheme()
+    except (OSError, ValueError, InputError) as error:
+        raise InputError(
+            f"{path}: is damaged: {error}; delete its folder and add the case again"
+        ) from error
+    return record
+
+
+def write_record(path: Path, record: CaseRecord) -> None:
+    """Write a record to a JSON file.
+
+    Raises:
+        InputError: if it cannot be written.
+        ResourceError: if the disk is full.
+    """
+    write_json(path, settings_to_dict(record))

@@ -1,0 +1,84 @@
+"""The curves of a fine-tuning as a chart in Slicer's plot view.
+
+The chart, and the hidden nodes behind it, are not saved with the scene; they may be deleted.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer
+
+from .TuningRun import Curve
+
+# Of the Dice curves; they can be told apart by the color-blind (Okabe and Ito 2008).
+COLORS = ((0.0, 0.45, 0.70), (0.90, 0.62, 0.0), (0.0, 0.62, 0.45))
+GRAY = (0.6, 0.6, 0.6)
+OWN_ATTRIBUTE = "MISSU.FineTuning"
+
+
+def showCurves() -> None:
+    """Bring the chart into a view; needs Slicer's application."""
+    slicer.modules.plots.logic().ShowChartInLayout(findChart())
+
+
+def findChart() -> slicer.vtkMRMLPlotChartNode | None:
+    """The chart in this scene; None before it is drawn, or once it was deleted."""
+    return next(iter(_ownNodes("vtkMRMLPlotChartNode")), None)
+
+
+def drawCurves(title: str, curves: list[Curve]) -> None:
+    """Draw these curves in the scene's chart, and no others."""
+    chart = findChart() or _newChart()
+    chart.SetTitle(title)
+    series, tables = _ownNodes("vtkMRMLPlotSeriesNode"), _ownNodes("vtkMRMLTableNode")
+    if not len(series) == len(tables) == len(curves):
+        chart.RemoveAllPlotSeriesNodeIDs()
+        for node in (*series, *tables):
+            slicer.mrmlScene.RemoveNode(node)
+        tables = [_newNode("vtkMRMLTableNode", hidden=True) for _ in curves]
+        series = [_newNode("vtkMRMLPlotSeriesNode", hidden=True) for _ in curves]
+    for index, curve in enumerate(curves):
+        series[index].SetAndObserveTableNodeID(tables[index].GetID())
+        slicer.util.updateTableFromArray(
+            tables[index], [np.array(curve.steps), np.array(curve.values)], ["Step", curve.name]
+        )
+        _style(series[index], curve, COLORS[index % len(COLORS)])
+        if not chart.HasPlotSeriesNodeID(series[index].GetID()):
+            chart.AddAndObservePlotSeriesNodeID(series[index].GetID())
+    # Else the view stays empty when nodes are used again, see slicer.util.plot.
+    chart.Modified()
+
+
+def _style(
+    series: slicer.vtkMRMLPlotSeriesNode, curve: Curve, color: tuple[float, float, float]
+) -> None:
+    isDice = curve.kind == "dice"
+    series.SetName(curve.name)
+    series.SetPlotType(series.PlotTypeScatter)
+    series.SetXColumnName("Step")
+    series.SetYColumnName(curve.name)
+    series.SetColor(*(color if isDice else GRAY))
+    series.SetLineWidth(3 if isDice else 1)
+    series.SetMarkerStyle(series.MarkerStyleCircle if isDice else series.MarkerStyleNone)
+
+
+def _newChart() -> slicer.vtkMRMLPlotChartNode:
+    chart = _newNode("vtkMRMLPlotChartNode")
+    chart.SetXAxisTitle("Step")
+    chart.SetYAxisTitle("Dice, loss")
+    return chart
+
+
+def _newNode(className: str, hidden: bool = False) -> slicer.vtkMRMLNode:
+    node = slicer.mrmlScene.CreateNodeByClass(className)
+    node.UnRegister(None)
+    node.SetName("MISSU fine-tuning")
+    node.SetAttribute(OWN_ATTRIBUTE, "1")
+    node.SetHideFromEditors(hidden)
+    node.SetSaveWithScene(False)
+    return slicer.mrmlScene.AddNode(node)
+
+
+def _ownNodes(className: str) -> list[slicer.vtkMRMLNode]:
+    nodes = slicer.util.getNodesByClass(className)
+    return [node for node in nodes if node.GetAttribute(OWN_ATTRIBUTE)]

@@ -1,0 +1,187 @@
+"""Does fine-tuning on five cases help on five others of their kind, and what does it unlearn?
+
+    python Testing/Benchmarks/fine_tuning.py BRATS_FOLDER OUTPUT [--minutes 30]
+    python Testing/Benchmarks/fine_tuning.py BRATS_FOLDER OUTPUT --kills 20
+
+The kind: simulated hemorrhagic metastases, on scans with more noise, a stronger bias field and less
+contrast of gray and white matter in T1. Blood makes the core bright in T1 and dark in T2 and FLAIR,
+the opposite of what BraTS shows. Five go into a library and through ``missu finetune`` as a user's
+cases would. Base and tuned model then segment five others, and the held-out BraTS cases, on their
+own 1 mm grids. The bars: mean Dice over the regions rises by 0.03 on the five, and falls by 0.01 at
+most on the held-out cases.
+
+With ``--kills`` the run is killed at so many random moments and started again; at the end the base,
+the library and the table must be whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from held_out import split
+
+from MISSUCore.evaluation.metrics import dice
+from MISSUCore.files import sha256
+from MISSUCore.imaging.case import read_case, read_label_map
+from MISSUCore.inference.segmentation import segment_case
+from MISSUCore.model_store import DEFAULT_MODEL, Model, find_model, load_model
+from MISSUCore.regions import numbering_of
+from MISSUCore.simulated_lesion import ED, ET, NCR
+from MISSUCore.simulated_look import BRATS_LOOK, Look
+from MISSUCore.simulation import SimulatedCase, simulate_case
+from MISSUCore.training.case_library import CaseLibrary
+
+TUNED_SEEDS, UNSEEN_SEEDS = range(100, 105), range(105, 110)
+MODALITIES = ("t1", "t1ce", "t2", "flair")
+
+
+def hemorrhagic_look() -> Look:
+    """A metastasis that bled, seen by another scanner."""
+    brats = BRATS_LOOK.sequences
+    lesions = {
+        "t1": {NCR: (1.0, 0.4), ED: (-0.5, 0.2), ET: (-0.2, 0.3)},
+        "t1ce": {NCR: (0.5, 0.3), ED: (-0.4, 0.15), ET: (1.0, 0.5)},
+        "t2": {NCR: (-0.6, 0.5), ED: (1.0, 0.3), ET: (0.4, 0.4)},
+        "flair": {NCR: (-0.4, 0.5), ED: (0.9, 0.3), ET: (0.6, 0.4)},
+    }
+    sequences = {name: replace(brats[name], lesion=lesion) for name, lesion in lesions.items()}
+    sequences["t1"] = replace(sequences["t1"], white=0.5, gray=-0.05)
+    return Look(sequences, noise=0.3, bias=0.1)
+
+
+def simulate(seeds: Sequence[int], folder: Path) -> list[Path]:
+    """Folders of the cases of these seeds; those that are there are not made again."""
+    places = [folder / f"simulated{seed}" for seed in seeds]
+    for seed, place in zip(seeds, places):
+        if not (place / f"simulated{seed}_seg.nii.gz").exists():
+            case: SimulatedCase = simulate_case(seed, look=hemorrhagic_look())
+            case.write(place)
+            print(f"simulated case {seed}", flush=True)
+    return places
+
+
+def scans(place: Path) -> dict[str, Path]:
+    """The scans in a folder of BraTS by modality."""
+    return {name: place / f"{place.name}_{name}.nii.gz" for name in MODALITIES}
+
+
+def mean_dice(
+    model: Model, cases: Sequence[tuple[str, dict[str, Path], Path]]
+) -> dict[str, list[float]]:
+    """Dice by region of each case, on its own grid."""
+    scores = {}
+    for name, images, labels in cases:
+        scheme = model.card.label_scheme()
+        found = segment_case(read_case(images).images, model).labels
+        truth = sitk.GetArrayViewFromImage(read_label_map(labels))
+        numbering = numbering_of(np.unique(truth).tolist(), scheme)
+        masks = zip(
+            scheme.to_regions(sitk.GetArrayViewFromImage(found)), numbering.to_regions(truth)
+        )
+        scores[name] = [dice(ours, theirs) for ours, theirs in masks]
+        print(f"  {name}  {'  '.join(f'{value:.3f}' for value in scores[name])}", flush=True)
+    return scores
+
+
+def missu(*arguments: object) -> list[str]:
+    """The command line of ``missu``."""
+    return [sys.executable, "-m", "MISSUCore", *map(str, arguments)]
+
+
+def fill_library(folder: Path, places: Sequence[Path]) -> None:
+    """Add the cases as a user would."""
+    for place in places:
+        options = [part for name, path in scans(place).items() for part in (f"--{name}", path)]
+        labels = place / f"{place.name}_seg.nii.gz"
+        command = missu("library", folder, "add", *options, "--labels", labels)
+        subprocess.run(command, check=True)
+
+
+def state(library: Path) -> dict[str, str]:
+    """Checksums of the base model and of every file of the library."""
+    weights = find_model(DEFAULT_MODEL).with_suffix(".pt")
+    files = [weights, *sorted(path for path in library.rglob("*") if path.is_file())]
+    return {str(path): sha256(path) for path in files}
+
+
+def run_with_kills(command: list[str], kills: int, run: Path) -> None:
+    """Run a command to its end, killing it at random moments and starting it again."""
+    rng = random.Random(0)  # noqa: S311
+    for number in range(kills):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        try:
+            process.wait(timeout=rng.uniform(2, 40))
+            break
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
+            process.wait()
+            print(f"kill {number + 1}: {sorted(path.name for path in run.glob('*'))}", flush=True)
+    else:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        process.wait()
+    if process.returncode:
+        raise SystemExit(f"the run ended with {process.returncode}")
+
+
+def main() -> None:
+    """Make the cases, tune, and hold both models against the truth."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--finetune", nargs="*", default=[], help="more options of missu finetune")
+    options = parser.parse_args()
+    library, run = options.output / "library", options.output / "run"
+    tuned_on = simulate(TUNED_SEEDS, options.output / "tuned-on")
+    unseen = simulate(UNSEEN_SEEDS, options.output / "unseen")
+    if len(CaseLibrary(library).records()) < len(tuned_on):
+        fill_library(library, tuned_on)
+    before = state(library)
+    command = missu("finetune", "--library", library, "--output", run, "--base", DEFAULT_MODEL)
+    command += ["--minutes", str(options.minutes), *options.finetune]
+    began = time.monotonic()
+    if options.kills:
+        run_with_kills(command, options.kills, run)
+    else:
+        subprocess.run(command, check=True)
+    print(f"tuned in {(time.monotonic() - began) / 60:.1f} minutes", flush=True)
+    if state(library) != before:
+        raise SystemExit("the base or the library has changed")
+    gate = json.loads((run / "gate.json").read_text())
+    candidate = load_model(str(run / "model" / f"{gate['name']}.pt"))
+    print(f"{gate['verdict']}: {gate['reason']}")
+
+    _, held_out = split(options.folder)
+    groups = {
+        "unseen cases of the kind": [
+            (place.name, scans(place), place / f"{place.name}_seg.nii.gz") for place in unseen
+        ],
+        "held-out BraTS cases": [(case.name, case.images, case.labels) for case in held_out],
+    }
+    summary = {}
+    for title, cases in groups.items():
+        means = {}
+        for name, model in (("base", load_model(DEFAULT_MODEL)), ("tuned", candidate)):
+            print(f"{title}, {name}", flush=True)
+            means[name] = np.mean(list(mean_dice(model, cases).values()), axis=0)
+        change = float(np.mean(means["tuned"] - means["base"]))
+        print(f"{title}: {means['base'].round(3)} -> {means['tuned'].round(3)}, {change:+.4f}")
+        summary[title] = {**{name: mean.tolist() for name, mean in means.items()}, "change": change}
+    (options.output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,455 @@
+"""The Fine-tune section, driven by clicks; MISSUCore is a fake process (fake_fine_tuning.py)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("slicer", reason="needs the package slicer-core")
+pytest.importorskip("PySide6", reason="needs the package PySide6-Essentials")
+
+from PySide6 import QtCore
+from PySide6.QtTest import QTest
+
+from Testing.Module.gui.user import MODALITIES, Panel
+
+LABELS = np.zeros((8, 9, 10), np.float32)
+LABELS[1:6, 1:6, 1:6] = 2
+LABELS[2:5, 2:5, 2:5] = 4
+LABELS[3, 3, 3] = 1
+VOXEL_ML = 0.008
+BUNDLED = "missu-brats-fast"
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    return tmp_path / "library"
+
+
+@pytest.fixture
+def tuning(panel: Panel, library: Path) -> Panel:
+    """The panel with the Fine-tune section open, and a folder chosen."""
+    panel.expand("fineTuningCollapsibleButton")
+    panel.ui.libraryPathLineEdit.setCurrentPath(str(library))
+    return panel
+
+
+@pytest.fixture
+def segmented(tuning: Panel, addVolume: Callable[..., Any], missu: SimpleNamespace) -> Panel:
+    """A case in the scene, segmented."""
+    for modality in MODALITIES:
+        addVolume(f"Doe^Jane_{modality}", LABELS if modality == "t1" else LABELS + 5)
+    tuning.settle()
+    tuning.segment()
+    return tuning
+
+
+@pytest.fixture
+def questions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the user was asked; the answer is Yes."""
+    import slicer
+
+    asked: list[str] = []
+    for name in ("confirmYesNoDisplay", "confirmOkCancelDisplay"):
+        monkeypatch.setattr(slicer.util, name, lambda text: not asked.append(text))
+    return asked
+
+
+@pytest.fixture
+def threeCases(library: Path) -> list[str]:
+    """IDs of cases in the library."""
+    from MISSUCore.regions import BRATS
+
+    change = {"added_ml": 1.2, "removed_ml": 0.3, "dice": 0.9}
+    for number in range(3):
+        record = {
+            "id": f"case-{number}",
+            "added": f"2026-11-2{number}T08:00:00+00:00",
+            "note": "",
+            "excluded": False,
+            "modalities": list(MODALITIES),
+            "scheme": BRATS.as_dict(),
+            "model": None,
+            "changes": None if number else {"WT": change, "ET": {**change, "added_ml": 5.0}},
+            "volumes_ml": {"WT": 51.23, "TC": 20.0, "ET": 12.0},
+            "warnings": ["only 0.010 ml are labeled"] if number == 2 else [],
+        }
+        folder = library / "cases" / f"case-{number}"
+        folder.mkdir(parents=True)
+        (folder / "record.json").write_text(json.dumps(record))
+    return [f"case-{number}" for number in range(3)]
+
+
+def table(panel: Panel, name: str) -> list[list[str]]:
+    widget = getattr(panel.ui, name)
+    return [
+        [widget.item(row, column).text() for column in range(widget.columnCount)]
+        for row in range(widget.rowCount)
+    ]
+
+
+def cases(panel: Panel) -> list[list[str]]:
+    return table(panel, "casesTable")
+
+
+def clickRow(panel: Panel, row: int, column: int) -> None:
+    widget = panel.ui.casesTable
+    place = widget.visualItemRect(widget.item(row, column))
+    point = QtCore.QPoint(place.left() + 10, place.center().y())
+    QTest.mouseClick(widget.viewport(), QtCore.Qt.LeftButton, pos=point)
+    panel.settle()
+
+
+def idle(panel: Panel) -> bool:
+    logic = panel.widget.fineTuning.logic
+    return not logic.isBusy() and not logic.isTuning()
+
+
+def add(panel: Panel) -> None:
+    panel.click("addCaseButton")
+    panel.wait(lambda: idle(panel))
+
+
+def tune(panel: Panel) -> None:
+    panel.click("tuneButton")
+    panel.wait(lambda: idle(panel))
+
+
+def record(library: Path) -> dict[str, Any]:
+    (path,) = library.glob("cases/*/record.json")
+    return json.loads(path.read_text())
+
+
+def test_it_is_collapsed_and_reads_nothing_until_it_is_opened(panel: Panel, library: Path) -> None:
+    assert panel.ui.fineTuningCollapsibleButton.collapsed
+    assert panel.ui.casesTable.rowCount == 0
+    panel.expand("fineTuningCollapsibleButton")
+    assert "Choose a folder" in panel.ui.libraryHintLabel.text
+    assert not panel.ui.tuningProgressBar.visible
+    assert not panel.ui.addCaseButton.enabled
+    assert not panel.ui.tuneButton.enabled
+
+
+def test_the_folder_is_remembered(tuning: Panel, library: Path) -> None:
+    other = Panel()
+    assert other.ui.libraryPathLineEdit.currentPath == str(library)
+    other.close()
+
+
+def test_a_corrected_case_is_added_with_what_was_changed(
+    segmented: Panel, missu: SimpleNamespace, library: Path, slicerApplication: Any
+) -> None:
+    node = segmented.ui.resultSelector.currentNode()
+    scan = slicerApplication.util.getNode("Doe^Jane_t1ce")
+    corrected = (LABELS > 0).astype(np.uint8)
+    corrected[1, 1, 1:6] = 0
+    slicerApplication.util.updateSegmentBinaryLabelmapFromArray(corrected, node, "WT", scan)
+    segmented.ui.noteLineEdit.setText("study 12")
+    add(segmented)
+    stored = record(library)
+    assert stored["changes"]["WT"]["removed_ml"] == pytest.approx(5 * VOXEL_ML)
+    assert stored["changes"]["WT"]["added_ml"] == 0
+    assert stored["model"] == {"name": BUNDLED}
+    assert cases(segmented) == [["", "study 12", "all 4", "1.0", "WT +0.0 -0.0"]]
+    assert "added" in segmented.ui.tuningStatusLabel.text
+    assert segmented.ui.noteLineEdit.text == ""
+    given = " ".join(missu.arguments())
+    assert "Doe" not in given and "--scene" not in given
+
+
+def test_the_same_scans_again_are_replaced_after_asking(
+    segmented: Panel, missu: SimpleNamespace, library: Path, questions: list[str]
+) -> None:
+    add(segmented)
+    add(segmented)
+    assert len(questions) == 1 and "in the library already" in questions[0]
+    assert "--replace" in missu.arguments()
+    assert len(cases(segmented)) == 1
+
+
+def test_an_empty_segmentation_is_added_after_asking(
+    segmented: Panel, missu: SimpleNamespace, questions: list[str], slicerApplication: Any
+) -> None:
+    node = segmented.ui.resultSelector.currentNode()
+    scan = slicerApplication.util.getNode("Doe^Jane_t1ce")
+    for segment in ("WT", "TC", "ET"):
+        empty = np.zeros(LABELS.shape, np.uint8)
+        slicerApplication.util.updateSegmentBinaryLabelmapFromArray(empty, node, segment, scan)
+    add(segmented)
+    assert len(questions) == 1 and "really nothing" in questions[0]
+    assert "--no-tumor" in missu.arguments()
+    assert len(cases(segmented)) == 1
+
+
+def test_a_question_answered_with_no_adds_nothing(
+    segmented: Panel, library: Path, monkeypatch: pytest.MonkeyPatch, missu: SimpleNamespace
+) -> None:
+    import slicer
+
+    add(segmented)
+    monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", lambda text: False)
+    add(segmented)
+    assert "--replace" not in missu.arguments()
+
+
+def test_a_missing_segment_is_told(segmented: Panel, library: Path, slicerApplication: Any) -> None:
+    node = segmented.ui.resultSelector.currentNode()
+    node.GetSegmentation().RemoveSegment("TC")
+    segmented.click("addCaseButton")
+    assert "no segment Tumor core" in segmented.ui.tuningStatusLabel.text
+    assert not library.exists()
+
+
+def test_a_refusal_is_a_sentence_with_the_log(
+    segmented: Panel, missu: SimpleNamespace, library: Path
+) -> None:
+    missu.behave(error="72% of the labeled voxels lie outside the brain; the labels are shifted")
+    add(segmented)
+    assert "72% of the labeled voxels" in segmented.ui.tuningStatusLabel.text
+    assert "Open log" in segmented.ui.tuningStatusLabel.text
+
+
+def test_the_table_tells_of_the_cases(tuning: Panel, threeCases: list[str]) -> None:
+    tuning.widget.fineTuning.refresh()
+    rows = cases(tuning)
+    assert [row[3] for row in rows] == ["51.2"] * 3
+    assert [row[4] for row in rows] == ["ET +5.0 -0.3", "unknown", "unknown"]
+    assert rows[2][1].startswith("⚠")
+    clickRow(tuning, 2, 1)
+    assert "only 0.010 ml" in tuning.ui.libraryHintLabel.text
+
+
+def test_a_case_is_excluded_by_its_check_box(
+    tuning: Panel, threeCases: list[str], library: Path
+) -> None:
+    tuning.widget.fineTuning.refresh()
+    assert tuning.ui.tuneButton.enabled
+    clickRow(tuning, 1, 0)
+    tuning.wait(lambda: idle(tuning))
+    stored = json.loads((library / "cases" / "case-1" / "record.json").read_text())
+    assert stored["excluded"]
+    assert not tuning.ui.tuneButton.enabled
+    assert "3 cases" in tuning.ui.tuneButton.toolTip
+    clickRow(tuning, 1, 0)
+    tuning.wait(lambda: idle(tuning))
+    assert tuning.ui.tuneButton.enabled
+
+
+def test_a_case_is_removed_after_asking(
+    tuning: Panel, threeCases: list[str], library: Path, questions: list[str]
+) -> None:
+    tuning.widget.fineTuning.refresh()
+    assert not tuning.ui.removeCaseButton.enabled
+    clickRow(tuning, 0, 1)
+    tuning.click("removeCaseButton")
+    tuning.wait(lambda: idle(tuning))
+    assert "for good" in questions[0]
+    assert len(cases(tuning)) == 2 and not (library / "cases" / "case-0").exists()
+
+
+def test_a_stored_case_is_loaded_where_it_was(
+    segmented: Panel, library: Path, slicerApplication: Any, missu: SimpleNamespace
+) -> None:
+    add(segmented)
+    slicerApplication.mrmlScene.Clear(False)
+    segmented.settle()
+    clickRow(segmented, 0, 1)
+    segmented.click("loadCaseButton")
+    case = record(library)["id"]
+    assert segmented.selected() == {m: f"{case}_{m}" for m in MODALITIES}
+    scan = slicerApplication.util.getNode(f"{case}_t1ce")
+    np.testing.assert_array_equal(slicerApplication.util.arrayFromVolume(scan), LABELS + 5)
+    matrix = np.diag([2.0, 2.0, 2.0, 1.0])
+    ijkToRas = slicerApplication.vtkMRMLScalarVolumeNode.GetIJKToRASMatrix
+    import vtk
+
+    found = vtk.vtkMatrix4x4()
+    ijkToRas(scan, found)
+    np.testing.assert_allclose(slicerApplication.util.arrayFromVTKMatrix(found), matrix)
+    node = segmented.ui.resultSelector.currentNode()
+    mask = slicerApplication.util.arrayFromSegmentBinaryLabelmap(node, "WT", scan)
+    np.testing.assert_array_equal(mask > 0, LABELS > 0)
+
+
+def test_a_run_from_start_to_accepted_default(
+    tuning: Panel, threeCases: list[str], library: Path, questions: list[str]
+) -> None:
+    tuning.widget.fineTuning.refresh()
+    tuning.ui.minutesSpinBox.setValue(12)
+    tune(tuning)
+    assert tuning.ui.runComboBox.currentText == "my-model-run-1  ·  better"
+    rows = table(tuning, "gateTable")
+    assert rows[0] == ["Mean", *["0.80 → 0.84"] * 3]
+    assert rows[1] == ["Forgetting", *["0.80 → 0.80"] * 3]
+    assert [row[0] for row in rows[2:]] == threeCases
+    assert "it gains 0.040" in tuning.ui.verdictLabel.text
+    tuning.click("acceptButton")
+    tuning.wait(lambda: "in use" in tuning.ui.tuningStatusLabel.text and idle(tuning))
+    assert len(questions) == 1 and "from now on" in questions[0]
+    assert not tuning.ui.acceptButton.visible
+    assert tuning.ui.runComboBox.currentText == "my-model-run-1  ·  installed"
+    tuning.expand("advancedCollapsibleButton")
+    assert tuning.ui.modelComboBox.currentText == "my-model-1 (default)"
+    assert "on 3 cases, from missu-brats-fast: better" in tuning.ui.modelCardLabel.text
+    tuning.choose("modelComboBox", BUNDLED)
+    tuning.click("defaultModelButton")
+    tuning.wait(lambda: idle(tuning))
+    assert tuning.widget.models.default == BUNDLED
+    assert not tuning.ui.defaultModelButton.enabled
+
+
+def test_the_settings_reach_missu(
+    tuning: Panel, threeCases: list[str], library: Path, missu: SimpleNamespace
+) -> None:
+    tuning.widget.fineTuning.refresh()
+    tuning.ui.minutesSpinBox.setValue(12)
+    tuning.ui.tunedNameLineEdit.setText("ours")
+    tune(tuning)
+    run = library / "runs" / "ours-run-1"
+    assert missu.arguments()[:-1] == [
+        *("finetune", "--library", str(library), "--output", str(run)),
+        *("--base", BUNDLED, "--name", "ours", "--minutes", "12", "--device", "auto"),
+    ]
+
+
+def test_a_model_that_is_not_better_is_installed_only_on_demand(
+    tuning: Panel,
+    threeCases: list[str],
+    missu: SimpleNamespace,
+    questions: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    import slicer
+
+    missu.behave(verdict="not better")
+    tuning.widget.fineTuning.refresh()
+    tune(tuning)
+    assert tuning.ui.acceptButton.text == "Accept anyway"
+    with monkeypatch.context() as patch:
+        patch.setattr(slicer.util, "confirmYesNoDisplay", lambda text: False)
+        tuning.click("acceptButton")
+        assert idle(tuning)
+    tuning.click("acceptButton")
+    tuning.wait(lambda: idle(tuning))
+    assert "anyway" in questions[0] and len(questions) == 1  # it is not offered as default
+    assert (tmp_path / "models" / "my-model-1.pt").exists()
+    assert tuning.widget.models.default == BUNDLED
+
+
+def test_a_discarded_model_is_gone(
+    tuning: Panel, threeCases: list[str], library: Path, questions: list[str]
+) -> None:
+    tuning.widget.fineTuning.refresh()
+    tune(tuning)
+    tuning.click("discardButton")
+    tuning.wait(lambda: idle(tuning))
+    assert tuning.ui.runComboBox.currentText == "my-model-run-1  ·  discarded"
+    assert not tuning.ui.acceptButton.visible
+    assert len(cases(tuning)) == 3
+
+
+def test_a_cancelled_run_is_resumed_with_the_same_command(
+    tuning: Panel, threeCases: list[str], missu: SimpleNamespace, library: Path
+) -> None:
+    tuning.widget.fineTuning.refresh()
+    tuning.ui.minutesSpinBox.setValue(12)
+    missu.behave(stop=True)
+    tune(tuning)  # it has begun, and is ended as by a kill
+    assert "ended unexpectedly" in tuning.ui.tuningStatusLabel.text
+    first = missu.arguments()
+    missu.behave(hang=True)
+    tuning.ui.minutesSpinBox.setValue(50)
+    other = Panel()  # Slicer was started anew
+    other.expand("fineTuningCollapsibleButton")
+    assert "Resume goes on" in other.ui.verdictLabel.text
+    other.click("resumeButton")
+    other.wait(lambda: other.ui.tuningProgressBar.value == 400)
+    assert other.ui.tuneButton.text == "Cancel"
+    assert not other.ui.minutesSpinBox.enabled
+    other.click("tuneButton")
+    assert other.wait(lambda: other.ui.tuneButton.text == "Start fine-tuning") < 2
+    assert missu.arguments() == first
+    missu.behave()
+    other.click("resumeButton")
+    other.wait(lambda: idle(other))
+    assert other.ui.runComboBox.currentText == "my-model-run-1  ·  better"
+    other.close()
+
+
+def test_a_run_cannot_be_resumed_on_other_cases(
+    tuning: Panel, threeCases: list[str], missu: SimpleNamespace
+) -> None:
+    tuning.widget.fineTuning.refresh()
+    missu.behave(stop=True)
+    tune(tuning)
+    missu.behave()
+    assert tuning.ui.resumeButton.enabled
+    clickRow(tuning, 1, 0)
+    tuning.wait(lambda: idle(tuning))
+    assert not tuning.ui.resumeButton.enabled
+    assert "other cases" in tuning.ui.verdictLabel.text
+
+
+def test_a_run_that_is_refused_leaves_nothing(
+    tuning: Panel, threeCases: list[str], missu: SimpleNamespace, library: Path
+) -> None:
+    tuning.widget.fineTuning.refresh()
+    missu.behave(error="2 minutes do not suffice on this machine; give --minutes 9 or more")
+    tune(tuning)
+    assert "do not suffice" in tuning.ui.tuningStatusLabel.text
+    assert not list((library / "runs").iterdir())
+
+
+def test_a_run_goes_on_when_the_scene_is_closed_and_one_can_segment(
+    tuning: Panel,
+    threeCases: list[str],
+    missu: SimpleNamespace,
+    slicerApplication: Any,
+    addVolume: Callable[..., Any],
+) -> None:
+    tuning.widget.fineTuning.refresh()
+    missu.behave(hang=True)
+    tuning.click("tuneButton")
+    tuning.wait(lambda: tuning.ui.tuningProgressBar.value == 400)
+    missu.behave()
+    assert tuning.ui.runComboBox.currentText == "my-model-run-1  ·  running"
+    assert not tuning.ui.resumeButton.visible
+    assert "go on working" in tuning.ui.tuningStatusLabel.text
+    slicerApplication.mrmlScene.Clear(False)
+    tuning.widget.exit()
+    tuning.widget.enter()
+    for modality in MODALITIES:
+        addVolume(f"Case_{modality}", LABELS)
+    tuning.settle()
+    tuning.segment()
+    assert tuning.widget.fineTuning.logic.isTuning()
+    missu.go()
+    tuning.wait(lambda: idle(tuning))
+    assert tuning.ui.runComboBox.currentText == "my-model-run-1  ·  better"
+
+
+def test_curves_are_shown_and_replaced(
+    tuning: Panel, threeCases: list[str], slicerApplication: Any, tmp_path: Path
+) -> None:
+    def charts() -> list[Any]:
+        return slicerApplication.util.getNodesByClass("vtkMRMLPlotChartNode")
+
+    tuning.widget.fineTuning.refresh()
+    tune(tuning)
+    assert not charts()
+    tuning.click("curvesButton")
+    assert slicerApplication.modules.plots.logic().shown[-1] == "my-model-run-1"
+    tune(tuning)
+    (chart,) = charts()
+    assert chart.GetTitle() == "my-model-run-2"
+    slicerApplication.mrmlScene.Clear(False)
+    assert not charts()
+    tuning.click("curvesButton")
+    assert charts()[0].GetNumberOfPlotSeriesNodes() == 3
