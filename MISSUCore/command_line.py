@@ -1,7 +1,8 @@
 """The command ``missu``: everything the library does, from a shell, a script or a cluster job.
 
 Exit codes: 0 done; 1 failed; 2 something given cannot be used (nothing was written); 3 out of
-memory or disk space; 130 cancelled. Loads without torch; each command imports what it needs.
+memory or disk space; 4 the scans show the skull, and nothing is there to take it off; 130
+cancelled. Loads without torch; each command imports what it needs.
 """
 
 from __future__ import annotations

@@ -238,7 +238,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
     def settings(self) -> SegmentationSettings:
         """The settings that the panel shows."""
         return SegmentationSettings(
-            model=self.parameters.model,
+            model=self.parameters.model or self.models.default,
             device=self.parameters.device.value,
             registration=self.parameters.registration,
             moveScans=self.parameters.moveScans,

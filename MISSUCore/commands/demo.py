@@ -26,10 +26,10 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, progress: Progress) -> None:
     from ..demo import run_demo
-    from ..model_store import DEFAULT_MODEL
+    from ..model_store import default_model
 
     result = run_demo(
-        options.output, options.seed, options.model or DEFAULT_MODEL, options.device, progress
+        options.output, options.seed, options.model or default_model(), options.device, progress
     )
     if not options.json_progress:
         print(result.comparison.format_table())

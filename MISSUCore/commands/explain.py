@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..progress import Progress
-from .options import Commands, add_model, add_scans, preprocessing, scans
+from .options import Commands, add_model, add_result, add_scans, preprocessing, scans
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -19,6 +19,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         "the network's last convolution saw that spoke for the region.",
     )
     add_scans(parser)
+    add_result(parser)
     parser.add_argument("--output", type=Path, required=True, help="folder to write the maps to")
     add_model(parser)
     parser.set_defaults(command=run)
@@ -28,12 +29,12 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
     """Explain the case that the options name."""
     given = scans(options)
     from ..inference.explanation import explain_files
-    from ..model_store import DEFAULT_MODEL
+    from ..model_store import default_model
 
     files = explain_files(
         given.paths,
         options.output,
-        model=options.model or DEFAULT_MODEL,
+        model=options.model or default_model(),
         reference=options.reference,
         brain_mask=options.brain_mask,
         preprocessing=preprocessing(options),

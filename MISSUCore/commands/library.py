@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InputError
-from ..imaging.modalities import BRATS_MODALITIES
 from ..progress import Progress
-from .options import Commands, complain
+from .options import Commands, add_scans, complain, preprocessing, scans
 
 if TYPE_CHECKING:
     from ..training.case_library import CaseLibrary, CaseRecord
@@ -41,17 +40,12 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 
 def _add_add(actions: Commands, common: argparse.ArgumentParser) -> None:
-    parser = actions.add_parser(
-        "add", parents=[common], help="add a corrected case, skull-stripped and co-registered"
-    )
-    for modality in BRATS_MODALITIES:
-        parser.add_argument(f"--{modality}", type=Path, metavar="FILE", help=f"{modality} scan")
+    parser = actions.add_parser("add", parents=[common], help="add a corrected case")
+    add_scans(parser)
     parser.add_argument(
-        "--image",
-        action="append",
-        default=[],
-        metavar="MODALITY=FILE",
-        help="scan of another modality; may be repeated",
+        "--reference",
+        metavar="SCAN",
+        help="modality or image that the labels were drawn on (default t1ce)",
     )
     parser.add_argument(
         "--labels", type=Path, required=True, metavar="FILE", help="corrected label map"
@@ -72,20 +66,27 @@ def _add_add(actions: Commands, common: argparse.ArgumentParser) -> None:
 
 
 def run_add(options: argparse.Namespace, progress: Progress) -> None:
-    from ..imaging.case import read_case
+    from ..inference.case_files import read_scans
     from ..model_store import find_model, read_card
     from ..regions import label_scheme
 
-    paths = _scans(options)
+    given = scans(options)
     library = _library(options)
     card = read_card(find_model(options.model)) if options.model else None
-    progress("read", 0.0, "reading the scans")
-    case = read_case(paths)
-    progress("add", 0.4, "checking and storing")
+    scheme = label_scheme(options.scheme)
+    found = read_scans(
+        given.paths,
+        scheme,
+        options.reference,
+        options.brain_mask,
+        preprocessing(options),
+        progress.part(0, 0.8),
+    )
+    progress("add", 0.8, "checking and storing")
     record = library.add(
-        case,
+        replace(found.case, images=found.on_reference()),
         options.labels,
-        label_scheme(options.scheme),
+        scheme,
         result=options.result,
         model={"name": card.name, "sha256": card.sha256} if card else None,
         scene=options.scene,
@@ -100,20 +101,6 @@ def run_add(options: argparse.Namespace, progress: Progress) -> None:
         print(json.dumps(_printed(library, record)))
     elif not options.json_progress:
         print(f"added {record.id}")
-
-
-def _scans(options: argparse.Namespace) -> dict[str, Path]:
-    paths = {name: getattr(options, name) for name in BRATS_MODALITIES if getattr(options, name)}
-    for text in options.image:
-        name, found, file = text.partition("=")
-        if not (name and found and file):
-            raise InputError(f"--image {text}: write MODALITY=FILE")
-        if name in paths:
-            raise InputError(f"--image {text}: {name} is given twice")
-        paths[name] = Path(file)
-    if not paths:
-        raise InputError("no scan given; give --t1, --t1ce, --t2 and --flair")
-    return paths
 
 
 def run_list(options: argparse.Namespace, progress: Progress) -> None:

@@ -25,7 +25,7 @@ def complain(message: str) -> None:
 
 
 def add_scans(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name the scans of a case, and what is done to them."""
+    """Add the options that name the scans of a case, and what is done to them first."""
     for modality in BRATS_MODALITIES:
         parser.add_argument(
             f"--{modality}",
@@ -48,17 +48,6 @@ def add_scans(parser: argparse.ArgumentParser) -> None:
         "and the images; a scan that is named by itself goes before",
     )
     parser.add_argument(
-        "--reference",
-        metavar="SCAN",
-        help="modality or image whose grid and place the result has (default t1ce)",
-    )
-    add_preprocessing(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
-
-
-def add_preprocessing(parser: argparse.ArgumentParser) -> None:
-    """Add the options of what is done to scans before a model sees them."""
-    parser.add_argument(
         "--registration",
         choices=("auto", "never"),
         default="auto",
@@ -78,6 +67,16 @@ def add_preprocessing(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_result(parser: argparse.ArgumentParser) -> None:
+    """Add the options of where a result lies, and what it may replace."""
+    parser.add_argument(
+        "--reference",
+        metavar="SCAN",
+        help="modality or image whose grid and place the result has (default t1ce)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+
+
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Add the options that name the model, and where it runs."""
     parser.add_argument("--model", help="name of an installed model, or a .pt file")
@@ -85,7 +84,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def preprocessing(options: argparse.Namespace) -> PreprocessingOptions:
-    """What :func:`add_preprocessing` asks for."""
+    """What :func:`add_scans` asks to be done to the scans."""
     from ..imaging.preprocessing import PreprocessingOptions
 
     return PreprocessingOptions(

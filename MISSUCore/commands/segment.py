@@ -14,6 +14,7 @@ from .options import (
     Commands,
     GivenScans,
     add_model,
+    add_result,
     add_scans,
     complain,
     preprocessing,
@@ -35,6 +36,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         "grid, moved between the scans, with skull or without.",
     )
     add_scans(parser)
+    add_result(parser)
     parser.add_argument("--output", type=Path, help="label map to write")
     parser.add_argument("--report", type=Path, help="JSON report to write")
     parser.add_argument(
@@ -93,12 +95,12 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         raise InputError("--quality-page: give a file")
     given = scans(options)
     from ..inference.case_files import segment_files
-    from ..model_store import DEFAULT_MODEL
+    from ..model_store import default_model
 
     report = segment_files(
         given.paths,
         options.output,
-        model=options.model or DEFAULT_MODEL,
+        model=options.model or default_model(),
         reference=options.reference,
         brain_mask=options.brain_mask,
         report=options.report,
@@ -150,11 +152,11 @@ def _segment_cohort(options: argparse.Namespace, progress: Progress) -> None:
     from ..inference.case_files import segment_files
     from ..inference.cohort import device_of_process, process_of_all, segment_cohort
     from ..inference.cohort_summary import DONE
-    from ..model_store import DEFAULT_MODEL, load_model
+    from ..model_store import default_model, load_model
 
     device = device_of_process(options.device)
     how, before = _segmentation_options(options), preprocessing(options)
-    model = load_model(options.model or DEFAULT_MODEL)
+    model = load_model(options.model or default_model())
 
     def segment_one(case: ListedCase, place: Path, progress: Progress) -> dict[str, Any]:
         given = scans_in_folder(case.folder) if case.folder else GivenScans(dict(case.images), {})

@@ -57,12 +57,12 @@ def correct_bias_field(
     def report() -> None:
         nonlocal done
         done += 1
-        progress("bias field", done / sum(_ITERATIONS))
+        progress("bias", done / sum(_ITERATIONS))
 
     n4.AddCommand(sitk.sitkIterationEvent, report)
     n4.Execute(coarse, inside)
     field = np.exp(sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(image)))
     corrected = voxels[brain] / field[brain]
     voxels[brain] = corrected * (mean / corrected.mean(dtype=np.float64))
-    progress("bias field", 1.0)
+    progress("bias", 1.0)
     return image_like(voxels, image)

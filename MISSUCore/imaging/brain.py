@@ -1,8 +1,8 @@
 """Does a scan show the skull, where is the brain, and away with the rest.
 
 The network is trained on brains with 0 around them. The brain is found by deepbet (Fisch et al.,
-Computers in Biology and Medicine 2024), an optional package: its networks are trained on T1-weighted
-heads of healthy adults, and find the brain of T2 and FLAIR scans nearly as well.
+Computers in Biology and Medicine 2024), an optional package: its networks are trained on
+T1-weighted heads of healthy adults, and find the brain of T2 and FLAIR scans nearly as well.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .preparation import image_like, working_grid
 PLAUSIBLE_BRAIN_ML = (700, 2200)
 # What deepbet is trained on counts double.
 _VOTES = {"t1": 2, "t1ce": 2}
-# Wider than the cracks that a vote leaves, narrower than the fissure between the hemispheres' poles.
+# Wide enough for the cracks that a vote leaves; the fissures stay as the scans show them.
 _CLOSING_MM = 3
 # To tell a head from a brain, voxels of about 2 mm are enough.
 _COARSE_MM = 2.0
@@ -38,7 +38,9 @@ _BRIGHT_SCALP = 1.4
 
 
 class BrainExtractionMissing(InputError):  # noqa: N818
-    """The package that finds the brain in a head is not installed. The message tells the choices."""
+    """The package that finds the brain in a head is missing. The message tells the choices."""
+
+    exit_code = 4
 
     def __init__(self) -> None:
         super().__init__(
@@ -77,7 +79,9 @@ class AgreedBrain:
     left_out: dict[str, str]
 
 
-def find_brains(images: Mapping[str, sitk.Image], progress: Progress | None = None) -> dict[str, Brain]:
+def find_brains(
+    images: Mapping[str, sitk.Image], progress: Progress | None = None
+) -> dict[str, Brain]:
     """The brain in each scan: what differs from the background, or found by deepbet in a head.
 
     Without deepbet, heads are passed over as long as one of the scans is stripped.
@@ -137,7 +141,7 @@ def has_skull(image: sitk.Image) -> bool:
 
 
 def content_mask(image: sitk.Image) -> sitk.Image:
-    """Mask (8-bit) of what differs from the background, the commonest value on the image's faces."""
+    """Mask (8-bit) of what is not background: the commonest value on the faces of the image."""
     voxels = sitk.GetArrayViewFromImage(image)
     return image_like((voxels != _background(voxels)).astype(np.uint8), image)
 
@@ -167,7 +171,7 @@ def extract_brain(image: sitk.Image) -> sitk.Image:
     found = image_like(np.asarray(mask.dataobj).T.astype(np.uint8), turned)
     direction = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
     # The same voxels in the order they came in, under a header without rounding errors.
-    return image_like(sitk.GetArrayViewFromImage(sitk.DICOMOrient(found, direction)), image)
+    return image_like(sitk.GetArrayFromImage(sitk.DICOMOrient(found, direction)), image)
 
 
 def agreed_brain(brains: Mapping[str, Brain]) -> AgreedBrain:
@@ -176,7 +180,7 @@ def agreed_brain(brains: Mapping[str, Brain]) -> AgreedBrain:
     Scans that came stripped decide, if there are any: someone has looked at them. Otherwise each
     scan votes where it reaches, T1 and T1ce twice, and half of the votes is enough: a tumor at the
     brain's edge is lost more easily than a bit of skull is taken for brain. Holes and cracks up to
-    6 mm are closed, so that no cavity is cut off, and only the largest piece is kept.
+    6 mm wide are closed, so that no cavity is cut off, and only the largest piece is kept.
 
     Args:
         brains: by modality, from :func:`find_brains`, moved to lie on each other.
@@ -202,14 +206,14 @@ def agreed_brain(brains: Mapping[str, Brain]) -> AgreedBrain:
     grid = _grid_around(list(masks.values()))
     own = {name: _resampled(brain.mask, grid) for name, brain in brains.items()}
     reach = {name: _resampled(brain.mask * 0 + 1, grid) for name, brain in brains.items()}
-    votes = sum(_VOTES.get(name, 1) * own[name] for name in masks)
-    voters = sum(_VOTES.get(name, 1) * reach[name] for name in masks)
+    votes = np.sum([_VOTES.get(name, 1) * own[name] for name in masks], axis=0)
+    voters = np.sum([_VOTES.get(name, 1) * reach[name] for name in masks], axis=0)
     majority = (voters > 0) & (votes >= 0.5 * voters)
     mask = _in_one_piece(image_like(majority.astype(np.uint8), grid))
-    brain = sitk.GetArrayViewFromImage(mask) > 0
+    inside = sitk.GetArrayViewFromImage(mask) > 0
     return AgreedBrain(
         mask,
-        {name: _dice(own[name] >= 0.5, brain & (reach[name] >= 0.5)) for name in brains},
+        {name: _dice(own[name] >= 0.5, inside & (reach[name] >= 0.5)) for name in brains},
         left_out,
     )
 

@@ -12,22 +12,14 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
+from .modalities import DICOM_TAGS
 
 KEYWORDS = {
     "PatientID": "0010|0020",
     "StudyInstanceUID": "0020|000d",
-    "Modality": "0008|0060",
-    "ImageType": "0008|0008",
-    "SeriesDescription": "0008|103e",
-    "ProtocolName": "0018|1030",
-    "BodyPartExamined": "0018|0015",
-    "ContrastBolusAgent": "0018|0010",
-    "ScanningSequence": "0018|0020",
-    "SequenceName": "0018|0024",
     "SliceThickness": "0018|0050",
-    "RepetitionTime": "0018|0080",
-    "EchoTime": "0018|0081",
-    "InversionTime": "0018|0082",
+    # As ITK writes them.
+    **{keyword: tag.lower().replace(",", "|") for keyword, tag in DICOM_TAGS.items()},
 }
 _SERIES_UID = "0020|000e"
 _PLACE = "0020|0032"  # Image Position (Patient)

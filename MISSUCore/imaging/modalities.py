@@ -18,6 +18,21 @@ IMAGE_ENDING = re.compile(r"\.(nii\.gz|nii|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
 
 BRATS_MODALITIES = ("t1", "t1ce", "t2", "flair")
 CHAOS_MODALITIES = ("t1", "t2")
+# Of a scan's DICOM attributes those that tell its sequence, by keyword.
+DICOM_TAGS = {
+    "Modality": "0008,0060",
+    "ImageType": "0008,0008",
+    "SeriesDescription": "0008,103E",
+    "ProtocolName": "0018,1030",
+    "BodyPartExamined": "0018,0015",
+    "ContrastBolusAgent": "0018,0010",
+    "ScanningSequence": "0018,0020",
+    "SequenceName": "0018,0024",
+    "RepetitionTime": "0018,0080",
+    "EchoTime": "0018,0081",
+    "InversionTime": "0018,0082",
+}
+
 
 # All that the last part of a BraTS or BIDS name may be.
 _SHORT_NAME = re.compile(r"t1(n|w|c|ce|gd)?|t2[wf]?|fla(ir)?|seg|labels?", re.IGNORECASE)

@@ -25,6 +25,8 @@ from .registration import Registration, moved, register, same_grid
 # The first of these that is there stays where it is, and the others are moved to it: brain
 # extraction knows T1 best.
 FIXED_FIRST = ("t1", "t1ce", "flair", "t2")
+# Dice of the brain in one scan with the brain that all agree on; 0.95 and more if all is well.
+DOUBTFUL_AGREEMENT = 0.9
 
 
 @dataclass(frozen=True)
@@ -213,6 +215,12 @@ def _strip_heads(case: PreprocessedCase, brains: Mapping[str, Brain], given: boo
         case.brain = agreed.mask
         case.brain_method = f"as in {', '.join(stripped)}" if stripped else "deepbet"
         case.warnings += [f"{name}: {reason}" for name, reason in agreed.left_out.items()]
+        case.warnings += [
+            f"{name}: its own brain mask and the one of all scans differ (Dice {agreement:.2f}); "
+            "look whether it lies on the others"
+            for name, agreement in agreed.agreement.items()
+            if agreement < DOUBTFUL_AGREEMENT and name not in agreed.left_out
+        ]
     for name in case.whole:
         if name not in stripped:
             case.images[name] = strip(case.whole[name], case.brain)
@@ -221,7 +229,10 @@ def _strip_heads(case: PreprocessedCase, brains: Mapping[str, Brain], given: boo
 def _correct_bias_fields(case: PreprocessedCase, progress: Progress) -> None:
     for number, (name, image) in enumerate(case.images.items()):
         progress("bias", number / len(case.images), f"evening out the brightness of {name}")
-        case.images[name] = correct_bias_field(image, image != 0)
+        try:
+            case.images[name] = correct_bias_field(image, image != 0)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
 
 
 @contextmanager

@@ -57,7 +57,8 @@ def register(
     """Find the rigid transform that lays one scan of a head on another of the same head.
 
     The search starts from where the headers say that the scans are, and again with the centers of
-    mass on each other, turned as they agree best; the better result counts. Same input and seed, same result, on any number of processor cores.
+    mass on each other, turned as they agree best; the better result counts. Same input and seed,
+    same result, on any number of processor cores.
 
     Args:
         moving: 3-D scan, float, with skull or without (then 0 outside the brain).
@@ -82,11 +83,11 @@ def register(
     transform = centered(fixed_head.center_mm)
     skipped = same_grid(moving, fixed) and overlay.is_best(transform)
     if not skipped:
-        report("registering", 0.0, f"laying {moving_name} on {fixed_name}")
+        report("register", 0.0, f"laying {moving_name} on {fixed_name}")
         transform = _coarse_search(moving_head, fixed_head, overlay, seed)
-        report("registering", 0.4)
+        report("register", 0.4)
         transform = search(moving_head, fixed_head, transform, FINE, seed)
-    report("registering", 0.8)
+    report("register", 0.8)
     points_mm = fixed_head.points_mm
     moved_mm = np.linalg.norm(transformed(transform, points_mm) - points_mm, axis=1).mean()
     warnings = [
@@ -94,7 +95,7 @@ def register(
         *fit_warnings(moving_head, fixed_head, overlay, transform),
         *mirror_warnings(moving_head, fixed_head, overlay, transform, seed),
     ]
-    report("registering", 1.0)
+    report("register", 1.0)
     return Registration(transform, overlay.agreement(transform), float(moved_mm), skipped, warnings)
 
 

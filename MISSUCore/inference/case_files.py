@@ -20,9 +20,10 @@ from ..imaging.case import Case, check_complete, checksum, read_case, read_image
 from ..imaging.dicom_series import ScanSource
 from ..imaging.preparation import image_like
 from ..imaging.preprocessing import PreprocessedCase, PreprocessingOptions, preprocess
-from ..model_store import DEFAULT_MODEL, RESEARCH_ONLY, Model, load_model
+from ..imaging.registration import moved
+from ..model_store import RESEARCH_ONLY, Model, default_model, load_model
 from ..progress import Progress
-from ..regions import BRAIN
+from ..regions import BRAIN, LabelScheme
 from .predictor import choose_device
 from .quality_page import write_quality_page
 from .segmentation import Segmentation, SegmentationOptions, check_modalities, segment_case
@@ -54,10 +55,18 @@ class ScansInOneSpace:
         """A result on the reference grid, back from the common space."""
         return image_like(sitk.GetArrayViewFromImage(result), self.own_reference)
 
+    def on_reference(self) -> dict[str, sitk.Image]:
+        """The scans without skull, all where they lie on the reference as its header has it."""
+        registration = self.prepared.registrations.get(self.reference_name)
+        if registration is None:
+            return self.prepared.images
+        back = registration.transform.GetInverse()
+        return {name: moved(image, back) for name, image in self.prepared.images.items()}
+
 
 def read_scans(
     paths: Mapping[str, ScanSource],
-    model: Model,
+    scheme: LabelScheme,
     reference: str | Path | None = None,
     brain_mask: Path | None = None,
     preprocessing: PreprocessingOptions | None = None,
@@ -67,7 +76,7 @@ def read_scans(
 
     Args:
         paths: by modality: image files or DICOM series.
-        model: what it segments tells whether there is a skull to take off.
+        scheme: what is to be segmented tells whether there is a skull to take off.
         reference: image whose grid the result shall have: one of the modalities, or a file; by
             default T1ce, or the first scan where there is none. A file that is none of the scans
             is taken to lie in the space of the scan that the others are moved to.
@@ -87,7 +96,6 @@ def read_scans(
     other = None if name in paths else read_image(Path(name))
     mask = read_image(brain_mask) if brain_mask else None
     seconds = {"read": time.monotonic() - began}
-    scheme = model.card.label_scheme()
     prepared = preprocess(
         case.images,
         preprocessing or PreprocessingOptions(),
@@ -133,7 +141,7 @@ def segment_files(
     paths: Mapping[str, ScanSource],
     output: Path,
     *,
-    model: str | Model = DEFAULT_MODEL,
+    model: str | Model | None = None,
     reference: str | Path | None = None,
     brain_mask: Path | None = None,
     report: Path | None = None,
@@ -154,7 +162,7 @@ def segment_files(
     Args:
         paths: scans by modality: image files or DICOM series.
         output: label map to write; its ending decides the format.
-        model: loaded, or a name or path.
+        model: loaded, or a name or path; by default the one in use, see :func:`.default_model`.
         reference: see :func:`read_scans`.
         brain_mask: see :func:`read_scans`.
         report: JSON file to write, see below.
@@ -182,7 +190,7 @@ def segment_files(
     if not output.name.endswith(OUTPUT_ENDINGS):
         raise InputError(f"{output}: give a file that ends in {', '.join(OUTPUT_ENDINGS)}")
     choose_device(options.device)
-    loaded = load_model(model) if isinstance(model, str) else model
+    loaded = model if isinstance(model, Model) else load_model(model or default_model())
     check_modalities(list(paths), loaded)
     scheme = loaded.card.label_scheme()
     maps = {name: beside(output, f"probability_{name}") for name in scheme.region_names}
@@ -192,20 +200,20 @@ def segment_files(
     files += transforms.values() if preprocessing.registration else []
     check_outputs(files, input_files(paths, reference, brain_mask), overwrite)
 
-    scans = read_scans(paths, loaded, reference, brain_mask, preprocessing, progress.part(0, 0.5))
+    scans = read_scans(paths, scheme, reference, brain_mask, preprocessing, progress.part(0, 0.5))
     result = segment_case(
         scans.prepared.images, loaded, scans.reference, options, progress.part(0.5, 0.95)
     )
     progress("write", 0.95, "writing the result")
     writing = time.monotonic()
-    moved = scans.prepared.was_moved
+    was_moved = scans.prepared.was_moved
     with ExitStack() as stack:
         write_image(stack, scans.where_it_was(result.labels), output)
         if probabilities:
             for name, path in maps.items():
                 write_image(stack, scans.where_it_was(result.probabilities[name]), path)
         for name, path in transforms.items():
-            if moved and name in scans.prepared.registrations:
+            if was_moved and name in scans.prepared.registrations:
                 temporary = stack.enter_context(atomic_write(path))
                 sitk.WriteTransform(scans.prepared.registrations[name].transform, str(temporary))
         seconds = {**scans.seconds, **result.seconds, "write": time.monotonic() - writing}
@@ -216,7 +224,7 @@ def segment_files(
             "options": {**asdict(options), "preprocessing": asdict(preprocessing)},
             **_findings(scans.prepared, result, seconds),
         }
-        if moved:
+        if was_moved:
             for name, scan in facts["registration"]["scans"].items():
                 scan["transform"] = transforms[name].name
         if quality_page:

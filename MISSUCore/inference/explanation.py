@@ -21,7 +21,7 @@ from ..errors import ResourceError
 from ..imaging.dicom_series import ScanSource
 from ..imaging.preparation import image_like, prepare, to_reference
 from ..imaging.preprocessing import PreprocessingOptions
-from ..model_store import DEFAULT_MODEL, Model, load_model
+from ..model_store import Model, default_model, load_model
 from ..network.transunet import TransUNet
 from ..progress import Progress
 from .case_files import check_outputs, input_files, read_scans, write_image
@@ -126,7 +126,7 @@ def explain_files(
     paths: Mapping[str, ScanSource],
     folder: Path,
     *,
-    model: str = DEFAULT_MODEL,
+    model: str | None = None,
     reference: str | Path | None = None,
     brain_mask: Path | None = None,
     preprocessing: PreprocessingOptions | None = None,
@@ -139,7 +139,7 @@ def explain_files(
     Args:
         paths: scans by modality: image files or DICOM series folders.
         folder: made if need be.
-        model: name or path.
+        model: name or path; by default the one in use.
         reference: image whose grid the maps have, see :func:`.read_scans`.
         brain_mask: see :func:`.read_scans`.
         preprocessing: what is done to the scans; by default what they need.
@@ -155,13 +155,12 @@ def explain_files(
         ResourceError: if memory or disk space do not suffice.
     """
     progress = progress or Progress()
-    loaded = load_model(model)
+    loaded = load_model(model or default_model())
     check_modalities(list(paths), loaded)
-    files = {
-        name: folder / f"gradcam_{name}.nii.gz" for name in loaded.card.label_scheme().region_names
-    }
+    scheme = loaded.card.label_scheme()
+    files = {name: folder / f"gradcam_{name}.nii.gz" for name in scheme.region_names}
     check_outputs(list(files.values()), input_files(paths, reference, brain_mask), overwrite)
-    scans = read_scans(paths, loaded, reference, brain_mask, preprocessing, progress.part(0, 0.5))
+    scans = read_scans(paths, scheme, reference, brain_mask, preprocessing, progress.part(0, 0.5))
     maps = explain_case(
         scans.prepared.images, loaded, scans.reference, device, progress.part(0.5, 0.95)
     )

@@ -12,6 +12,7 @@ import torch
 
 from ..errors import InputError
 from ..evaluation.measurements import volumes_ml
+from ..imaging.brain import PLAUSIBLE_BRAIN_ML
 from ..imaging.case import overlap
 from ..imaging.preparation import PreparedCase, image_like, prepare, to_reference
 from ..model_store import Model, ModelCard
@@ -20,9 +21,6 @@ from ..regions import BRAIN
 from .cleanup import Cleanup, clean, nest
 from .confidence import doubts, expected_dice
 from .predictor import Predictor, choose_device
-
-# With the fluid around it a brain has 1000 to 2000 ml; beyond, it is something else.
-PLAUSIBLE_BRAIN_ML = (700, 2200)
 
 
 @dataclass(frozen=True)

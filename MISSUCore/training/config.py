@@ -30,6 +30,8 @@ class TrainingConfig:
         loss: ``"cross_entropy"``, ``"dice"`` or ``"dice_cross_entropy"``.
         teacher_weight: weight of the segmentation loss of the multi-scale fusion's own heads.
         distillation_weight: lambda of eq. 6; 0 turns self-distillation off.
+        teach_every: steps from one in which the teacher takes part to the next; with it a step
+            takes more than twice as long.
         spacing_mm: working spacing (depth, height, width).
         patch_size: of the training patches (depth, height, width).
         batch_size: patches per process and forward pass.
@@ -63,6 +65,7 @@ class TrainingConfig:
     loss: str = "cross_entropy"
     teacher_weight: float = 0.5
     distillation_weight: float = 0.3
+    teach_every: int = 1
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
     patch_size: tuple[int, int, int] = (128, 128, 128)
     batch_size: int = 4
@@ -84,7 +87,14 @@ class TrainingConfig:
     validate_every: int = 10
 
     def __post_init__(self) -> None:
-        positive = ("batch_size", "accumulation", "epochs", "validate_every", "learning_rate")
+        positive = (
+            "batch_size",
+            "accumulation",
+            "epochs",
+            "validate_every",
+            "learning_rate",
+            "teach_every",
+        )
         for name in positive:
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")

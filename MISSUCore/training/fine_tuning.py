@@ -14,37 +14,33 @@ import random
 import re
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import InputError
-from ..evaluation.metrics import dice
-from ..files import sha256
-from ..inference.predictor import Predictor, choose_device
+from ..files import sha256, write_json
+from ..inference.predictor import choose_device
 from ..model_store import NAME, Model
 from ..progress import Progress
-from ..regions import LabelScheme
+from ..regions import BRATS, BRATS_2023, LabelScheme
 from .candidate import save_candidate
 from .case_lists import LabeledCase
 from .config import TrainingConfig, changed_config
 from .datasets import PreparedCases
-from .gate import CaseScores, Forgetting, Setting, best_setting, judge
-from .rehearsal import rehearsal_cases
+from .gate import CaseScores, Setting, best_setting, judge
+from .rehearsal import balanced, rehearsal_cases
 from .run import stopped_by_signals
 from .scores import ScoreLog
 from .trainer import Trainer
 from .transfer import fits, mixed, transfer
-from .tuning_config import MINIMUM_STEPS, planned_steps, tuning_config, write_json
+from .trial import Trial
+from .tuning_config import MINIMUM_STEPS, planned_steps, tuning_config
 
 MINIMUM_CASES = 3
 FOLDS = 3
@@ -137,6 +133,9 @@ class FineTuning:
         given = set(self.cases[0].images)
         if not set(self.modalities) <= given:
             self.modalities = tuple(self.cases[0].images)
+        twins = (BRATS, BRATS_2023)
+        if self.scheme in twins and self.base.card.label_scheme() in twins:
+            self.scheme = self.base.card.label_scheme()  # labels are read in either numbering
         self.new_task = not fits(self.base, self.modalities, self.scheme)
         self.start = transfer(self.base, self.modalities, self.scheme)
         self.mixes = (1.0,) if self.new_task else MIXES
@@ -146,10 +145,9 @@ class FineTuning:
 
     def run(self) -> dict[str, Any]:
         """All of it, or what a run that was stopped has left to do."""
-        given = self._given()
-        state = self._read_state(given)
+        state = self._state()
         gate_path = self.folder / "gate.json"
-        if state and gate_path.exists():
+        if gate_path.exists():
             self.progress("done", 1.0, "this run is finished already")
             done: dict[str, Any] = json.loads(gate_path.read_text(encoding="utf-8"))
             return done
@@ -162,8 +160,8 @@ class FineTuning:
         )
         everything = self._prepared([*self.cases, *rehearsed, *checked], config)
         everything.prepare_all(self.progress.part(0.05, 0.08))
-        if not state:
-            state = {"given": given, "settings": self._planned(config, rehearsed)}
+        if "settings" not in state:
+            state["settings"] = self._planned(config, rehearsed)
             write_json(self.folder / "run.json", state)
         config = changed_config(config, {k: json.dumps(v) for k, v in state["settings"].items()})
         folds = self._folds()
@@ -172,7 +170,8 @@ class FineTuning:
         scores = self._case_scores(folds)
         steps = best_setting(scores, self.mixes).steps
         tuned = self._tune_all(steps, rehearsed, config)
-        forgetting = self._forgetting(checked, tuned, steps, config)
+        self.progress("gate", 0.95, "what was forgotten")
+        forgetting = self._trial(config).forgetting(checked, tuned, self.mixes)
         gate = {
             "name": self.name,
             "date": date.today().isoformat(),
@@ -204,10 +203,12 @@ class FineTuning:
             "changes": self.options.changes,
         }
 
-    def _read_state(self, given: Mapping[str, Any]) -> dict[str, Any] | None:
+    def _state(self) -> dict[str, Any]:
+        """What ``run.json`` holds: what was given and, once they are planned, settings."""
         path = self.folder / "run.json"
+        given = self._given()
         if not path.exists():
-            return None
+            write_json(path, {"given": given})
         try:
             state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             changed = [key for key, value in given.items() if state["given"].get(key) != value]
@@ -232,7 +233,7 @@ class FineTuning:
         }
         precision = min(seconds, key=lambda half: seconds[half])
         began = time.monotonic()
-        self._scores(self.start.network.state_dict(), self.cases[:1], config)
+        self._trial(config).scores(self.start.network.state_dict(), self.cases[:1])
         looks = CHECKS * len(self.mixes) + 1
         checking = looks * min(len(self.cases), FOLDS * CHECKED_PER_FOLD)
         checking_seconds = checking * (time.monotonic() - began)
@@ -247,13 +248,14 @@ class FineTuning:
     def _seconds_per_step(self, config: TrainingConfig, rehearsed: list[LabeledCase]) -> float:
         folder = self.folder / "timing"
         shutil.rmtree(folder, ignore_errors=True)
-        trainer = self._trainer(folder, self.cases, rehearsed, replace(config, steps=MINIMUM_STEPS))
+        timed = replace(config, steps=MINIMUM_STEPS, teacher_start=0.0)
+        trainer = self._trainer(folder, self.cases, rehearsed, timed)
         trainer.progress = Progress()
         trainer.run(until=1)  # the first is slower
         first = trainer.seconds
-        trainer.run(until=3)
+        trainer.run(until=4)
         shutil.rmtree(folder, ignore_errors=True)
-        return (trainer.seconds - first) / 2
+        return (trainer.seconds - first) / 3
 
     def _folds(self) -> list[list[LabeledCase]]:
         """The cases that each fold holds out."""
@@ -273,9 +275,10 @@ class FineTuning:
         wanted = {(step, mix) for step in points for mix in self.mixes}
         if wanted <= self.scores.known(fold):
             return
+        trial = self._trial(config)
         start = self.start.network.state_dict()
         if not self.new_task and (0, 1.0) not in self.scores.known(fold):
-            self.scores.add(fold, 0, {1.0: self._scores(start, checked, config)})
+            self.scores.add(fold, 0, {1.0: trial.scores(start, checked)})
         training = [case for case in self.cases if case not in held_out]
         trainer = self._trainer(self._part(fold), training, rehearsed, config)
         trainer.progress = _PartProgress(self._of_parts(fold), fold)
@@ -288,9 +291,7 @@ class FineTuning:
                 fold,
                 step,
                 {
-                    mix: self._scores(
-                        mixed(start, trainer.average.state_dict(), mix), checked, config
-                    )
+                    mix: trial.scores(mixed(start, trainer.average.state_dict(), mix), checked)
                     for mix in self.mixes
                 },
             )
@@ -316,57 +317,14 @@ class FineTuning:
                 scores.append(CaseScores(case.name, fold, base, tuned))
         return scores
 
-    def _forgetting(
-        self,
-        checked: list[LabeledCase],
-        tuned: dict[str, Tensor],
-        steps: int,
-        config: TrainingConfig,
-    ) -> list[Forgetting]:
-        start = self.start.network.state_dict()
-        base = self._answers(start, checked, config)
-        truth = self._truth(checked, config)
-        answers = {}
-        for number, mix in enumerate(self.mixes if checked else ()):
-            self.progress("gate", 0.95 + 0.04 * number / len(self.mixes), "what was forgotten")
-            answers[mix] = self._answers(mixed(start, tuned, mix), checked, config)
-        return [
-            Forgetting(
-                case.name,
-                _dice(base[case.name], truth[case.name]),
-                {mix: _dice(found[case.name], truth[case.name]) for mix, found in answers.items()},
-                {mix: _dice(found[case.name], base[case.name]) for mix, found in answers.items()},
-            )
-            for case in checked
-        ]
-
-    def _scores(
-        self, weights: Mapping[str, Tensor], cases: list[LabeledCase], config: TrainingConfig
-    ) -> dict[str, NDArray[np.float64]]:
-        """Dice of each case by region, over whole volumes at the working spacing."""
-        truth = self._truth(cases, config)
-        answers = self._answers(weights, cases, config)
-        return {name: _dice(answer, truth[name]) for name, answer in answers.items()}
-
-    def _answers(
-        self, weights: Mapping[str, Tensor], cases: list[LabeledCase], config: TrainingConfig
-    ) -> dict[str, Tensor]:
-        """Masks (regions, D, H, W) that a network with these weights gives, by case."""
-        network = deepcopy(self.start.network)
-        network.load_state_dict(dict(weights))
-        predictor = Predictor(
-            network, self.membership, config.targets, self.device, config.patch_size
+    def _trial(self, config: TrainingConfig) -> Trial:
+        return Trial(
+            self.start.network,
+            lambda cases: self._prepared(cases, config),
+            self.membership,
+            config,
+            self.device,
         )
-        prepared = self._prepared(cases, config)
-        return {case.name: predictor(prepared[index][0]) >= 0.5 for index, case in enumerate(cases)}
-
-    def _truth(self, cases: list[LabeledCase], config: TrainingConfig) -> dict[str, Tensor]:
-        """Masks (regions, D, H, W) of the labels, by case."""
-        prepared = self._prepared(cases, config)
-        return {
-            case.name: self.membership[:, prepared[index][1].long()]
-            for index, case in enumerate(cases)
-        }
 
     def _prepared(self, cases: list[LabeledCase], config: TrainingConfig) -> PreparedCases:
         return PreparedCases(
@@ -382,7 +340,7 @@ class FineTuning:
     ) -> Trainer:
         return Trainer(
             config,
-            self._prepared(_balanced(cases, rehearsed), config),
+            self._prepared(balanced(cases, rehearsed), config),
             self._prepared([], config),
             folder,
             self.device,
@@ -397,10 +355,6 @@ class FineTuning:
         return self.progress.part(0.09 + (number - 1) * length, 0.09 + number * length)
 
 
-def _dice(answer: Tensor, truth: Tensor) -> NDArray[np.float64]:
-    return np.array([dice(ours.numpy(), theirs.numpy()) for ours, theirs in zip(answer, truth)])
-
-
 class _PartProgress(Progress):
     """Progress of a trainer that trains one part of several."""
 
@@ -411,11 +365,3 @@ class _PartProgress(Progress):
 
     def __call__(self, stage: str, fraction: float, message: str = "") -> None:
         super().__call__("tune", fraction, f"part {self.part_number} of {FOLDS + 1}, {message}")
-
-
-def _balanced(own: list[LabeledCase], rehearsed: list[LabeledCase]) -> list[LabeledCase]:
-    """As many of the user's cases as of those to rehearse on, some of them more than once."""
-    if not rehearsed:
-        return own
-    length = max(len(own), len(rehearsed))
-    return [*islice(cycle(own), length), *islice(cycle(rehearsed), length)]

@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.util import find_spec
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,14 @@ def rehearsal_cases(
         progress("prepare", number / (CHECKED + REHEARSED), f"simulating case {number + 1}")
         cases[seed] = _simulated_case(seed, base, folder, answered=seed in rehearsed)
     return [cases[seed] for seed in rehearsed], [cases[seed] for seed in checked]
+
+
+def balanced(own: list[LabeledCase], rehearsed: list[LabeledCase]) -> list[LabeledCase]:
+    """As many of the user's cases as of those to rehearse on, some of them more than once."""
+    if not rehearsed:
+        return own
+    length = max(len(own), len(rehearsed))
+    return [*islice(cycle(own), length), *islice(cycle(rehearsed), length)]
 
 
 def _knows_brats(base: Model) -> bool:

@@ -25,7 +25,7 @@ from ..evaluation.metrics import dice
 from ..files import append_text, atomic_write
 from ..inference.predictor import Predictor, fastest_layout
 from ..model_store import Model
-from ..network.transunet import NetworkConfig, SelfDistillingTransUNet
+from ..network.transunet import NetworkConfig, SelfDistillingTransUNet, TrainingOutput
 from ..progress import Progress
 from ..regions import LabelScheme, label_scheme
 from .augmentation import random_patch
@@ -90,6 +90,8 @@ class Trainer:
         scheme = label_scheme(config.scheme)
         self.ranks = dist.get_world_size() if dist.is_initialized() else 1
         self.rank = dist.get_rank() if self.ranks > 1 else 0
+        if self.ranks > 1 and config.teach_every > 1:
+            raise InputError("teach_every is for a single process; set it to 1")
         self.samples_per_step = config.batch_size * config.accumulation * self.ranks
         self.steps = config.steps or max(
             1, config.epochs * len(self.training) // self.samples_per_step
@@ -222,9 +224,8 @@ class Trainer:
         config = self.config
         self.parallel.train()
         rate = config.learning_rate_at(self.step, self.steps)
-        teacher_starts = self.step < config.teacher_start * self.steps
         for group in self.optimizer.param_groups:
-            group["lr"] = 0.0 if teacher_starts and group["waits"] else rate * group["rate"]
+            group["lr"] = 0.0 if self._teacher_starts and group["waits"] else rate * group["rate"]
         logged = torch.zeros(4, device=self.device)
         buffers = [buffer.clone() for buffer in self.model.buffers()]
         for turn in range(config.accumulation):
@@ -280,9 +281,18 @@ class Trainer:
             for (rate, waits), weights in groups.items()
         ]
 
+    @property
+    def _teacher_starts(self) -> bool:
+        """Whether only the teacher learns at this step."""
+        return self.step < self.config.teacher_start * self.steps
+
     def _losses(self, volumes: Tensor, classes: Tensor) -> LossTerms:
+        taught = self._teacher_starts or self.step % self.config.teach_every == 0
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.mixed_precision):
-            output = self.parallel(volumes)
+            if taught:
+                output = self.parallel(volumes)
+            else:
+                output = TrainingOutput(self.model.network(volumes), [], [], [])
         return self.loss(output, classes)
 
     def _next_batch(self, batches: Any, turn: int) -> tuple[Tensor, Tensor]:

@@ -58,6 +58,7 @@ def tuning_config(
         # A new teacher's loss is large, and would drown the others where the gradient is clipped.
         teacher_weight=0.1,
         distillation_weight=0.1,
+        teach_every=3,
         learning_rate=1e-3 if new_task else 3e-4,
         warm_up=0.1,
         teacher_start=0.1 if distilled and not new_task else 0.0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
+import numpy as np
 import slicer
 
 from .SceneExchange import (
@@ -55,7 +56,7 @@ def hdBetMask(
         logic.setupPythonRequirements()
         logic.process(scan, None, segmentation)
         (segmentId,) = segmentation.GetSegmentation().GetSegmentIDs()
-        voxels = imageOn(scan, segmentImage(segmentation, segmentId), None)
+        brain = imageOn(scan, segmentImage(segmentation, segmentId), None) != 0
     except Exception as error:  # of any kind: its downloads, PyTorch, memory
         raise ExchangeError(
             f"HD-BET failed on {volume.GetName()} ({error}); choose another skull stripping."
@@ -64,8 +65,8 @@ def hdBetMask(
         if segmentation.GetDisplayNode():  # made when it was read
             scene.RemoveNode(segmentation.GetDisplayNode())
         scene.RemoveNode(segmentation)
-    if not voxels.any():
+    if not brain.any():
         raise ExchangeError(
             f"HD-BET finds no brain in {volume.GetName()}; choose another skull stripping."
         )
-    return volumeLike(scan, voxels)
+    return volumeLike(scan, brain.astype(np.uint8))

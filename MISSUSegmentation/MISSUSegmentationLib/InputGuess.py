@@ -6,21 +6,7 @@ from collections.abc import Iterable
 
 import slicer
 
-from MISSUCore.imaging.modalities import Guess, assign, guess_sequence
-
-_TAGS = {
-    "Modality": "0008,0060",
-    "ImageType": "0008,0008",
-    "SeriesDescription": "0008,103E",
-    "ProtocolName": "0018,1030",
-    "BodyPartExamined": "0018,0015",
-    "ContrastBolusAgent": "0018,0010",
-    "ScanningSequence": "0018,0020",
-    "SequenceName": "0018,0024",
-    "RepetitionTime": "0018,0080",
-    "EchoTime": "0018,0081",
-    "InversionTime": "0018,0082",
-}
+from MISSUCore.imaging.modalities import DICOM_TAGS, Guess, assign, guess_sequence
 
 
 def guessModalities(
@@ -43,5 +29,5 @@ def guessOfVolume(node: slicer.vtkMRMLScalarVolumeNode) -> Guess:
     tags = {}
     if uids and database:
         first = uids.split()[0]
-        tags = {keyword: database.instanceValue(first, tag) for keyword, tag in _TAGS.items()}
+        tags = {keyword: database.instanceValue(first, tag) for keyword, tag in DICOM_TAGS.items()}
     return guess_sequence(node.GetName() or "", tags)

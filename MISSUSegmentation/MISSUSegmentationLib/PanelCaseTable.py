@@ -58,7 +58,9 @@ class CaseTable:
 
     def _onItemChanged(self, item: qt.QTableWidgetItem) -> None:
         if not self._filling and item.column() == 0:
-            self._onUseChanged(item.row(), item.checkState() == qt.Qt.Checked)
+            row, use = item.row(), item.checkState() == qt.Qt.Checked
+            # Only once Qt is done with the item: it may be replaced.
+            qt.QTimer.singleShot(0, lambda: self._onUseChanged(row, use))
 
 
 def fitHeight(table: qt.QTableWidget, stretched: int, rowsShown: int) -> None:

@@ -1,4 +1,7 @@
-"""The Fine-tune section of the panel: runs from start to end; library and verdict have files."""
+"""The Fine-tune section of the panel: starts, follows and cancels runs.
+
+Its other parts are PanelLibrary and PanelVerdict.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from MISSUCore.progress import ProgressEvent
@@ -231,6 +235,8 @@ class PanelFineTuning:
         sentence = escape(message[:1].upper() + message[1:])
         self._ui.tuningStatusLabel.text = f'<span style="color: #c62828">{sentence}</span>{link}'
         self.update()
+        if self._ui.fineTuningCollapsibleButton.collapsed:
+            slicer.util.errorDisplay(message)
 
     def _openLog(self) -> None:
         if self._logPath:

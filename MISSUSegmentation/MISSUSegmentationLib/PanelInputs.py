@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from MISSUCore.imaging.modalities import BRATS_MODALITIES
 
-from .InputGuess import guessModalities
+from .InputGuess import guessModalities, guessOfVolume
 from .ParameterNode import MISSUSegmentationParameterNode
 from .SceneExchange import TITLES, ExchangeError, checkVolumes
 
@@ -64,10 +64,16 @@ class PanelInputs:
     def onGuessButton(self) -> None:
         self._guess = _guessFromScene()
         self.select(self._guess)
+        lines = [
+            f"{TITLES[modality]}: {guessOfVolume(self._guess[modality]).reason}"
+            for modality in BRATS_MODALITIES
+            if modality in self._guess
+        ]
         missing = [TITLES[modality] for modality in BRATS_MODALITIES if modality not in self._guess]
         if missing:
             sentence = _("No volume, or more than one, is named like {names}; select it yourself.")
-            self._showMessage(sentence.format(names=", ".join(missing)))
+            lines.append(sentence.format(names=", ".join(missing)))
+        self._showMessage("\n".join(lines))
 
     def onSampleButton(self) -> None:
         from .SampleCase import addSampleCase  # takes scipy, which is slow to load

@@ -90,7 +90,7 @@ class PanelRun:
 
     def showMessage(self, message: str) -> None:
         """Show a sentence below the button; an empty one hides the last."""
-        self._ui.statusLabel.text = escape(message)
+        self._ui.statusLabel.text = escape(message).replace("\n", "<br>")
         self._ui.statusLabel.visible = bool(message)
 
     def showDone(self, result: SegmentationResult) -> None:

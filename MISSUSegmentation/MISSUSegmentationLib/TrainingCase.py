@@ -7,6 +7,7 @@ import json
 import numpy as np
 import slicer
 
+from MISSUCore.imaging.modalities import BRATS_MODALITIES
 from MISSUCore.regions import BRATS, LabelScheme
 
 from .CaseLibrary import TrainingCase
@@ -86,8 +87,10 @@ def loadTrainingCase(
     """Add a case of a library to the scene: its volumes by modality, and its segmentation.
 
     Raises:
-        ExchangeError: if its files cannot be read.
+        ExchangeError: if it has none of the panel's modalities, or its files cannot be read.
     """
+    if not set(case.modalities) & set(BRATS_MODALITIES):
+        raise ExchangeError(f"{case.id} has no T1, T1ce, T2 or FLAIR; look at it in its folder.")
     labels, _ = _readImage(case, "labels")
     images = {modality: _readImage(case, modality) for modality in case.modalities}
     volumes = {

@@ -72,7 +72,9 @@ def test_help_does_not_load_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for command in ("segment", "explain", "train", "evaluate", "cost", "models", "demo"):
+    for command in ("segment", "explain", "library", "finetune", "train", "models"):
+        assert command in done.stdout
+    for command in ("evaluate", "cost", "demo"):
         assert command in done.stdout
 
 

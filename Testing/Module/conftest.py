@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike, NDArray
-
-# Fixtures and geometry of the library's tests.
-_specification = importlib.util.spec_from_file_location(
-    "core_conftest", Path(__file__).parents[1] / "Core" / "conftest.py"
-)
-_core = importlib.util.module_from_spec(_specification)
-_specification.loader.exec_module(_core)
-tiny_card = _core.tiny_card
-tiny_model = _core.tiny_model
-bright_model = _core.bright_model
-file_size_limit = _core.file_size_limit
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ class HDBrainExtractionToolLogic:
         volumeStorageNode.WriteData(inputVolume)
         volumeStorageNode.UnRegister(None)
         mask = self.folder / "hdbet-output_mask.nii.gz"
-        sitk.WriteImage(sitk.Cast(sitk.ReadImage(str(file)) > 50, sitk.sitkUInt8), str(mask))
+        sitk.WriteImage(sitk.Cast(sitk.ReadImage(str(file)) > 50, sitk.sitkInt64), str(mask))
         storageNode = slicer.mrmlScene.CreateNodeByClass("vtkMRMLSegmentationStorageNode")
         storageNode.SetFileName(str(mask))
         storageNode.ReadData(outputSegmentation)

@@ -145,7 +145,7 @@ def test_masks_help_registration_and_move_with_their_scans(
 
     def agree(moved: dict[str, Brain]) -> AgreedBrain:
         agreed.append(moved)
-        return AgreedBrain(images["t1"] > 3, {}, {"t2": "it has 3 ml"})
+        return AgreedBrain(images["t1"] > 3, {"t1": 0.97, "flair": 0.7}, {"t2": "it has 3 ml"})
 
     monkeypatch.setattr(preprocessing, "agreed_brain", agree)
     case = preprocess(images, PreprocessingOptions())
@@ -164,6 +164,10 @@ def test_masks_help_registration_and_move_with_their_scans(
     brain_ml = round(float((t1 > 3).sum()) / 1000, 1)  # voxels of 1 mm
     assert case.facts()["brain"] == {"method": "deepbet", "volume_ml": brain_ml}
     assert "t2: it has 3 ml" in case.warnings
+    assert [text for text in case.warnings if "its own brain mask" in text] == [
+        "flair: its own brain mask and the one of all scans differ (Dice 0.70); look whether it "
+        "lies on the others"
+    ]
 
 
 def test_the_stripped_scans_are_the_brain_of_the_others(

@@ -4,32 +4,35 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import random
-import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 import MISSUCore
+import MISSUCore.training.trainer as trainer_module
 from MISSUCore.errors import InputError
 from MISSUCore.files import sha256
-from MISSUCore.model_store import Model, load_model, save_model
-from MISSUCore.network.transunet import TransUNet
-from MISSUCore.progress import Progress
-from MISSUCore.regions import BRATS, LabelScheme
-from MISSUCore.training.case_lists import find_brats_cases
+from MISSUCore.model_store import Model, load_model
+from MISSUCore.progress import Progress, ProgressEvent
+from MISSUCore.regions import BRATS, BRATS_2023, LabelScheme
+from MISSUCore.training import fine_tuning, rehearsal
+from MISSUCore.training.case_lists import LabeledCase, find_brats_cases
 from MISSUCore.training.fine_tuning import FineTuningOptions, fine_tune
-from MISSUCore.training.trainer import Stopped
+from MISSUCore.training.scores import ScoreLog
+from MISSUCore.training.trainer import Trainer
 
-CHANGES = {"steps": "6", "patch_size": "[16,16,16]", "mixed_precision": "false"}
+CHANGES = {"steps": "3", "patch_size": "[16,16,16]", "mixed_precision": "false"}
 OPTIONS = FineTuningOptions(rehearsal="none", changes=CHANGES, device="cpu")
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer_module, "write_curves", lambda folder: None)
 
 
 @pytest.fixture
@@ -37,38 +40,211 @@ def base(tiny_model: Path) -> Model:
     return load_model(str(tiny_model))
 
 
+@pytest.fixture
+def tune(brats_folder: Path, base: Model, tmp_path: Path) -> Callable[..., dict]:
+    """Tunes the tiny base on four tiny cases."""
+
+    def call(folder="run", cases=None, scheme=BRATS, options=OPTIONS, progress=None, start=base):
+        cases = find_brats_cases(brats_folder) if cases is None else cases
+        return fine_tune(cases, scheme, start, tmp_path / folder, "mine", options, progress)
+
+    return call
+
+
 def test_a_run_leaves_table_and_candidate(
-    brats_folder: Path, base: Model, tiny_model: Path, tmp_path: Path
+    tune: Callable, base: Model, tiny_model: Path, tmp_path: Path
 ) -> None:
-    events = []
-    gate = fine_tune(
-        find_brats_cases(brats_folder),
-        BRATS,
-        base,
-        tmp_path / "run",
-        "mine",
-        OPTIONS,
-        Progress(events.append),
-    )
-    assert gate == json.loads((tmp_path / "run" / "gate.json").read_text())
-    names = [case["case"] for case in gate["cases"]]
-    assert sorted(names) == [f"BraTS2021_0000{number}" for number in range(4)]
-    assert gate["verdict"] in ("better", "not better") and gate["forgetting"] is None
+    events: list[ProgressEvent] = []
+    gate = tune(progress=Progress(events.append))
+    run = tmp_path / "run"
+    assert gate == json.loads((run / "gate.json").read_text())
+    names = sorted(entry["case"] for entry in gate["cases"])
+    assert names == [f"BraTS2021_0000{number}" for number in range(4)]
+    assert gate["forgetting"] is None
     assert gate["base"] == {"name": "tiny", "sha256": base.card.sha256}
-    candidate = load_model(str(tmp_path / "run" / "model" / "mine.pt"))
+    candidate = load_model(str(run / "model" / "mine.pt"))
     (entry,) = candidate.card.history
-    assert entry["cases"] == sorted(names) and entry["verdict"] == gate["verdict"]
+    assert entry["cases"] == names and entry["verdict"] == gate["verdict"]
     assert entry["settings"]["learning_rate"] == 3e-4
+    assert entry["settings"]["network"]["fusion"] == "local"  # self-distillation is active
     before, after = base.network.state_dict(), candidate.network.state_dict()
     assert any(not torch.equal(before[name], after[name]) for name in before)
     assert sha256(tiny_model) == base.card.sha256
-    with (tmp_path / "run" / "validation.csv").open() as stream:
+    with (run / "validation.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert {(row["fold"], row["step"]) for row in rows} == {
-        (str(fold), str(step)) for fold in (1, 2, 3) for step in (0, 2, 4, 6)
+        (str(fold), str(step)) for fold in (1, 2, 3) for step in (0, 1, 2, 3)
     }
-    assert not list(tmp_path.glob("run/part-*/checkpoint.pt"))
+    assert all((run / f"part-{part}" / "training.csv").exists() for part in (1, 2, 3, 4))
+    assert not list(run.glob("part-*/checkpoint.pt"))
     stages = list(dict.fromkeys(event.stage for event in events))
-    assert stages == ["prepare", "tune", "done"]
+    assert stages == ["prepare", "tune", "gate", "done"]
     fractions = [event.fraction for event in events]
     assert fractions == sorted(fractions) and fractions[-1] == 1
+    events.clear()
+    assert tune(progress=Progress(events.append)) == gate
+    assert [event.stage for event in events] == ["done"]
+
+
+def test_a_case_is_judged_by_models_that_never_saw_it(
+    tune: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, set[str]] = {}
+
+    class Watched(Trainer):
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            seen[self.folder.name] = {case.name for case in self.training.cases}
+
+    monkeypatch.setattr(fine_tuning, "Trainer", Watched)
+    gate = tune()
+    everything = {entry["case"] for entry in gate["cases"]}
+    assert seen["part-4"] == everything
+    for entry in gate["cases"]:
+        assert entry["case"] not in seen[f"part-{entry['fold']}"]
+    held_out = [everything - seen[f"part-{fold}"] for fold in (1, 2, 3)]
+    assert sorted(map(len, held_out)) == [1, 1, 2] and set.union(*held_out) == everything
+
+
+class Killed(BaseException):
+    """Ends a run at once, as a kill does."""
+
+
+def dying(function: Callable, calls: int) -> Callable:
+    """The function, which after so many calls kills the run instead."""
+    left = [calls]
+
+    def wrapper(*arguments, **options):
+        left[0] -= 1
+        if left[0] < 0:
+            raise Killed
+        return function(*arguments, **options)
+
+    return wrapper
+
+
+def test_a_killed_run_ends_as_one_that_was_not(
+    tune: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    expected = tune(folder="whole")
+    for place, name, calls in (
+        (fine_tuning, "write_json", 1),
+        (Trainer, "_train_step", 2),
+        (ScoreLog, "add", 1),
+        (Trainer, "_train_step", 4),
+        (ScoreLog, "add", 1),
+        (fine_tuning, "save_candidate", 0),
+        (fine_tuning, "write_json", 0),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, dying(getattr(place, name), calls))
+            with pytest.raises(Killed):
+                tune()
+        assert not (tmp_path / "run" / "gate.json").exists()
+    assert tune() == expected
+    ours, theirs = (
+        load_model(str(tmp_path / folder / "model" / "mine.pt")).network.state_dict()
+        for folder in ("run", "whole")
+    )
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_sigterm_saves_and_ends_with_130(
+    brats_folder: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    cases = [
+        {
+            "name": case.name,
+            "images": {name: str(path) for name, path in case.images.items()},
+            "labels": str(case.labels),
+        }
+        for case in find_brats_cases(brats_folder)
+    ]
+    (tmp_path / "cases.json").write_text(json.dumps(cases))
+    command = [sys.executable, "-m", "MISSUCore", "finetune", "--json-progress"]
+    command += ["--cases", str(tmp_path / "cases.json"), "--base", str(tiny_model)]
+    command += ["--output", str(tmp_path / "run"), "--rehearsal", "none", "--device", "cpu"]
+    for name, value in {**CHANGES, "steps": "3000"}.items():
+        command += ["--set", f"{name}={value}"]
+    root = Path(MISSUCore.__file__).parents[1]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=root) as process:
+        for line in process.stdout:
+            if json.loads(line)["stage"] == "tune":
+                process.terminate()
+        assert process.wait(timeout=60) == 130
+    saved = torch.load(tmp_path / "run" / "part-1" / "checkpoint.pt", weights_only=True)
+    assert saved["step"] >= 10
+
+
+def test_another_run_in_the_folder_is_refused(tune: Callable, base: Model) -> None:
+    tune()
+    with pytest.raises(InputError, match=r"other settings \(rehearsal, changes\)"):
+        tune(options=FineTuningOptions(changes={"steps": "6"}))
+    with pytest.raises(InputError, match=r"other settings \(base\)"):
+        tune(start=replace(base, card=replace(base.card, sha256="other")))
+
+
+def test_two_cases_are_too_few(tune: Callable, brats_folder: Path) -> None:
+    with pytest.raises(InputError, match="2 cases to tune on; give 3 or more"):
+        tune(cases=find_brats_cases(brats_folder)[:2])
+
+
+def test_too_little_time_says_how_much_is_needed(tune: Callable) -> None:
+    options = replace(OPTIONS, minutes=0.01, changes={"patch_size": "[16,16,16]"})
+    with pytest.raises(InputError, match=r"0.01 minutes do not suffice .* give --minutes \d+"):
+        tune(options=options)
+
+
+def test_either_numbering_of_brats_is_the_same_task(tune: Callable) -> None:
+    assert tune(scheme=BRATS_2023)["verdict"] != "new task"
+
+
+def test_another_task_starts_from_the_weights(
+    tune: Callable, brats_folder: Path, base: Model, tmp_path: Path
+) -> None:
+    scheme = LabelScheme.from_dict(
+        {
+            "name": "mine",
+            "labels": [
+                {"value": 1, "name": "core"},
+                {"value": 2, "name": "rim"},
+                {"value": 4, "name": "skin"},
+            ],
+            "regions": [
+                {"name": "lesion", "labels": [1, 2, 4]},
+                {"name": "core", "labels": [1]},
+                {"name": "skin", "labels": [4]},
+            ],
+        }
+    )
+    cases = [
+        LabeledCase(case.name, {"t2": case.images["t2"], "t1": case.images["t1"]}, case.labels)
+        for case in find_brats_cases(brats_folder)
+    ]
+    gate = tune(cases=cases, scheme=scheme, options=replace(OPTIONS, rehearsal="auto"))
+    assert gate["verdict"] == "new task" and gate["mean"]["base"] is None
+    assert gate["regions"] == ["lesion", "core", "skin"] and gate["mix"] == 1.0
+    card = load_model(str(tmp_path / "run" / "model" / "mine.pt")).card
+    assert card.modalities == ("t2", "t1") and card.label_scheme() == scheme
+    assert card.task == "Segments lesion, core, skin"
+
+
+def test_a_brats_folder_is_rehearsed_on_and_checked_on(
+    tune: Callable, brats_folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(rehearsal, "REHEARSED", 1)
+    monkeypatch.setattr(rehearsal, "CHECKED", 1)
+    other = tmp_path / "published"
+    for number in (2, 3):
+        (other / f"BraTS2021_0000{number}").parent.mkdir(exist_ok=True)
+        (brats_folder / f"BraTS2021_0000{number}").rename(other / f"known{number}")
+    own = find_brats_cases(brats_folder)
+    more = LabeledCase("third", own[0].images, own[0].labels)
+    gate = tune(cases=[*own, more], options=replace(OPTIONS, rehearsal=str(other)))
+    (entry,) = gate["forgetting"]["cases"]
+    assert entry["case"] == "known2"
+    assert {"loss", "agreement"} <= gate["forgetting"]["mean"].keys()
+    with pytest.raises(InputError, match="holds 2 cases; 12 are needed"):
+        monkeypatch.setattr(rehearsal, "REHEARSED", 8)
+        monkeypatch.setattr(rehearsal, "CHECKED", 4)
+        tune("another", cases=[*own, more], options=replace(OPTIONS, rehearsal=str(other)))

@@ -265,13 +265,8 @@ def test_a_stored_case_is_loaded_where_it_was(
     assert segmented.selected() == {m: f"{case}_{m}" for m in MODALITIES}
     scan = slicerApplication.util.getNode(f"{case}_t1ce")
     np.testing.assert_array_equal(slicerApplication.util.arrayFromVolume(scan), LABELS + 5)
-    matrix = np.diag([2.0, 2.0, 2.0, 1.0])
-    ijkToRas = slicerApplication.vtkMRMLScalarVolumeNode.GetIJKToRASMatrix
-    import vtk
-
-    found = vtk.vtkMatrix4x4()
-    ijkToRas(scan, found)
-    np.testing.assert_allclose(slicerApplication.util.arrayFromVTKMatrix(found), matrix)
+    assert scan.GetSpacing() == pytest.approx((2.0, 2.0, 2.0))
+    assert scan.GetOrigin() == pytest.approx((0.0, 0.0, 0.0))
     node = segmented.ui.resultSelector.currentNode()
     mask = slicerApplication.util.arrayFromSegmentBinaryLabelmap(node, "WT", scan)
     np.testing.assert_array_equal(mask > 0, LABELS > 0)
@@ -395,6 +390,23 @@ def test_a_run_cannot_be_resumed_on_other_cases(
     tuning.wait(lambda: idle(tuning))
     assert not tuning.ui.resumeButton.enabled
     assert "other cases" in tuning.ui.verdictLabel.text
+
+
+def test_a_failure_is_told_while_the_section_is_closed(
+    tuning: Panel, threeCases: list[str], missu: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import slicer
+
+    told: list[str] = []
+    monkeypatch.setattr(slicer.util, "errorDisplay", told.append)
+    tuning.widget.fineTuning.refresh()
+    missu.behave(hang=True, error="the disk is full")
+    tuning.click("tuneButton")
+    tuning.expand("fineTuningCollapsibleButton")
+    missu.go()
+    tuning.wait(lambda: idle(tuning))
+    assert told == ["the disk is full."]
+    assert not tuning.ui.tuningStatusLabel.visible
 
 
 def test_a_run_that_is_refused_leaves_nothing(

@@ -231,7 +231,7 @@ def test_confidence_and_warnings_are_shown(
     missu.behave(confidence={"WT": 0.91, "TC": 0.8}, warnings=["t1 is missing", "too bright"])
     panel.segment()
     assert [row[2] for row in panel.table()] == ["Expected Dice", "0.91", "0.80", "-"]
-    assert "t1 is missing" in panel.ui.warningsLabel.text
+    assert "T1 is missing." in panel.ui.warningsLabel.text
     assert "too bright" in panel.ui.warningsLabel.text
     missu.behave()
     panel.segment()

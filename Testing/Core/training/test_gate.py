@@ -1,0 +1,134 @@
+"""The gate: choosing without flattering, and its verdicts, against tables made by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from MISSUCore.training.gate import (
+    CaseScores,
+    Forgetting,
+    Setting,
+    allowed_mixes,
+    best_setting,
+    format_table,
+    judge,
+    unbiased_settings,
+)
+
+REGIONS = ("WT", "TC")
+EARLY, LATE, HALF = Setting(10, 1.0), Setting(20, 1.0), Setting(20, 0.5)
+
+
+def case(name: str, fold: int, base: float | None, **tuned: float) -> CaseScores:
+    """A case whose regions all have the same Dice."""
+    names = {"early": EARLY, "late": LATE, "half": HALF}
+    return CaseScores(
+        name,
+        fold,
+        None if base is None else np.full(2, base),
+        {names[key]: np.full(2, dice) for key, dice in tuned.items()},
+    )
+
+
+def forgotten(loss: float, agreement: float) -> Forgetting:
+    """A case that loses so much with all of the tuned weights, and nothing with half of them."""
+    return Forgetting(
+        "simulated1",
+        np.full(2, 0.8),
+        {1.0: np.full(2, 0.8 - loss), 0.5: np.full(2, 0.8)},
+        {1.0: np.full(2, agreement), 0.5: np.full(2, 0.99)},
+    )
+
+
+GOOD = [
+    case("a", 1, 0.5, early=0.6, late=0.7, half=0.65),
+    case("b", 2, 0.5, early=0.6, late=0.7, half=0.65),
+    case("c", 3, 0.5, early=0.6, late=0.7, half=0.65),
+]
+KEPT = [forgotten(0.0, 0.98)]
+
+
+def test_the_best_setting_is_taken_and_of_equals_the_least_tuned() -> None:
+    assert best_setting(GOOD, [1.0, 0.5]) == LATE
+    assert best_setting(GOOD, [0.5]) == HALF
+    assert best_setting([case("a", 1, 0.5, early=0.6, late=0.6, half=0.6)], [1.0, 0.5]) == HALF
+    assert best_setting([case("a", 1, 0.5, early=0.6, late=0.6)], [1.0]) == EARLY
+
+
+def test_a_fold_does_not_choose_its_own_setting() -> None:
+    scores = [
+        case("a", 1, 0.5, early=0.9, late=0.5),
+        case("b", 2, 0.5, early=0.5, late=0.6),
+        case("c", 3, 0.5, early=0.5, late=0.6),
+    ]
+    assert unbiased_settings(scores, [1.0]) == {1: LATE, 2: EARLY, 3: EARLY}
+    gate = judge(scores, [], 20, REGIONS)
+    # Chosen by themselves all three would have gained; so they gain nothing.
+    assert [entry["tuned"]["WT"] for entry in gate["cases"]] == [0.5, 0.5, 0.5]
+    assert gate["mean"]["gain"] == 0 and gate["verdict"] == "not better"
+    assert not gate["recommended"]
+
+
+def test_a_model_that_gains_and_keeps_is_better() -> None:
+    gate = judge(GOOD, KEPT, 20, REGIONS)
+    assert (gate["verdict"], gate["recommended"]) == ("better", True)
+    assert (gate["steps"], gate["mix"], gate["folds"]) == (20, 1.0, 3)
+    assert gate["mean"] == {
+        "base": {"WT": 0.5, "TC": 0.5},
+        "tuned": {"WT": 0.7, "TC": 0.7},
+        "gain": 0.2,
+    }
+    assert gate["forgetting"]["mean"]["agreement"] == 0.98
+
+
+@pytest.mark.parametrize(("loss", "agreement"), [(0.02, 0.98), (-0.1, 0.93)])
+def test_what_forgets_is_mixed_with_the_base_until_it_does_not(
+    loss: float, agreement: float
+) -> None:
+    forgetting = [forgotten(loss, agreement)]
+    assert allowed_mixes(forgetting, [1.0, 0.5]) == [0.5]
+    gate = judge(GOOD, forgetting, 20, REGIONS)
+    assert (gate["verdict"], gate["mix"]) == ("better", 0.5)
+    assert gate["mean"]["gain"] == 0.15
+    whole = [case(score.case, score.fold, 0.5, late=0.7) for score in GOOD]
+    gate = judge(whole, forgetting, 20, REGIONS)
+    assert (gate["verdict"], gate["recommended"]) == ("forgets", False)
+
+
+def test_one_case_that_gains_much_does_not_make_a_better_model() -> None:
+    scores = [
+        case("a", 1, 0.1, late=0.9),
+        case("b", 2, 0.8, late=0.7),
+        case("c", 3, 0.8, late=0.79),
+    ]
+    gate = judge(scores, KEPT, 20, REGIONS)
+    assert gate["mean"]["gain"] > 0.2 and gate["verdict"] == "not better"
+    assert "1 of 3 gain" in gate["reason"]
+
+
+def test_without_a_check_the_verdict_says_so() -> None:
+    gate = judge(GOOD, [], 20, REGIONS)
+    assert gate["verdict"] == "better" and gate["forgetting"] is None
+    assert "could not be checked" in gate["reason"]
+
+
+def test_a_new_task_has_no_base_to_be_better_than() -> None:
+    scores = [case(name, fold, None, early=0.4, late=0.6) for fold, name in enumerate("abc", 1)]
+    gate = judge(scores, [], 20, REGIONS)
+    assert gate["verdict"] == "new task" and not gate["recommended"]
+    assert gate["mean"] == {"base": None, "tuned": {"WT": 0.6, "TC": 0.6}, "gain": None}
+    assert "0.600" in format_table(gate)
+
+
+def test_the_table_shows_every_case_and_the_verdict() -> None:
+    lines = format_table(judge(GOOD, KEPT, 20, REGIONS)).splitlines()
+    assert lines[0].split() == ["case", "WT", "TC"]
+    assert lines[1].split() == ["a", "0.500", "->", "0.700", "0.500", "->", "0.700"]
+    assert [line.split()[0] for line in lines[1:]] == [
+        *"abc",
+        "mean",
+        "simulated1",
+        "mean",
+        "better:",
+    ]
