@@ -18,10 +18,8 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-from MISSUSegmentationLib.BrainMask import hdBetIsInstalled
 from MISSUSegmentationLib.CoreInstallation import (
     InstallationError,
-    installDeepbet,
     installTorch,
     torchIsInstalled,
 )
@@ -31,6 +29,7 @@ from MISSUSegmentationLib.PanelInputs import PanelInputs
 from MISSUSegmentationLib.PanelModels import PanelModels
 from MISSUSegmentationLib.PanelResult import PanelResult, showInViews
 from MISSUSegmentationLib.PanelRun import PanelRun
+from MISSUSegmentationLib.PanelSkull import offerDeepbet, skullMessage
 from MISSUSegmentationLib.ParameterNode import (
     BrainExtraction,
     MISSUSegmentationParameterNode,
@@ -103,7 +102,9 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.inputs = PanelInputs(self.ui, self.run.showMessage)
         self.result = PanelResult(self.ui, self.logic, self.onRunStarted, self.run.showError)
         self.models = PanelModels(self.ui, self.onModelChosen)
-        self.fineTuning = PanelFineTuning(self.ui, self.models, self.onParametersChanged)
+        self.fineTuning = PanelFineTuning(
+            self.ui, self.inputs, self.models, self.settings, self.onParametersChanged
+        )
         self.ui.segmentButton.clicked.connect(self.onSegmentButton)
 
         scene = slicer.mrmlScene
@@ -179,7 +180,6 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             self.parameters.disconnectGui(self._guiTag)
             self.removeObserver(self.parameters, modified, self.onParametersChanged)
         self.parameters = self.inputs.parameters = self.result.parameters = parameters
-        self.fineTuning.setParameters(parameters)
         if self.parameters:
             # Not connectGui: it returns no tag to disconnect by (Slicer issue 7547).
             self._guiTag = self.parameters.connectParametersToGui(self._widgets)
@@ -272,7 +272,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
     def onFailed(self, message: str, logPath: Path | None) -> None:
         if isinstance(self.logic.error(), BrainExtractionMissing):
-            message = _("The scans show the skull; choose under Advanced how it is taken off.")
+            message = skullMessage()
             # Once the run has come to its end: Qt goes on while a question is shown.
             qt.QTimer.singleShot(0, self.onSkullFound)
         self.run.showError(message, logPath)
@@ -281,25 +281,8 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         """Offer to install what takes off skulls, and segment again."""
         if self.parameters is None or self.logic.isRunning():
             return  # the user is elsewhere, or has started anew
-        question = _(
-            "The scans show the skull. The package deepbet takes it off (MIT license, 10 MB and "
-            "some small packages that it needs). Install it now, and segment?"
-        )
-        if hdBetIsInstalled():
-            question += "\n\n" + _(
-                "HD-BET, which is installed, can do it, too, but takes longer: choose it under "
-                "Advanced."
-            )
-        if not slicer.util.confirmOkCancelDisplay(question):
-            return
-        try:
-            self.run.showMessage(_("Installing deepbet."))
-            with slicer.util.WaitCursor():
-                installDeepbet()
-        except InstallationError as error:
-            self.run.showError(str(error), None)
-            return
-        if self.parameters and not self.logic.isRunning():
+        installed = offerDeepbet(self.run.showMessage, self.run.showError)
+        if installed and self.parameters and not self.logic.isRunning():
             self.onSegmentButton()
 
     def onCancelled(self) -> None:

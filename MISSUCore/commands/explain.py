@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..progress import Progress
-from .options import Commands, add_model, add_result, add_scans, preprocessing, scans
+from .options import Commands, add_model, add_result, add_scans, complain, preprocessing, scans
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
     from ..inference.explanation import explain_files
     from ..model_store import default_model
 
-    files = explain_files(
+    explained = explain_files(
         given.paths,
         options.output,
         model=options.model or default_model(),
@@ -42,6 +42,8 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         overwrite=options.overwrite,
         progress=progress,
     )
+    for warning in explained.warnings:
+        complain(f"warning: {warning}")
     if not options.json_progress:
-        for region, path in files.items():
+        for region, path in explained.files.items():
             print(f"{region:>8} {path}")

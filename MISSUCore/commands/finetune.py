@@ -62,8 +62,9 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, progress: Progress) -> None:
     from ..model_store import default_model, load_model
-    from ..training.fine_tuning import FineTuningOptions, fine_tune
+    from ..training.fine_tuning import fine_tune
     from ..training.gate import format_table
+    from ..training.tuning_config import FineTuningOptions
 
     base = load_model(options.base or default_model())
     cases, scheme = _cases(options, base.card.label_scheme())

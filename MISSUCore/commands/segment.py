@@ -89,6 +89,8 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
     if options.cases:
         _segment_cohort(options, progress)
         return
+    if options.output_folder:
+        raise InputError("--output-folder is for --cases; give --output for a single case")
     if not options.output:
         raise InputError("no place for the result given; give --output")
     if options.quality_page is True:

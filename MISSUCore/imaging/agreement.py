@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import SimpleITK as sitk
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..errors import InputError
 from .head import Head, find_head
@@ -88,12 +88,22 @@ class Overlay:
             if here <= max(before, after):
                 return False
             away.append(_PROBE * 0.5 * (after - before) / (2 * here - before - after))
-        turn_degrees, shift_mm = np.linalg.norm(away[:3]), np.linalg.norm(away[3:])
-        return bool(turn_degrees < _BEST_WITHIN_DEGREES and shift_mm < _BEST_WITHIN_MM)
+        return _is_small(away[:3], away[3:])
 
     def _values(self, transform: sitk.Transform) -> Values:
         """The moving scan at the points in the fixed scan's head; NaN where it does not reach."""
         return _resampled(self._moving, self._grid, transform)[self._inside]
+
+
+def is_small(transform: sitk.Euler3DTransform) -> bool:
+    """Whether a transform moves its center by less than 1.5 mm, and turns by less than 1 degree."""
+    *angles, x, y, z = transform.GetParameters()
+    return _is_small(np.rad2deg(angles), (x, y, z))
+
+
+def _is_small(turn_degrees: ArrayLike, shift_mm: ArrayLike) -> bool:
+    shift, turn = np.linalg.norm(shift_mm), np.linalg.norm(turn_degrees)
+    return bool(shift < _BEST_WITHIN_MM and turn < _BEST_WITHIN_DEGREES)
 
 
 def _changed(

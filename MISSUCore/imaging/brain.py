@@ -18,6 +18,7 @@ from scipy import ndimage
 
 from ..errors import InputError
 from ..progress import Progress
+from .case import same_grid
 from .preparation import image_like, working_grid
 
 # With the fluid around it a brain has 1000 to 2000 ml; beyond, it is something else.
@@ -218,14 +219,26 @@ def agreed_brain(brains: Mapping[str, Brain]) -> AgreedBrain:
     )
 
 
+def likeness(first: sitk.Image, second: sitk.Image) -> float:
+    """Dice of two brain masks (0 and 1) on any grids, at 2 mm, in what both images show."""
+    grid = working_grid([first, second], (_COARSE_MM,) * 3)
+    masks = [_resampled(mask, grid) >= 0.5 for mask in (first, second)]
+    reach = [_resampled(mask * 0 + 1, grid) >= 0.5 for mask in (first, second)]
+    return _dice(masks[0] & reach[1], masks[1] & reach[0])
+
+
 def strip(image: sitk.Image, mask: sitk.Image) -> sitk.Image:
-    """The image with 0 outside the brain, float32; the mask may have any grid.
+    """The image with 0 outside the brain, float32; the mask (0 and 1) may have any grid.
 
     A voxel of the brain that is exactly 0 gets the smallest number above it, since 0 says outside.
     """
     voxels = sitk.GetArrayFromImage(image).astype(np.float32)
     voxels[voxels == 0] = np.finfo(np.float32).tiny
-    return image_like(np.where(_resampled(mask, image) >= 0.5, voxels, np.float32(0)), image)
+    if same_grid(mask, image):
+        inside = sitk.GetArrayViewFromImage(mask) > 0
+    else:
+        inside = _resampled(mask, image) >= 0.5
+    return image_like(np.where(inside, voxels, np.float32(0)), image)
 
 
 def _background(voxels: NDArray[Any]) -> float:

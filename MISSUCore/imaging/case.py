@@ -239,6 +239,24 @@ def overlap(first: sitk.Image, second: sitk.Image) -> bool:
     return bool(np.all(np.maximum(low_a, low_b) < np.minimum(high_a, high_b)))
 
 
+def same_grid(first: sitk.Image, second: sitk.Image) -> bool:
+    """Whether the voxels of two images are the same places, to a hundredth of a voxel."""
+    if first.GetSize() != second.GetSize():
+        return False
+    corners = np.array(np.meshgrid(*((0, length - 1) for length in first.GetSize()))).T
+    return all(
+        np.allclose(
+            second.TransformPhysicalPointToContinuousIndex(
+                first.TransformIndexToPhysicalPoint(corner.tolist())
+            ),
+            corner,
+            rtol=0,
+            atol=0.01,
+        )
+        for corner in corners.reshape(-1, 3)
+    )
+
+
 def physical_box(
     image: sitk.Image,
     start: tuple[int, ...] = (0, 0, 0),

@@ -11,7 +11,8 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..progress import Progress
-from .agreement import Overlay
+from .agreement import Overlay, is_small
+from .case import same_grid
 from .head import Head, find_head
 from .registration_checks import fit_warnings, header_warnings, mirror_warnings
 from .rigid_search import COARSE, FINE, centered, search, transformed
@@ -32,7 +33,8 @@ class Registration:
         quality: normalized mutual information in the part of the head that both scans show, as
             :func:`~MISSUCore.imaging.agreement.agreement` measures it; below 1.03 is poor.
         moved_mm: mean distance by which the head was moved.
-        skipped: whether the scans were left as they are, since they agree best where they lie.
+        skipped: whether the scans were left as they are, since they are on one grid and lie on each
+            other as well as can be told.
         warnings: sentences for the user, each beginning with the moving scan's name.
     """
 
@@ -81,12 +83,18 @@ def register(
     fixed_head = find_head(fixed_name, fixed, fixed_mask)
     overlay = Overlay(moving_head, fixed_head)
     transform = centered(fixed_head.center_mm)
-    skipped = same_grid(moving, fixed) and overlay.is_best(transform)
+    on_one_grid = same_grid(moving, fixed)
+    skipped = on_one_grid and overlay.is_best(transform)
     if not skipped:
         report("register", 0.0, f"laying {moving_name} on {fixed_name}")
         transform = _coarse_search(moving_head, fixed_head, overlay, seed)
         report("register", 0.4)
         transform = search(moving_head, fixed_head, transform, FINE, seed)
+        # Who put them on one grid has registered them; a smaller move is as likely an error of the
+        # search as one of theirs.
+        skipped = on_one_grid and is_small(transform)
+    if skipped:
+        transform = centered(fixed_head.center_mm)
     report("register", 0.8)
     points_mm = fixed_head.points_mm
     moved_mm = np.linalg.norm(transformed(transform, points_mm) - points_mm, axis=1).mean()
@@ -113,24 +121,6 @@ def moved(image: sitk.Image, transform: sitk.Euler3DTransform) -> sitk.Image:
     result.SetOrigin(back.TransformPoint(image.GetOrigin()))
     result.SetDirection(direction.ravel().tolist())
     return result
-
-
-def same_grid(first: sitk.Image, second: sitk.Image) -> bool:
-    """Whether the voxels of two images are the same places, to a hundredth of a voxel."""
-    if first.GetSize() != second.GetSize():
-        return False
-    corners = np.array(np.meshgrid(*((0, length - 1) for length in first.GetSize()))).T
-    return all(
-        np.allclose(
-            second.TransformPhysicalPointToContinuousIndex(
-                first.TransformIndexToPhysicalPoint(corner.tolist())
-            ),
-            corner,
-            rtol=0,
-            atol=0.01,
-        )
-        for corner in corners.reshape(-1, 3)
-    )
 
 
 def _coarse_search(moving: Head, fixed: Head, overlay: Overlay, seed: int) -> sitk.Euler3DTransform:

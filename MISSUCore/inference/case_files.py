@@ -15,12 +15,18 @@ import SimpleITK as sitk
 
 from .. import __version__
 from ..errors import InputError, ResourceError
-from ..files import atomic_write, check_output
+from ..files import atomic_write, check_output, errors_told
 from ..imaging.case import Case, check_complete, checksum, read_case, read_image
 from ..imaging.dicom_series import ScanSource
 from ..imaging.preparation import image_like
-from ..imaging.preprocessing import PreprocessedCase, PreprocessingOptions, preprocess
+from ..imaging.preprocessing import (
+    PreprocessedCase,
+    PreprocessingOptions,
+    preprocess,
+    scan_under,
+)
 from ..imaging.registration import moved
+from ..imaging.rigid_search import rigid_inverse
 from ..model_store import RESEARCH_ONLY, Model, default_model, load_model
 from ..progress import Progress
 from ..regions import BRAIN, LabelScheme
@@ -38,9 +44,10 @@ class ScansInOneSpace:
     Attributes:
         case: as it was read.
         prepared: in one space.
-        reference: empty grid of the result, in that space.
-        own_reference: the same grid where the reference image says it is.
+        reference: gives the grid of the result, in that space.
+        own_reference: the same where the reference's header says it is.
         reference_name: a modality or a path.
+        reference_scan: the modality on which the reference lies.
         seconds: by step.
     """
 
@@ -49,6 +56,7 @@ class ScansInOneSpace:
     reference: sitk.Image
     own_reference: sitk.Image
     reference_name: str
+    reference_scan: str
     seconds: dict[str, float]
 
     def where_it_was(self, result: sitk.Image) -> sitk.Image:
@@ -57,10 +65,10 @@ class ScansInOneSpace:
 
     def on_reference(self) -> dict[str, sitk.Image]:
         """The scans without skull, all where they lie on the reference as its header has it."""
-        registration = self.prepared.registrations.get(self.reference_name)
-        if registration is None:
+        registration = self.prepared.registrations.get(self.reference_scan)
+        if registration is None or registration.skipped:
             return self.prepared.images
-        back = registration.transform.GetInverse()
+        back = rigid_inverse(registration.transform)
         return {name: moved(image, back) for name, image in self.prepared.images.items()}
 
 
@@ -79,7 +87,7 @@ def read_scans(
         scheme: what is to be segmented tells whether there is a skull to take off.
         reference: image whose grid the result shall have: one of the modalities, or a file; by
             default T1ce, or the first scan where there is none. A file that is none of the scans
-            is taken to lie in the space of the scan that the others are moved to.
+            lies on the scan with the same grid, or else on the one that the others are moved to.
         brain_mask: takes the place of brain extraction, see :func:`.preprocess`.
         preprocessing: what is done to the scans; by default what they need.
         progress: hears of the stages.
@@ -103,12 +111,15 @@ def read_scans(
         brain_mask=mask,
         progress=progress.part(0.1, 1.0),
     )
+    own_reference = case.images[name] if other is None else other
+    scan = name if other is None else scan_under(other, case.images, prepared.fixed)
     return ScansInOneSpace(
         case,
         prepared,
-        reference=prepared.images[name] if other is None else other,
-        own_reference=case.images[name] if other is None else other,
+        reference=prepared.moved_along(own_reference, scan),
+        own_reference=own_reference,
         reference_name=name,
+        reference_scan=scan,
         seconds={**seconds, **prepared.seconds},
     )
 
@@ -157,7 +168,8 @@ def segment_files(
 
     Files appear only once all is done. If scans had to be moved, the transform of each is written
     beside the label map, ``seg_transform_t2.tfm``: it maps points of the space of the fixed scan
-    to points of the scan's own, as ITK and Slicer have it.
+    to points of the scan's own, as ITK and Slicer have it. Transforms and probability maps of an
+    earlier result with the same name are removed with it.
 
     Args:
         paths: scans by modality: image files or DICOM series.
@@ -194,10 +206,11 @@ def segment_files(
     check_modalities(list(paths), loaded)
     scheme = loaded.card.label_scheme()
     maps = {name: beside(output, f"probability_{name}") for name in scheme.region_names}
-    transforms = {name: beside(output, f"transform_{name}", ".tfm") for name in paths}
-    files = [output, *(path for path in (report, quality_page) if path)]
-    files += maps.values() if probabilities else []
-    files += transforms.values() if preprocessing.registration else []
+    transforms = {
+        name: beside(output, f"transform_{name}", ".tfm") for name in loaded.card.modalities
+    }
+    companions = [*maps.values(), *transforms.values()]
+    files = [output, *(path for path in (report, quality_page) if path), *companions]
     check_outputs(files, input_files(paths, reference, brain_mask), overwrite)
 
     scans = read_scans(paths, scheme, reference, brain_mask, preprocessing, progress.part(0, 0.5))
@@ -206,16 +219,16 @@ def segment_files(
     )
     progress("write", 0.95, "writing the result")
     writing = time.monotonic()
-    was_moved = scans.prepared.was_moved
+    registrations = scans.prepared.registrations if scans.prepared.was_moved else {}
     with ExitStack() as stack:
         write_image(stack, scans.where_it_was(result.labels), output)
         if probabilities:
             for name, path in maps.items():
                 write_image(stack, scans.where_it_was(result.probabilities[name]), path)
-        for name, path in transforms.items():
-            if was_moved and name in scans.prepared.registrations:
-                temporary = stack.enter_context(atomic_write(path))
-                sitk.WriteTransform(scans.prepared.registrations[name].transform, str(temporary))
+                companions.remove(path)
+        for name, registration in registrations.items():
+            _write_transform(stack, registration.transform, transforms[name])
+            companions.remove(transforms[name])
         seconds = {**scans.seconds, **result.seconds, "write": time.monotonic() - writing}
         seconds["total"] = time.monotonic() - began
         facts = {
@@ -224,9 +237,8 @@ def segment_files(
             "options": {**asdict(options), "preprocessing": asdict(preprocessing)},
             **_findings(scans.prepared, result, seconds),
         }
-        if was_moved:
-            for name, scan in facts["registration"]["scans"].items():
-                scan["transform"] = transforms[name].name
+        for name in registrations:
+            facts["registration"]["scans"][name]["transform"] = transforms[name].name
         if quality_page:
             temporary = stack.enter_context(atomic_write(quality_page))
             write_quality_page(
@@ -235,6 +247,9 @@ def segment_files(
         if report:
             temporary = stack.enter_context(atomic_write(report))
             temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    for outdated in companions:
+        with errors_told(outdated):
+            outdated.unlink(missing_ok=True)
     progress("done", 1.0, f"wrote {output}")
     return facts
 
@@ -301,6 +316,14 @@ def write_image(stack: ExitStack, image: sitk.Image, path: Path) -> None:
         sitk.WriteImage(image, str(temporary), useCompression=True)
         check_complete(temporary)
     except (RuntimeError, InputError) as error:
+        raise ResourceError(f"{path}: cannot be written; is the disk full?") from error
+
+
+def _write_transform(stack: ExitStack, transform: sitk.Transform, path: Path) -> None:
+    temporary = stack.enter_context(atomic_write(path))
+    try:
+        sitk.WriteTransform(transform, str(temporary))
+    except RuntimeError as error:
         raise ResourceError(f"{path}: cannot be written; is the disk full?") from error
 
 

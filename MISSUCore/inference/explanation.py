@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,19 @@ def explain_case(
     }
 
 
+@dataclass(frozen=True)
+class ExplainedCase:
+    """What :func:`explain_files` has written.
+
+    Attributes:
+        files: by region name.
+        warnings: what the user should know before trusting them.
+    """
+
+    files: dict[str, Path]
+    warnings: list[str]
+
+
 def explain_files(
     paths: Mapping[str, ScanSource],
     folder: Path,
@@ -133,7 +147,7 @@ def explain_files(
     device: str = "auto",
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> dict[str, Path]:
+) -> ExplainedCase:
     """Write the Grad-CAM of each region, ``gradcam_WT.nii.gz`` and so on, to a folder.
 
     Args:
@@ -147,16 +161,13 @@ def explain_files(
         overwrite: replace files that exist.
         progress: hears of the stages.
 
-    Returns:
-        The files written, by region name.
-
     Raises:
         InputError: if anything given cannot be used; nothing is written then.
         ResourceError: if memory or disk space do not suffice.
     """
     progress = progress or Progress()
     loaded = load_model(model or default_model())
-    check_modalities(list(paths), loaded)
+    warnings = check_modalities(list(paths), loaded)
     scheme = loaded.card.label_scheme()
     files = {name: folder / f"gradcam_{name}.nii.gz" for name in scheme.region_names}
     check_outputs(list(files.values()), input_files(paths, reference, brain_mask), overwrite)
@@ -169,4 +180,4 @@ def explain_files(
         for name, path in files.items():
             write_image(stack, scans.where_it_was(maps[name]), path)
     progress("done", 1.0, f"wrote {folder}")
-    return files
+    return ExplainedCase(files, [*scans.prepared.warnings, *warnings])

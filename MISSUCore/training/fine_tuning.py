@@ -15,7 +15,7 @@ import re
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..files import sha256, write_json
+from ..files import write_json
 from ..inference.predictor import choose_device
 from ..model_store import NAME, Model
 from ..progress import Progress
@@ -33,37 +33,21 @@ from .candidate import save_candidate
 from .case_lists import LabeledCase
 from .config import TrainingConfig, changed_config
 from .datasets import PreparedCases
-from .gate import CaseScores, Setting, best_setting, judge
+from .gate import best_setting, judge
 from .rehearsal import balanced, rehearsal_cases
 from .run import stopped_by_signals
+from .run_state import given_facts, run_state
 from .scores import ScoreLog
 from .trainer import Trainer
 from .transfer import fits, mixed, transfer
 from .trial import Trial
-from .tuning_config import MINIMUM_STEPS, planned_steps, tuning_config
+from .tuning_config import MINIMUM_STEPS, FineTuningOptions, planned_steps, tuning_config
 
 MINIMUM_CASES = 3
 FOLDS = 3
 CHECKS = 3  # how often on the way of a fold its held-out cases are looked at
 MIXES = (1.0, 0.7, 0.4)
 CHECKED_PER_FOLD = 8  # held-out cases that are looked at; more would take longer than tuning
-
-
-@dataclass(frozen=True)
-class FineTuningOptions:
-    """How a model is tuned.
-
-    Args:
-        minutes: about how long it may take, all in all.
-        rehearsal: as :func:`.rehearsal.rehearsal_cases` takes it.
-        changes: settings of :class:`.config.TrainingConfig` to change, as ``train --set`` does.
-        device: as :func:`choose_device` takes it.
-    """
-
-    minutes: float = 30.0
-    rehearsal: str = "auto"
-    changes: dict[str, str] = field(default_factory=dict)
-    device: str = "auto"
 
 
 def fine_tune(
@@ -145,7 +129,8 @@ class FineTuning:
 
     def run(self) -> dict[str, Any]:
         """All of it, or what a run that was stopped has left to do."""
-        state = self._state()
+        given = given_facts(self.name, self.base, self.cases, self.scheme, self.options)
+        state = run_state(self.folder, given)
         gate_path = self.folder / "gate.json"
         if gate_path.exists():
             self.progress("done", 1.0, "this run is finished already")
@@ -167,7 +152,8 @@ class FineTuning:
         folds = self._folds()
         for fold, held_out in enumerate(folds, start=1):
             self._tune_fold(fold, held_out, rehearsed, config)
-        scores = self._case_scores(folds)
+        names = [[case.name for case in held_out[:CHECKED_PER_FOLD]] for held_out in folds]
+        scores = self.scores.by_case(names)
         steps = best_setting(scores, self.mixes).steps
         tuned = self._tune_all(steps, rehearsed, config)
         self.progress("gate", 0.95, "what was forgotten")
@@ -180,66 +166,31 @@ class FineTuning:
             **judge(scores, forgetting, steps, self.scheme.region_names),
         }
         weights = mixed(self.start.network.state_dict(), tuned, gate["mix"])
-        names = [case.name for case in self.cases]
-        save_candidate(self.folder / "model", self.start.card, weights, gate, names, config)
+        own = [case.name for case in self.cases]
+        save_candidate(self.folder / "model", self.start.card, weights, gate, own, config)
         write_json(gate_path, gate)
         for part in range(1, FOLDS + 2):
             (self._part(part) / "checkpoint.pt").unlink(missing_ok=True)
         self.progress("done", 1.0, f"{gate['verdict']}: {gate['reason']}")
         return gate
 
-    def _given(self) -> dict[str, Any]:
-        """What the run depends on; a change would make it another run."""
-        return {
-            "name": self.name,
-            "base": self.base.card.sha256,
-            "cases": {
-                case.name: [sha256(path) for path in (*case.images.values(), case.labels)]
-                for case in self.cases
-            },
-            "scheme": self.scheme.as_dict(),
-            "minutes": self.options.minutes,
-            "rehearsal": self.options.rehearsal,
-            "changes": self.options.changes,
-        }
-
-    def _state(self) -> dict[str, Any]:
-        """What ``run.json`` holds: what was given and, once they are planned, settings."""
-        path = self.folder / "run.json"
-        given = self._given()
-        if not path.exists():
-            write_json(path, {"given": given})
-        try:
-            state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            changed = [key for key, value in given.items() if state["given"].get(key) != value]
-        except (OSError, ValueError, LookupError, AttributeError) as error:
-            raise InputError(f"{path}: is damaged; give another folder to start anew") from error
-        if changed:
-            raise InputError(
-                f"{self.folder}: holds a run with other settings ({', '.join(changed)}); give the "
-                "same to resume it, or another folder"
-            )
-        return state
-
     def _planned(self, config: TrainingConfig, rehearsed: list[LabeledCase]) -> dict[str, Any]:
         """Number of steps and precision with which this machine is done in time."""
         if config.steps:
             return {"steps": config.steps}
         self.progress("prepare", 0.08, "measuring how fast this machine is")
-        choices = (True, False) if self.device.type == "cpu" else (config.mixed_precision,)
         seconds = {
             half: self._seconds_per_step(replace(config, mixed_precision=half), rehearsed)
-            for half in choices
+            for half in ((True, False) if self.device.type == "cpu" else (True,))
         }
         precision = min(seconds, key=lambda half: seconds[half])
         began = time.monotonic()
         self._trial(config).scores(self.start.network.state_dict(), self.cases[:1])
-        looks = CHECKS * len(self.mixes) + 1
-        checking = looks * min(len(self.cases), FOLDS * CHECKED_PER_FOLD)
-        checking_seconds = checking * (time.monotonic() - began)
+        looks = (1 + CHECKS * len(self.mixes)) * min(len(self.cases), FOLDS * CHECKED_PER_FOLD)
+        looking_seconds = looks * (time.monotonic() - began)
         steps = planned_steps(
             self.options.minutes,
-            used_seconds=time.monotonic() - self.began + checking_seconds,
+            used_seconds=time.monotonic() - self.began + looking_seconds,
             step_seconds=(FOLDS + 1) * seconds[precision],
             new_task=self.new_task,
         )
@@ -271,7 +222,7 @@ class FineTuning:
         config: TrainingConfig,
     ) -> None:
         checked = held_out[:CHECKED_PER_FOLD]
-        points = [config.steps * (check + 1) // CHECKS for check in range(CHECKS)]
+        points = sorted({max(1, config.steps * check // CHECKS) for check in range(1, CHECKS + 1)})
         wanted = {(step, mix) for step in points for mix in self.mixes}
         if wanted <= self.scores.known(fold):
             return
@@ -306,16 +257,6 @@ class FineTuning:
         with stopped_by_signals(trainer):
             trainer.run(until=steps)
         return {name: value.cpu() for name, value in trainer.average.state_dict().items()}
-
-    def _case_scores(self, folds: list[list[LabeledCase]]) -> list[CaseScores]:
-        scores = []
-        for fold, held_out in enumerate(folds, start=1):
-            for case in held_out[:CHECKED_PER_FOLD]:
-                found = self.scores.of_case(fold, case.name)
-                base = found.pop((0, 1.0), None)
-                tuned = {Setting(*setting): values for setting, values in found.items()}
-                scores.append(CaseScores(case.name, fold, base, tuned))
-        return scores
 
     def _trial(self, config: TrainingConfig) -> Trial:
         return Trial(

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..files import atomic_write
+from .gate import CaseScores, Setting
+
+BASE = Setting(0, 1.0)
 
 
 class ScoreLog:
@@ -61,10 +64,19 @@ class ScoreLog:
         """Steps and shares that a fold has been tried with."""
         return {(row[1], row[2]) for row in self.rows if row[0] == fold}
 
-    def of_case(self, fold: int, case: str) -> dict[tuple[int, float], NDArray[np.float64]]:
-        """Dice of a case by step and share: arrays (regions,)."""
-        return {
-            (row[1], row[2]): np.array(row[4])
-            for row in self.rows
-            if row[0] == fold and row[3] == case
-        }
+    def by_case(self, folds: Sequence[Sequence[str]]) -> list[CaseScores]:
+        """What the gate judges by.
+
+        Args:
+            folds: names of the cases that each fold held out.
+        """
+        scores = []
+        for fold, names in enumerate(folds, start=1):
+            for name in names:
+                tuned = {
+                    Setting(row[1], row[2]): np.array(row[4])
+                    for row in self.rows
+                    if row[0] == fold and row[3] == name
+                }
+                scores.append(CaseScores(name, fold, tuned.pop(BASE, None), tuned))
+        return scores

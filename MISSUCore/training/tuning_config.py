@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import InputError
@@ -18,6 +18,23 @@ MAXIMUM_STEPS, MAXIMUM_STEPS_OF_NEW_TASK = 150, 1500  # more gain hardly anythin
 FIELD_OF_VIEW_MM = (144.0, 176.0, 144.0)  # a brain, depth, height, width
 LARGEST_PATCH = 128
 SPARE = 0.9  # part of the time that is planned for
+
+
+@dataclass(frozen=True)
+class FineTuningOptions:
+    """How a model is tuned.
+
+    Args:
+        minutes: about how long it may take, all in all.
+        rehearsal: as :func:`.rehearsal.rehearsal_cases` takes it.
+        changes: settings of :class:`.config.TrainingConfig` to change, as ``train --set`` does.
+        device: as :func:`choose_device` takes it.
+    """
+
+    minutes: float = 30.0
+    rehearsal: str = "auto"
+    changes: dict[str, str] = field(default_factory=dict)
+    device: str = "auto"
 
 
 def tuning_config(

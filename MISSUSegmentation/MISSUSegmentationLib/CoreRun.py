@@ -212,3 +212,17 @@ class CoreRun:
         atexit.unregister(self.cancel)
         if not self._keepFiles:
             process.removeFolder()
+
+
+def newProcess(module: str) -> CoreProcess:
+    """A process that stands by with this module of MISSUCore.
+
+    Raises:
+        SegmentationError: if it cannot be started.
+    """
+    try:
+        return CoreProcess(module)
+    except InstallationError as error:
+        raise SegmentationError(str(error)) from error
+    except OSError as error:
+        raise SegmentationError(f"The process cannot be started: {error}.") from error

@@ -1,4 +1,4 @@
-"""Improve a model on corrected cases, with or without Slicer's GUI: library, tuning, verdict."""
+"""Improve a model on corrected cases, with or without Slicer's GUI: tuning, verdict, models."""
 
 from __future__ import annotations
 
@@ -7,115 +7,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import slicer
-
-from MISSUCore.progress import ProgressEvent
-
-from .CaseLibrary import MINIMUM_CASES, TrainingCase, readCases
-from .CoreInstallation import InstallationError, torchIsInstalled
-from .CoreProcess import CoreProcess
-from .CoreRun import CoreRun, SegmentationError
-from .SceneExchange import ExchangeError, checkVolumes
-from .TrainingCase import writeTrainingCase
+from .CaseLibrary import MINIMUM_CASES, readCases
+from .CoreRun import CoreRun, SegmentationError, newProcess
+from .LibraryLogic import LibraryLogic, OnCancelled, OnFailed, OnProgress, checkTorch
 from .TuningRun import TuningRun, TuningSettings, newRun
 
-OnFinished = Callable[[Any], None]
-OnFailed = Callable[[str, "Path | None"], None]
 
-
-class FineTuningLogic:
-    """Runs ``missu library``, ``missu finetune`` and ``missu models`` in processes of their own.
+class FineTuningLogic(LibraryLogic):
+    """Runs ``missu finetune`` and ``missu models``, too, in processes of their own.
 
     A fine-tuning and one short command (adding a case, accepting a model) may be on at the same
-    time, and both go on when the scene is closed: they work on files. Without ``blocking``,
-    somebody has to call :meth:`poll` a few times a second; callbacks are called from within it.
+    time.
 
     Attributes:
         run: the fine-tuning that is on, or was the last; None before the first.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.run: TuningRun | None = None
         self._tuning: CoreRun | None = None
-        self._command: CoreRun | None = None
-
-    def add(
-        self,
-        library: Path,
-        volumes: dict[str, slicer.vtkMRMLScalarVolumeNode],
-        segmentationNode: slicer.vtkMRMLSegmentationNode,
-        *,
-        note: str = "",
-        noTumor: bool = False,
-        replace: bool = False,
-        onFinished: OnFinished | None = None,
-        onFailed: OnFailed | None = None,
-        blocking: bool = True,
-    ) -> TrainingCase | None:
-        """Store volumes and their corrected segmentation in a library.
-
-        Args:
-            library: folder; it is made if there is none.
-            volumes: skull-stripped, co-registered, by modality.
-            segmentationNode: with a segment for every region, or label, of its model's scheme.
-            note: kept with the case; nothing that names the patient.
-            noTumor: the segments are empty because there is nothing to find.
-            replace: take the new segments if these scans are in the library already.
-            onFinished: gets the case.
-            onFailed: gets one sentence, which names the missing ``--no-tumor`` or ``--replace``,
-                and the path of the log; only without ``blocking``.
-            blocking: return when it is done.
-
-        Returns:
-            The case when ``blocking``.
-
-        Raises:
-            SegmentationError: if it cannot be added; the sentence says why.
-        """
-        try:
-            checkVolumes(volumes)
-        except ExchangeError as error:
-            raise SegmentationError(str(error)) from error
-        options = [f"--note={note}"] if note else []
-        options += ["--no-tumor"] if noTumor else []
-        options += ["--replace"] if replace else []
-
-        def prepare(run: CoreRun) -> list[str]:
-            case = writeTrainingCase(run, volumes, segmentationNode)
-            return ["library", str(library), "add", *case, *options]
-
-        def collect(run: CoreRun) -> TrainingCase:
-            cases = readCases(library)
-            if not cases:
-                raise SegmentationError(f"{library} cannot be read; choose another folder.")
-            return max(cases, key=lambda case: case.added)
-
-        return self._run(prepare, collect, onFinished, onFailed, blocking)
-
-    def listCases(self, library: Path) -> list[TrainingCase]:
-        """The cases of a library, oldest first."""
-        return readCases(library)
-
-    def exclude(
-        self, library: Path, cases: list[str], exclude: bool = True, **callbacks: Any
-    ) -> None:
-        """Leave cases, by ID, out of fine-tuning, or take them in again.
-
-        Args:
-            library: folder.
-            cases: their IDs.
-            exclude: or include.
-            callbacks: ``onFinished``, ``onFailed`` and ``blocking`` as in :meth:`add`.
-
-        Raises:
-            SegmentationError: if it fails.
-        """
-        verb = "exclude" if exclude else "include"
-        self._runPlain(["library", str(library), verb, *cases], **callbacks)
-
-    def remove(self, library: Path, cases: list[str], **callbacks: Any) -> None:
-        """Delete cases, by ID, for good; arguments and errors as for :meth:`exclude`."""
-        self._runPlain(["library", str(library), "remove", *cases], **callbacks)
 
     def fineTune(
         self,
@@ -123,10 +34,10 @@ class FineTuningLogic:
         settings: TuningSettings,
         *,
         run: TuningRun | None = None,
-        onProgress: Callable[[ProgressEvent], None] | None = None,
+        onProgress: OnProgress | None = None,
         onFinished: Callable[[TuningRun], None] | None = None,
         onFailed: OnFailed | None = None,
-        onCancelled: Callable[[], None] | None = None,
+        onCancelled: OnCancelled | None = None,
         blocking: bool = True,
     ) -> TuningRun | None:
         """Tune a model on the cases of a library that are not excluded.
@@ -151,7 +62,7 @@ class FineTuningLogic:
         """
         if self.isTuning():
             raise SegmentationError("A fine-tuning is on; wait for its end or cancel it.")
-        _checkTorch()
+        checkTorch()
         cases = [case for case in readCases(library) if not case.excluded]
         if run is None and len(cases) < MINIMUM_CASES:
             raise SegmentationError(
@@ -178,7 +89,9 @@ class FineTuningLogic:
         tuning = CoreRun(
             None, onProgress, onFinished, failed if onFailed and not blocking else None, cancelled
         )
-        tuning.start(_newProcess(), lambda _: arguments, lambda _: _finished(run))
+        tuning.start(
+            newProcess("MISSUCore.command_line"), lambda _: arguments, lambda _: _finished(run)
+        )
         self._tuning, self.run = tuning, run
         return tuning.wait() if blocking else None
 
@@ -220,46 +133,16 @@ class FineTuningLogic:
         """Whether a fine-tuning is on."""
         return self._tuning is not None and self._tuning.isRunning()
 
-    def isBusy(self) -> bool:
-        """Whether a short command is on."""
-        return self._command is not None and self._command.isRunning()
-
     def poll(self) -> None:
         """Deliver what the processes have written since the last call, and their ends."""
-        for run in (self._command, self._tuning):
-            if run:
-                run.poll()
+        super().poll()
+        if self._tuning:
+            self._tuning.poll()
 
     def cancel(self) -> None:
         """Stop the fine-tuning at once; :meth:`resume` goes on from its last checkpoint."""
         if self._tuning:
             self._tuning.cancel()
-
-    def _runPlain(
-        self,
-        arguments: list[str],
-        collect: Callable[[CoreRun], Any] = lambda _: None,
-        onFinished: OnFinished | None = None,
-        onFailed: OnFailed | None = None,
-        blocking: bool = True,
-    ) -> Any:
-        return self._run(lambda _: arguments, collect, onFinished, onFailed, blocking)
-
-    def _run(
-        self,
-        prepare: Callable[[CoreRun], list[str]],
-        collect: Callable[[CoreRun], Any],
-        onFinished: OnFinished | None,
-        onFailed: OnFailed | None,
-        blocking: bool,
-    ) -> Any:
-        if self.isBusy():
-            raise SegmentationError("The library is being changed; try again in a moment.")
-        _checkTorch()
-        run = CoreRun(None, None, onFinished, None if blocking else onFailed)
-        run.start(_newProcess(), prepare, collect)
-        self._command = run
-        return run.wait() if blocking else None
 
 
 def _finished(run: TuningRun) -> TuningRun:
@@ -271,17 +154,3 @@ def _finished(run: TuningRun) -> TuningRun:
 def _removeUnlessBegun(run: TuningRun) -> None:
     if not run.hasBegun():
         shutil.rmtree(run.folder, ignore_errors=True)
-
-
-def _checkTorch() -> None:
-    if not torchIsInstalled():
-        raise SegmentationError("PyTorch is not installed; segment a case first, it asks for it.")
-
-
-def _newProcess() -> CoreProcess:
-    try:
-        return CoreProcess("MISSUCore.command_line")
-    except InstallationError as error:
-        raise SegmentationError(str(error)) from error
-    except OSError as error:
-        raise SegmentationError(f"The process cannot be started: {error}.") from error

@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 from MISSUCore.imaging.modalities import BRATS_MODALITIES
 
 from .CaseLibrary import TrainingCase
+from .PanelTable import fitHeight
 from .SceneExchange import TITLES
 
 ROWS_SHOWN = 6
@@ -61,16 +62,6 @@ class CaseTable:
             row, use = item.row(), item.checkState() == qt.Qt.Checked
             # Only once Qt is done with the item: it may be replaced.
             qt.QTimer.singleShot(0, lambda: self._onUseChanged(row, use))
-
-
-def fitHeight(table: qt.QTableWidget, stretched: int, rowsShown: int) -> None:
-    """Make a table as high as its rows, up to a number of them, and hide one that has none."""
-    header = table.horizontalHeader()
-    header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-    header.setSectionResizeMode(stretched, qt.QHeaderView.Stretch)
-    rows = min(table.rowCount, rowsShown) * table.verticalHeader().defaultSectionSize
-    table.setFixedHeight(header.sizeHint.height() + rows + 2 * table.frameWidth)
-    table.visible = table.rowCount > 0
 
 
 def _texts(case: TrainingCase) -> list[str]:

@@ -20,11 +20,12 @@ from MISSUCore.progress import ProgressEvent
 from .CaseLibrary import MINIMUM_CASES
 from .CoreRun import SegmentationError
 from .FineTuningLogic import FineTuningLogic
+from .PanelInputs import PanelInputs
 from .PanelLibrary import PanelLibrary
 from .PanelModels import PanelModels
 from .PanelRun import formatTime
 from .PanelVerdict import PanelVerdict
-from .ParameterNode import MISSUSegmentationParameterNode
+from .Segmentation import SegmentationSettings
 from .TuningPlot import findChart
 from .TuningRun import TuningRun, TuningSettings
 
@@ -41,18 +42,28 @@ class PanelFineTuning:
 
     Args:
         ui: widgets of the panel by name.
+        inputs: tells which volumes are selected.
         models: lists the installed models.
+        settings: gives those that the panel shows.
         onModelsChanged: is called when there is another model, or another default.
     """
 
-    def __init__(self, ui: Any, models: PanelModels, onModelsChanged: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        ui: Any,
+        inputs: PanelInputs,
+        models: PanelModels,
+        settings: Callable[[], SegmentationSettings],
+        onModelsChanged: Callable[[], None],
+    ) -> None:
         self.logic = FineTuningLogic()
         self._ui = ui
         self._models = models
+        self._settings = settings
         self._onModelsChanged = onModelsChanged
         self._logPath: Path | None = None
         shared = (ui, self.logic, self.show, self.showError, self._follow)
-        self.library = PanelLibrary(*shared, self.refresh)
+        self.library = PanelLibrary(*shared, self.refresh, inputs, settings)
         self.verdict = PanelVerdict(*shared, self.onModelsChanged)
         self._timer = _timer(POLL_MILLISECONDS, self.poll)
         self._curvesTimer = _timer(CURVES_MILLISECONDS, self._onCurvesTimer)
@@ -63,15 +74,12 @@ class PanelFineTuning:
         ui.defaultModelButton.clicked.connect(self.onDefaultButton)
         ui.fineTuningCollapsibleButton.connect("contentsCollapsed(bool)", self.onCollapsed)
 
-    def setParameters(self, parameters: MISSUSegmentationParameterNode | None) -> None:
-        """Take up the choices of the panel; None while it is not on display."""
-        self.library.parameters = parameters
-
     def cleanup(self) -> None:
         """Slicer exits, or the module is reloaded; a run can be resumed."""
         self._timer.stop()
         self._curvesTimer.stop()
         self.logic.cancel()
+        self.logic.cancelCommand()
 
     def onCollapsed(self, collapsed: bool) -> None:
         if not collapsed:
@@ -100,7 +108,6 @@ class PanelFineTuning:
 
     def _updateButtons(self) -> None:
         tuning = self.logic.isTuning()
-        # Here, since all of a section is shown when it is opened.
         self._ui.tuningProgressBar.visible = tuning
         self._ui.tuningStatusLabel.visible = bool(self._ui.tuningStatusLabel.text)
         problem = self._problem()
@@ -128,7 +135,7 @@ class PanelFineTuning:
             return _("Fine-tuning needs {count} cases that are checked, or more.").format(
                 count=MINIMUM_CASES
             )
-        if not re.fullmatch(NAME, self._ui.tunedNameLineEdit.text):
+        if not re.fullmatch(NAME, self._ui.tunedNameLineEdit.text, re.ASCII):
             return _("Name the new model with letters, digits, dots, dashes and underscores.")
         return ""
 
@@ -138,12 +145,11 @@ class PanelFineTuning:
             self.logic.cancel()
             self.poll()
             return
-        parameters = self.library.parameters
         settings = TuningSettings(
             base=self._ui.baseComboBox.currentText,
             name=self._ui.tunedNameLineEdit.text,
             minutes=self._ui.minutesSpinBox.value,
-            device=parameters.device.value if parameters else "auto",
+            device=self._settings().device,
         )
         self._tune(
             lambda **callbacks: self.logic.fineTune(self.library.folder(), settings, **callbacks)

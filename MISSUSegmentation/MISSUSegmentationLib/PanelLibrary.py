@@ -10,14 +10,17 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from MISSUCore.imaging.modalities import BRATS_MODALITIES
+from MISSUCore.progress import ProgressEvent
 
 from .CaseLibrary import MINIMUM_CASES, TrainingCase, readCases
-from .CoreRun import SegmentationError
+from .CoreRun import BrainExtractionMissing, SegmentationError
 from .FineTuningLogic import FineTuningLogic
 from .PanelCaseTable import CaseTable
-from .ParameterNode import MISSUSegmentationParameterNode
+from .PanelInputs import PanelInputs
+from .PanelRun import stageTitle
+from .PanelSkull import offerDeepbet, skullMessage
 from .SceneExchange import ExchangeError
+from .Segmentation import SegmentationSettings
 from .TrainingCase import loadTrainingCase
 
 FOLDER_SETTING = "MISSU/TrainingCases"
@@ -33,9 +36,10 @@ class PanelLibrary:
         showError: shows a sentence, with the path of a log.
         onStarted: is called when a change was started.
         onChanged: is called when the library holds something else.
+        inputs: tells which volumes are selected.
+        settings: gives those that the panel shows.
 
     Attributes:
-        parameters: choices of the panel; None while it is not on display.
         cases: of the library, in the order of the table.
     """
 
@@ -47,8 +51,9 @@ class PanelLibrary:
         showError: Callable[[str, Path | None], None],
         onStarted: Callable[[], None],
         onChanged: Callable[[], None],
+        inputs: PanelInputs,
+        settings: Callable[[], SegmentationSettings],
     ) -> None:
-        self.parameters: MISSUSegmentationParameterNode | None = None
         self.cases: list[TrainingCase] = []
         self._ui = ui
         self._logic = logic
@@ -56,11 +61,16 @@ class PanelLibrary:
         self._showError = showError
         self._onStarted = onStarted
         self._onChanged = onChanged
+        self._inputs = inputs
+        self._settings = settings
+        self._isAdding = False
         self._table = CaseTable(ui.casesTable, self.onUseChanged)
         ui.libraryPathLineEdit.setCurrentPath(qt.QSettings().value(FOLDER_SETTING) or "")
         ui.libraryPathLineEdit.connect("currentPathChanged(QString)", self.onFolderChosen)
+        # The other signal is not sent when the line was emptied.
+        ui.libraryPathLineEdit.connect("validInputChanged(bool)", self.onFolderChosen)
         ui.casesTable.itemSelectionChanged.connect(self.update)
-        ui.addCaseButton.clicked.connect(lambda: self.add())
+        ui.addCaseButton.clicked.connect(self.onAddButton)
         ui.loadCaseButton.clicked.connect(self.onLoadButton)
         ui.removeCaseButton.clicked.connect(self.onRemoveButton)
         ui.openLibraryButton.clicked.connect(self.onOpenButton)
@@ -70,8 +80,8 @@ class PanelLibrary:
         path = self._ui.libraryPathLineEdit.currentPath
         return Path(path) if path and Path(path).is_absolute() else None
 
-    def onFolderChosen(self, path: str) -> None:
-        qt.QSettings().setValue(FOLDER_SETTING, path)
+    def onFolderChosen(self) -> None:
+        qt.QSettings().setValue(FOLDER_SETTING, self._ui.libraryPathLineEdit.currentPath)
         self._onChanged()
 
     def read(self) -> None:
@@ -86,10 +96,16 @@ class PanelLibrary:
         busy = self._logic.isBusy()
         selected = self._selected()
         problem = self._problem()
-        self._ui.addCaseButton.enabled = not problem and not busy
-        self._ui.addCaseButton.toolTip = problem or _(
-            "Store the volumes selected under Inputs and the segmentation under Result."
-        )
+        button = self._ui.addCaseButton
+        button.text = _("Cancel adding") if self._isAdding else _("Add to training cases")
+        button.enabled = self._isAdding or (not problem and not busy)
+        if self._isAdding:
+            button.toolTip = _("Stop; the library stays as it is.")
+        else:
+            button.toolTip = problem or _(
+                "Store the volumes selected under Inputs and the segmentation under Result."
+            )
+        self._ui.casesTable.enabled = not busy
         self._ui.loadCaseButton.enabled = len(selected) == 1
         # The files of a running fine-tuning must stay.
         self._ui.removeCaseButton.enabled = (
@@ -113,48 +129,78 @@ class PanelLibrary:
         """Why nothing can be added; empty if it can."""
         if self.folder() is None:
             return _("Choose a folder for your training cases.")
-        if self.parameters is None or not self._volumes():
+        parameters = self._inputs.parameters
+        if parameters is None or not self._inputs.volumes():
             return _("Select the volumes under Inputs.")
-        if self.parameters.result is None:
+        if parameters.result is None:
             return _("Select the corrected segmentation under Result.")
         return ""
-
-    def _volumes(self) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
-        chosen = {m: self.parameters.getValue(m) for m in BRATS_MODALITIES}
-        return {modality: node for modality, node in chosen.items() if node}
 
     def _selected(self) -> list[TrainingCase]:
         return [self.cases[row] for row in self._table.selectedRows()]
 
+    def onAddButton(self) -> None:
+        """Store the case in the scene, or cancel that."""
+        if self._isAdding:
+            self._logic.cancelCommand()
+        else:
+            self.add()
+
     def add(self, **answers: bool) -> None:
         """Store the case in the scene; ``answers`` are what the user has confirmed meanwhile."""
-        volumes, segmentation = self._volumes(), self.parameters.result
-        note = self._ui.noteLineEdit.text.strip()
+        settings = self._settings()
+        byHdBet = settings.brainExtraction == "hdbet"
+        if byHdBet:
+            self._show(_("HD-BET looks for the brain. Slicer waits for it."))
+        with slicer.util.WaitCursor(byHdBet):
+            self._isAdding = self._start(
+                lambda: self._logic.add(
+                    self.folder(),
+                    self._inputs.volumes(),
+                    self._inputs.parameters.result,
+                    settings=settings,
+                    note=self._ui.noteLineEdit.text.strip(),
+                    **answers,
+                    onProgress=self._onAdding,
+                    onFinished=self._onAdded,
+                    onFailed=lambda *failure: self._onNotAdded(answers, *failure),
+                    onCancelled=self._onCancelled,
+                    blocking=False,
+                )
+            )
+        if self._isAdding:
+            self._show(_("Adding the case."))
 
-        def failed(message: str, logPath: Path | None) -> None:
-            question = _question(message)
-            if not question:
-                self._showError(message, logPath)
-            elif self._problem():  # the user has left the panel, or deleted what was selected
-                self._showError(message, None)
-            elif slicer.util.confirmYesNoDisplay(question):
-                self.add(**{**answers, _answer(message): True})
-
-        self._show(_("Adding the case."))
-        self._start(
-            lambda: self._logic.add(
-                self.folder(),
-                volumes,
-                segmentation,
-                note=note,
-                **answers,
-                onFinished=self._onAdded,
-                onFailed=failed,
-                blocking=False,
+    def _onAdding(self, event: ProgressEvent) -> None:
+        stage = _("Checking and storing") if event.stage == "add" else stageTitle(event.stage)
+        self._show(
+            _("Adding the case: {stage}, {percent} %").format(
+                stage=stage, percent=round(100 * event.fraction)
             )
         )
 
+    def _onCancelled(self) -> None:
+        self._isAdding = False
+        self._show(_("Cancelled; the library is as it was."))
+
+    def _onNotAdded(self, answers: dict[str, bool], message: str, logPath: Path | None) -> None:
+        self._isAdding = False
+        question = _question(message)
+        # Else the user has left the panel, or deleted what was selected.
+        canGoOn = not self._problem()
+        if isinstance(self._logic.error(), BrainExtractionMissing):
+            self._showError(skullMessage(), logPath)
+            if canGoOn and offerDeepbet(self._show, self._showError):
+                self.add(**answers)
+        elif not question or not canGoOn:
+            self._showError(message, logPath)
+        elif slicer.util.confirmYesNoDisplay(question):
+            self.add(**{**answers, _answer(message): True})
+        else:
+            self._show("")
+
     def _onAdded(self, case: TrainingCase) -> None:
+        self._isAdding = False
         self._ui.noteLineEdit.clear()
         self._show("\n".join((_("The case was added."), *case.warnings)))
         self._onChanged()
@@ -181,10 +227,8 @@ class PanelLibrary:
         except ExchangeError as error:
             self._showError(str(error), None)
             return
-        with slicer.util.NodeModify(self.parameters):
-            for modality in BRATS_MODALITIES:
-                self.parameters.setValue(modality, volumes.get(modality))
-            self.parameters.result = segmentation
+        self._inputs.select(volumes)
+        self._inputs.parameters.result = segmentation
         slicer.util.setSliceViewerLayers(background=next(iter(volumes.values())), fit=True)
 
     def onOpenButton(self) -> None:
@@ -199,14 +243,16 @@ class PanelLibrary:
             lambda: start(onFinished=lambda _: self._onChanged(), onFailed=failed, blocking=False)
         )
 
-    def _start(self, start: Callable[[], Any]) -> None:
+    def _start(self, start: Callable[[], Any]) -> bool:
+        """Whether it could be started."""
         try:
             start()
         except SegmentationError as error:
             self._showError(str(error), error.logPath)
             self._onChanged()
-        else:
-            self._onStarted()
+            return False
+        self._onStarted()
+        return True
 
 
 def _question(message: str) -> str:

@@ -132,7 +132,7 @@ def stageTitle(stage: str) -> str:
         "export": _("Writing the volumes"),
         "read": _("Reading the volumes"),
         "register": _("Aligning the scans"),
-        "brain": _("Extracting the brain"),
+        "brain": _("Looking for the brain"),
         "bias": _("Correcting the bias field"),
         "prepare": _("Preparing"),
         "segment": _("Segmenting"),

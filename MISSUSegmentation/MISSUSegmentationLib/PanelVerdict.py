@@ -14,7 +14,7 @@ from slicer.i18n import tr as _
 from .CaseLibrary import readCases
 from .CoreRun import SegmentationError
 from .FineTuningLogic import FineTuningLogic
-from .PanelCaseTable import fitHeight
+from .PanelTable import fitHeight
 from .TuningPlot import drawCurves, findChart, showCurves
 from .TuningRun import TuningRun, readRuns
 
@@ -184,15 +184,17 @@ class PanelVerdict:
         notes = {case.id: case.note for case in readCases(run.library)} if run else {}
         rows = _tableRows(gate, notes) if gate else []
         table = self._ui.gateTable
-        titles = [_("Dice"), *(gate["regions"] if gate else [])]
+        titles = [_("Mean Dice"), *(gate["regions"] if gate else [])]
         table.setColumnCount(len(titles))
         table.setHorizontalHeaderLabels(titles)
         table.setRowCount(len(rows))
-        for index, (title, base, tuned) in enumerate(rows):
-            table.setItem(index, 0, qt.QTableWidgetItem(title))
+        for index, (title, tip, base, tuned) in enumerate(rows):
+            item = qt.QTableWidgetItem(title)
+            item.setToolTip(tip)
+            table.setItem(index, 0, item)
             for column, region in enumerate(gate["regions"], start=1):
                 table.setItem(index, column, _cell(base and base[region], tuned[region]))
-        fitHeight(table, stretched=0, rowsShown=ROWS_SHOWN)
+        fitHeight(table, rowsShown=ROWS_SHOWN)
 
 
 Scores = dict[str, float]
@@ -200,17 +202,20 @@ Scores = dict[str, float]
 
 def _tableRows(
     gate: dict[str, Any], notes: dict[str, str]
-) -> list[tuple[str, Scores | None, Scores]]:
-    """Rows of the table, means first: title, Dice by region of the base and of the tuned model.
+) -> list[tuple[str, str, Scores | None, Scores]]:
+    """Rows of the table, means first: title, tooltip, Dice by region of the base and tuned model.
 
     The base has none if it cannot do the task.
     """
-    rows = [(_("Mean"), gate["mean"]["base"], gate["mean"]["tuned"])]
+    unseen = _("Base model → tuned model. Each case is judged by a model that was not tuned on it.")
+    rows = [(_("Your cases"), unseen, gate["mean"]["base"], gate["mean"]["tuned"])]
     if gate["forgetting"]:
         mean = gate["forgetting"]["mean"]
-        rows.append((_("Forgetting"), mean["base"], mean["tuned"]))
+        tip = _("Base model → tuned model, on cases of the base: has anything been forgotten?")
+        rows.append((_("Base's cases"), tip, mean["base"], mean["tuned"]))
     for case in gate["cases"]:
-        rows.append((notes.get(case["case"]) or case["case"], case["base"], case["tuned"]))
+        title = notes.get(case["case"]) or case["case"]
+        rows.append((title, f"{case['case']}\n{unseen}", case["base"], case["tuned"]))
     return rows
 
 

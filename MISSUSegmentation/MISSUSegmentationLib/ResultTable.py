@@ -16,6 +16,7 @@ from slicer.i18n import tr as _
 
 from MISSUCore.regions import BRATS
 
+from .PanelTable import fitHeight
 from .SceneExchange import arrayFromImage, segmentImage
 
 SWATCH_PIXELS = 12
@@ -79,9 +80,10 @@ class ResultTable:
             confidence: expected Dice by region name; its column is left out if empty.
             comparison: Dice and 95 % Hausdorff distance in mm by region name; likewise.
         """
-        columns = [_("Segment"), _("Volume (ml)")]
-        columns += [_("Expected Dice")] if confidence else []
-        columns += [_("Dice"), _("HD95 (mm)")] if comparison else []
+        # In two lines, so that the names of the segments have room beside five columns.
+        columns = [_("Segment"), _("Volume\n(ml)")]
+        columns += [_("Expected\nDice")] if confidence else []
+        columns += [_("Dice"), _("HD95\n(mm)")] if comparison else []
         content = rows(segmentationNode) if segmentationNode else []
         self.table.setColumnCount(len(columns))
         self.table.setHorizontalHeaderLabels(columns)
@@ -97,20 +99,12 @@ class ResultTable:
                 item = qt.QTableWidgetItem(text)
                 item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
                 self.table.setItem(index, column, item)
-        self._fit()
-
-    def _fit(self) -> None:
-        header = self.table.horizontalHeader()
-        header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)
-        header.setSectionResizeMode(0, qt.QHeaderView.Stretch)
-        frame = 2 * self.table.frameWidth
-        rowsHeight = self.table.verticalHeader().length()
-        self.table.setFixedHeight(header.sizeHint.height() + rowsHeight + frame)
-        self.table.visible = self.table.rowCount > 0
+        fitHeight(self.table)
 
 
 def _titleItem(row: Row) -> qt.QTableWidgetItem:
     item = qt.QTableWidgetItem(row.title)
+    item.setToolTip(row.title)
     swatch = qt.QPixmap(SWATCH_PIXELS, SWATCH_PIXELS)
     swatch.fill(qt.QColor.fromRgbF(*row.color) if row.color else qt.QColor(0, 0, 0, 0))
     item.setIcon(qt.QIcon(swatch))

@@ -111,12 +111,38 @@ def writeCase(
     settings: SegmentationSettings,
     brainMask: slicer.vtkMRMLScalarVolumeNode | None = None,
 ) -> list[str]:
-    """Write the volumes, by modality; returns the arguments of ``missu``.
+    """Write the volumes, by modality; returns the arguments of ``missu``; else as writeScans."""
+    scans = writeScans(run, volumes, settings, brainMask)
+    labels = run.folder / "labels.nrrd"
+    run.names[labels] = f"{referenceVolume(volumes).GetName()} segmentation"
+    arguments = ["segment", *scans, "--output", str(labels)]
+    arguments += ["--report", str(run.folder / "report.json")]
+    arguments += ["--device", settings.device]
+    arguments += ["--minimum-island", str(settings.minimumIslandMm3)]
+    arguments += ["--minimum-enhancing", str(settings.minimumEnhancingMm3)]
+    if settings.model:
+        arguments += ["--model", settings.model]
+    if settings.mirror:
+        arguments.append("--mirror")
+    if settings.probabilities:
+        arguments.append("--probabilities")
+    if settings.qualityPage:
+        arguments += ["--quality-page", str(run.folder / "quality.html")]
+    return arguments
+
+
+def writeScans(
+    run: CoreRun,
+    volumes: Volumes,
+    settings: SegmentationSettings,
+    brainMask: slicer.vtkMRMLScalarVolumeNode | None = None,
+) -> list[str]:
+    """Write volumes, by modality; returns the options that name them and say how they are prepared.
 
     Args:
         run: to whose folder they are written.
-        volumes: to segment.
-        settings: how.
+        volumes: to segment, or that were.
+        settings: how; those of registration, brain and bias field count.
         brainMask: see :func:`.hdBetMask`.
 
     Raises:
@@ -125,34 +151,17 @@ def writeCase(
     run.report("export", 0.0, "writing the volumes")
     paths = writeVolumes(volumes, run.folder)
     run.names = {paths[name]: node.GetName() or name for name, node in volumes.items()}
-    labels = run.folder / "labels.nrrd"
-    run.names[labels] = f"{referenceVolume(volumes).GetName()} segmentation"
-    arguments = ["segment", "--reference", referenceModality(volumes)]
+    options = ["--reference", referenceModality(volumes)]
     for modality, path in paths.items():
-        arguments += [f"--{modality}", str(path)]
-    arguments += ["--output", str(labels)]
-    arguments += ["--report", str(run.folder / "report.json")]
-    arguments += ["--device", settings.device]
-    arguments += ["--registration", "auto" if settings.registration else "never"]
+        options += [f"--{modality}", str(path)]
+    options += ["--registration", "auto" if settings.registration else "never"]
     stripped = settings.brainExtraction == "never"
-    arguments += ["--brain-extraction", "never" if stripped else "auto"]
+    options += ["--brain-extraction", "never" if stripped else "auto"]
     if brainMask:
         mask = run.folder / "brain.nrrd"
         writeVolume(brainMask, mask, "The brain mask")
-        arguments += ["--brain-mask", str(mask)]
-    arguments += ["--minimum-island", str(settings.minimumIslandMm3)]
-    arguments += ["--minimum-enhancing", str(settings.minimumEnhancingMm3)]
-    if settings.model:
-        arguments += ["--model", settings.model]
-    if settings.biasField:
-        arguments.append("--bias-field")
-    if settings.mirror:
-        arguments.append("--mirror")
-    if settings.probabilities:
-        arguments.append("--probabilities")
-    if settings.qualityPage:
-        arguments += ["--quality-page", str(run.folder / "quality.html")]
-    return arguments
+        options += ["--brain-mask", str(mask)]
+    return [*options, "--bias-field"] if settings.biasField else options
 
 
 def readResult(

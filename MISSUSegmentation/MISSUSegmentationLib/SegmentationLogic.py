@@ -14,9 +14,9 @@ from MISSUCore.regions import BRATS, LabelScheme
 
 from .BrainMask import hdBetMask
 from .Comparison import Scores, readScores, writePair
-from .CoreInstallation import InstallationError, torchIsInstalled
+from .CoreInstallation import torchIsInstalled
 from .CoreProcess import CoreProcess
-from .CoreRun import BrainExtractionMissing, CoreRun, SegmentationError
+from .CoreRun import BrainExtractionMissing, CoreRun, SegmentationError, newProcess
 from .MovedScans import placesOf
 from .SceneExchange import ExchangeError, checkVolumes, referenceVolume
 from .Segmentation import SegmentationResult, SegmentationSettings, readResult, writeCase
@@ -151,7 +151,7 @@ class SegmentationLogic:
         scene = segmentationNode.GetScene()
         run = CoreRun(scene, onFinished=onFinished, onFailed=onFailed)
         run.start(
-            _newProcess("MISSUCore.evaluation.comparison"),
+            newProcess("MISSUCore.evaluation.comparison"),
             lambda run: writePair(run, segmentationNode, referenceNode, scheme),
             readScores,
         )
@@ -185,7 +185,7 @@ class SegmentationLogic:
         if torchIsInstalled() and not (self._standBy and self._standBy.isAlive()):
             self.coolDown()
             with contextlib.suppress(SegmentationError):
-                self._standBy = _newProcess("MISSUCore.inference.segmentation")
+                self._standBy = newProcess("MISSUCore.inference.segmentation")
 
     def coolDown(self) -> None:
         """End the process that stands by, if there is one; a run goes on."""
@@ -198,19 +198,10 @@ class SegmentationLogic:
         """The process that stands by, or a new one."""
         if not (self._standBy and self._standBy.isAlive()):
             self.coolDown()
-            return _newProcess("MISSUCore.inference.segmentation")
+            return newProcess("MISSUCore.inference.segmentation")
         process, self._standBy = self._standBy, None
         return process
 
     def _checkIdle(self) -> None:
         if self.isRunning():
             raise SegmentationError("Another run is on; wait for its end or cancel it.")
-
-
-def _newProcess(module: str) -> CoreProcess:
-    try:
-        return CoreProcess(module)
-    except InstallationError as error:
-        raise SegmentationError(str(error)) from error
-    except OSError as error:
-        raise SegmentationError(f"The process cannot be started: {error}.") from error

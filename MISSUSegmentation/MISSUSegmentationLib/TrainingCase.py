@@ -22,8 +22,8 @@ from .SceneExchange import (
     scanOf,
     volumeLike,
     writeVolume,
-    writeVolumes,
 )
+from .Segmentation import SegmentationSettings, writeScans
 from .SegmentationNodes import importSegmentation, inputRole
 
 
@@ -31,16 +31,25 @@ def writeTrainingCase(
     run: CoreRun,
     volumes: dict[str, slicer.vtkMRMLScalarVolumeNode],
     segmentationNode: slicer.vtkMRMLSegmentationNode,
+    settings: SegmentationSettings,
+    brainMask: slicer.vtkMRMLScalarVolumeNode | None = None,
 ) -> list[str]:
-    """Write volumes, by modality, and their corrected segmentation; returns arguments of ``missu``.
+    """Write volumes, by modality, and their corrected segmentation; returns options of ``missu``.
 
-    No name of a node goes along: it may be the patient's.
+    No name of a node goes along: it may be the patient's. The labels are written on the grid of the
+    reference volume, whatever the segments were drawn on.
+
+    Args:
+        run: to whose folder they are written.
+        volumes: that were segmented.
+        segmentationNode: as the user has corrected it.
+        settings: how the volumes are prepared, see :func:`.writeScans`.
+        brainMask: see :func:`.writeScans`.
 
     Raises:
         ExchangeError: if the segmentation is not of these volumes, or does not tell of every
             region, or files cannot be written.
     """
-    run.report("export", 0.0, "writing the volumes")
     name = segmentationNode.GetName()
     for modality, volume in volumes.items():
         other = segmentationNode.GetNodeReference(inputRole(modality))
@@ -59,9 +68,7 @@ def writeTrainingCase(
             f"{name} has no segment {', '.join(missing)}; add it, empty if there is none, so that "
             "the model does not learn a gap."
         )
-    paths = writeVolumes(volumes, run.folder)
-    run.names = {paths[modality]: node.GetName() for modality, node in volumes.items()}
-    arguments = [part for modality, path in paths.items() for part in (f"--{modality}", str(path))]
+    arguments = writeScans(run, volumes, settings, brainMask)
     before = keptLabels(segmentationNode)
     if before is not None and before.shape == labels.shape and scanOf(segmentationNode) is grid:
         arguments += ["--result", _writeLabels(run, grid, before, "result", name)]

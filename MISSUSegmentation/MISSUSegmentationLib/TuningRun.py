@@ -75,10 +75,6 @@ class TuningRun:
         """Table and verdict (``gate.json``) once it has finished."""
         return _readJson(self.folder / "gate.json")
 
-    def isFinished(self) -> bool:
-        """Whether it has come to a verdict; else it can be resumed."""
-        return (self.folder / "gate.json").is_file()
-
     def candidate(self) -> dict[str, Any] | None:
         """Card of the tuned model; None while there is none, or once it was discarded."""
         cards = sorted(self.folder.glob("model/*.json"))

@@ -19,9 +19,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
-import signal
+import shutil
 import subprocess
 import sys
 import time
@@ -86,7 +85,7 @@ def mean_dice(
     for name, images, labels in cases:
         scheme = model.card.label_scheme()
         found = segment_case(read_case(images).images, model).labels
-        truth = sitk.GetArrayViewFromImage(read_label_map(labels))
+        truth = sitk.GetArrayFromImage(read_label_map(labels))
         numbering = numbering_of(np.unique(truth).tolist(), scheme)
         masks = zip(
             scheme.to_regions(sitk.GetArrayViewFromImage(found)), numbering.to_regions(truth)
@@ -118,22 +117,24 @@ def state(library: Path) -> dict[str, str]:
 
 
 def run_with_kills(command: list[str], kills: int, run: Path) -> None:
-    """Run a command to its end, killing it at random moments and starting it again."""
+    """Kill a command so many times, each time after it has worked for a while; then let it end.
+
+    Where it ends before it is killed, its folder is deleted, and it begins anew.
+    """
     rng = random.Random(0)  # noqa: S311
-    for number in range(kills):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        try:
-            process.wait(timeout=rng.uniform(2, 40))
-            break
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL if os.name == "posix" else signal.SIGTERM)
-            process.wait()
-            print(f"kill {number + 1}: {sorted(path.name for path in run.glob('*'))}", flush=True)
-    else:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        process.wait()
-    if process.returncode:
-        raise SystemExit(f"the run ended with {process.returncode}")
+    killed = 0
+    while killed < kills:
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+            try:
+                process.wait(timeout=rng.uniform(3, 20))
+                shutil.rmtree(run)
+                continue
+            except subprocess.TimeoutExpired:
+                process.kill()
+        killed += 1
+        left = sorted(path.name for path in run.glob("*"))
+        print(f"kill {killed}, {process.returncode}: {', '.join(left)}", flush=True)
+    subprocess.run(command, check=True)
 
 
 def main() -> None:

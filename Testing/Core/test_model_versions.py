@@ -20,6 +20,7 @@ from MISSUCore.model_store import (
     default_model,
     list_models,
     load_model,
+    read_card,
     save_model,
 )
 from MISSUCore.network.transunet import TransUNet
@@ -119,6 +120,14 @@ def test_what_is_no_finished_run_is_refused(folder: Path, finished_run, tmp_path
     (run / "gate.json").write_text('{"name": 3}')
     with pytest.raises(InputError, match=r"gate.json: is damaged"):
         model_versions.accept(run)
+
+
+def test_a_history_holds_entries(finished_run) -> None:
+    path = finished_run() / "model" / "tuned.json"
+    card = json.loads(path.read_text())
+    path.write_text(json.dumps({**card, "history": ["tuned on Monday"]}))
+    with pytest.raises(InputError, match="history holds names and values"):
+        read_card(path)
 
 
 def test_the_command(folder: Path, finished_run, capsys: pytest.CaptureFixture[str]) -> None:

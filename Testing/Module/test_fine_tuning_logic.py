@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,9 @@ from MISSUSegmentationLib.CoreRun import SegmentationError
 from MISSUSegmentationLib.FineTuningLogic import FineTuningLogic
 from MISSUSegmentationLib.ResultOrigin import keepOrigin, keptLabels, keptModel
 from MISSUSegmentationLib.SceneExchange import arrayFromImage, ijkToRasArray
+from MISSUSegmentationLib.Segmentation import SegmentationSettings
 from MISSUSegmentationLib.SegmentationNodes import importSegmentation
-from MISSUSegmentationLib.TrainingCase import loadTrainingCase
+from MISSUSegmentationLib.TrainingCase import loadTrainingCase, writeTrainingCase
 from MISSUSegmentationLib.TuningPlot import drawCurves, findChart
 from MISSUSegmentationLib.TuningRun import TuningRun, TuningSettings, newRun, readRuns
 
@@ -44,6 +46,8 @@ DIRECTION = np.array([[0.8, -0.36, 0.48], [0.6, 0.48, -0.64], [0.0, 0.8, 0.6]]) 
 GRID = {"direction": DIRECTION, "spacing": SPACING, "origin": (-12.0, 34.0, 5.0)}
 VOXEL_ML = 0.0045
 BUNDLED = "missu-brats-fast"
+# Noise cannot be registered.
+AS_THEY_ARE = SegmentationSettings(registration=False, brainExtraction="never")
 
 
 @pytest.fixture(autouse=True)
@@ -149,7 +153,7 @@ def test_a_corrected_case_is_stored_and_comes_back_voxel_for_voxel(
     volumes: dict[str, Any], segmentation: Any, library: Path
 ) -> None:
     logic = FineTuningLogic()
-    case = logic.add(library, volumes, segmentation, note="-12, not a name")
+    case = logic.add(library, volumes, segmentation, settings=AS_THEY_ARE, note="-12, not a name")
     assert [stored.id for stored in logic.listCases(library)] == [case.id]
     # Six rows of eight voxels of edema were added, nothing else was changed.
     assert case.changes["WT"]["added_ml"] == pytest.approx(48 * VOXEL_ML, abs=1e-3)
@@ -174,13 +178,32 @@ def test_a_corrected_case_is_stored_and_comes_back_voxel_for_voxel(
 
     # What was loaded from the library is known there.
     with pytest.raises(SegmentationError, match=r"in the library already.*--replace"):
-        logic.add(library, loaded, node)
-    again = logic.add(library, loaded, node, replace=True)
-    assert again.id == case.id and again.changes == {}
-    logic.exclude(library, [case.id])
-    assert [stored.excluded for stored in logic.listCases(library)] == [True]
+        logic.add(library, loaded, node, settings=AS_THEY_ARE)
+    assert keptLabels(node) is None
     logic.remove(library, [case.id])
     assert logic.listCases(library) == [] and not case.folder.exists()
+
+
+def test_labels_are_written_on_the_scan_they_were_drawn_on(
+    volumes: dict[str, Any], addVolume: Callable[..., Any], tmp_path: Path
+) -> None:
+    moved = {**GRID, "origin": (5.0, 6.0, 7.0), "spacing": (2.0, 1.0, 1.0)}
+    given = {"t2": addVolume("T2", np.ones((9, 8, 7)), **moved), "flair": volumes["flair"]}
+    node = importSegmentation(labelsOfModel(), given, BRATS)
+    run = SimpleNamespace(folder=tmp_path, names={}, report=lambda *_: None)
+    settings = SegmentationSettings(registration=False, biasField=True)
+    arguments = writeTrainingCase(run, given, node, settings)
+
+    def value(option: str) -> str:
+        return arguments[arguments.index(option) + 1]
+
+    assert value("--reference") == "flair"
+    assert (value("--registration"), value("--brain-extraction")) == ("never", "auto")
+    assert "--bias-field" in arguments
+    labels, scan = sitk.ReadImage(value("--labels")), sitk.ReadImage(value("--flair"))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(labels), labelsOfModel())
+    assert labels.GetOrigin() == pytest.approx(scan.GetOrigin())
+    assert labels.GetDirection() == pytest.approx(scan.GetDirection())
 
 
 def test_an_empty_segmentation_must_be_meant(
@@ -189,7 +212,7 @@ def test_an_empty_segmentation_must_be_meant(
     for name in BRATS.region_names:
         paint(segmentation, name, np.zeros(SHAPE, bool), volumes["t1"])
     with pytest.raises(SegmentationError, match=r"with --no-tumor\.$"):
-        FineTuningLogic().add(library, volumes, segmentation)
+        FineTuningLogic().add(library, volumes, segmentation, settings=AS_THEY_ARE)
     assert not library.exists()
 
 
@@ -357,8 +380,6 @@ def test_a_tuned_model_is_accepted_used_and_left_again(
     shutil.copytree(tiny_model.parent, run.folder / "model")
     logic = FineTuningLogic()
     assert run.installedAs() == ""
-    with pytest.raises(SegmentationError, match="it gains nothing"):
-        logic.accept(run)
     assert logic.accept(run, force=True) == "tiny-1"
     assert list(modelCards()) == [BUNDLED, "tiny-1"] and run.installedAs() == "tiny-1"
     logic.use("tiny-1")

@@ -169,7 +169,9 @@ def test_the_module_imports_what_it_may(path: Path) -> None:
 
 
 def test_files_are_short() -> None:
-    lengths = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in MODULE_FILES}
+    lengths = {
+        path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in MODULE_FILES
+    }
     assert lengths.pop("MISSUSegmentation.py") < 400
     assert max(lengths.values()) < 300
 

@@ -216,16 +216,51 @@ def test_a_given_mask_moves_with_the_scan_it_was_drawn_on(
     monkeypatch.setattr(
         preprocessing, "find_brains", lambda *given: pytest.fail("a brain was looked for")
     )
-    mask = images["t1ce"] > 5
+    del images["t2"]  # which does not reach the others
+    inside = images["t1ce"] > 5
+    mask = sitk.Cast(inside, sitk.sitkFloat32) * 255
     case = preprocess(images, PreprocessingOptions(), brain_mask=mask)
     t1ce = sitk.GetArrayViewFromImage(images["t1ce"])
     np.testing.assert_array_equal(
         sitk.GetArrayViewFromImage(case.images["t1ce"]), np.where(t1ce > 5, t1ce, 0)
     )
     asked = {str(one["moving_name"]): one for one in known_registration}
-    assert asked["t1ce"]["moving_mask"] is mask and asked["t2"]["moving_mask"] is None
-    assert asked["t1ce"]["fixed_mask"] is None
+    same(asked["t1ce"]["moving_mask"], inside)
+    assert asked["flair"]["moving_mask"] is None and asked["t1ce"]["fixed_mask"] is None
+    # On another grid, the larger part of a voxel decides, whatever number stands for the brain.
+    there = sitk.Resample(
+        sitk.Cast(inside, sitk.sitkFloat32), images["t1"], KNOWN["t1ce"], sitk.sitkLinear
+    )
+    t1 = sitk.GetArrayViewFromImage(images["t1"])
+    kept = sitk.GetArrayViewFromImage(case.images["t1"]) != 0
+    np.testing.assert_array_equal(kept, sitk.GetArrayViewFromImage(there) >= 0.5)
+    assert 0 < kept.sum() < t1.size
     assert case.brain_method == "given mask"
+
+
+@pytest.mark.parametrize("extraction", ["given", "found"])
+def test_a_scan_beside_the_brain_is_refused(
+    images: dict[str, sitk.Image], monkeypatch: pytest.MonkeyPatch, extraction: str
+) -> None:
+    elsewhere = sitk.Cast(images["t1"] > 3, sitk.sitkUInt8)
+    elsewhere.SetOrigin((300.0, 0.0, 0.0))
+    options = PreprocessingOptions(registration=False)
+    if extraction == "given":
+        with pytest.raises(InputError, match="flair: shows no part of the brain that is given"):
+            preprocess(images, options, brain_mask=elsewhere)
+        return
+    brains(monkeypatch, {"t1": Brain(elsewhere, stripped=False)})
+    monkeypatch.setattr(preprocessing, "agreed_brain", lambda found: AgreedBrain(elsewhere, {}, {}))
+    with pytest.raises(InputError, match="flair: shows no part of the brain in the other scans"):
+        preprocess(images, options)
+
+
+@pytest.mark.parametrize("what", ["mask", "bias"])
+def test_what_is_for_heads_is_refused_elsewhere(images: dict[str, sitk.Image], what: str) -> None:
+    options = PreprocessingOptions(bias_field=what == "bias")
+    mask = images["t1"] > 5 if what == "mask" else None
+    with pytest.raises(InputError, match="is for scans of the head"):
+        preprocess(images, options, is_head=False, brain_mask=mask)
 
 
 def test_bias_fields_are_evened_out_inside_the_brain(

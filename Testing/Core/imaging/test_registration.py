@@ -13,9 +13,9 @@ import SimpleITK as sitk
 from numpy.typing import ArrayLike, NDArray
 
 from MISSUCore.errors import InputError
-from MISSUCore.imaging.case import read_image
+from MISSUCore.imaging.case import read_image, same_grid
 from MISSUCore.imaging.preparation import image_like
-from MISSUCore.imaging.registration import moved, register, same_grid
+from MISSUCore.imaging.registration import moved, register
 from MISSUCore.progress import Progress, ProgressEvent
 
 Points = NDArray[np.float64]
@@ -201,6 +201,20 @@ def test_scans_on_one_grid_that_do_not_lie_on_each_other(
     result = register(moving, fixed)
     assert not result.skipped
     assert largest_error_mm(result.transform, move) < 1
+
+
+def test_scans_on_one_grid_stay_unless_they_clearly_lie_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first look at them may raise doubts that the search does not confirm."""
+    monkeypatch.setattr("MISSUCore.imaging.registration.Overlay.is_best", lambda *given: False)
+    fixed = scan(first_look, spacing=(2.0, 2.0, 2.0))
+    result = register(scan(second_look, a_move((0, 0, 0), (0, 0.8, 0)), (2.0, 2.0, 2.0)), fixed)
+    assert result.skipped and result.moved_mm == pytest.approx(0, abs=1e-9)
+    assert result.transform.GetParameters() == (0,) * 6
+    # On a grid of its own, a scan is laid where it fits best.
+    other = scan(second_look, a_move((0, 0, 0), (0, 0.8, 0)), (2.0, 2.0, 4.0))
+    assert not register(other, fixed).skipped
 
 
 def test_headers_that_are_right_win_over_centers_of_mass(fixed: sitk.Image) -> None:

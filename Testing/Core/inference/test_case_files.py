@@ -569,6 +569,72 @@ def test_a_reference_that_is_no_scan_lies_in_the_space_of_t1(
         assert dice(mask, expected[1:, 3:, 2:]) > 0.99
 
 
+def test_a_reference_on_the_grid_of_a_scan_lies_where_that_is(
+    tmp_path: Path,
+    moved_case: tuple[dict[str, Path], dict[str, sitk.Euler3DTransform]],
+    bright_model: MakeModel,
+    truth: Truth,
+    same_grid: SameGrid,
+) -> None:
+    """As labels that someone has drawn on T2."""
+    scans, _ = moved_case
+    drawn = tmp_path / "drawn.nii.gz"
+    t2 = sitk.ReadImage(str(scans["t2"]))
+    sitk.WriteImage(sitk.Cast(t2 > 150, sitk.sitkUInt8), str(drawn))
+    output = tmp_path / "seg.nii.gz"
+    report = segment_files(
+        scans,
+        output,
+        model=str(bright_model()),
+        reference=drawn,
+        preprocessing=REGISTER,
+        options=CPU,
+    )
+    found = sitk.ReadImage(str(output))
+    same_grid(found, t2, 1e-5)
+    labels = sitk.GetArrayFromImage(found)
+    for mask, expected in zip(BRATS.to_regions(labels), BRATS.to_regions(truth)):
+        assert dice(mask, expected) > 0.9
+    assert report["reference"]["path"] == str(drawn)
+
+
+@pytest.mark.parametrize("reference", [None, "t1", "t2"])
+def test_scans_on_the_reference_lie_where_its_header_says(
+    moved_case: tuple[dict[str, Path], dict[str, sitk.Euler3DTransform]], reference: str | None
+) -> None:
+    """A voxel of any scan comes to where the same voxel of the reference is: they are one image."""
+    scans, _ = moved_case
+    found = case_files.read_scans(scans, BRATS, reference, preprocessing=REGISTER).on_reference()
+    header = sitk.ReadImage(str(scans[reference or "t1ce"]))
+    for image in found.values():
+        for index in ((0, 0, 0), (9, 2, 5), (3, 11, 7)):
+            np.testing.assert_allclose(
+                image.TransformIndexToPhysicalPoint(index),
+                header.TransformIndexToPhysicalPoint(index),
+                atol=1e-4,
+            )
+
+
+def test_what_belongs_to_an_earlier_result_goes_with_it(
+    tmp_path: Path, paths: dict[str, Path], bright_model: MakeModel
+) -> None:
+    output = tmp_path / "seg.nii.gz"
+    outdated = [
+        tmp_path / "seg_transform_t2.tfm",
+        tmp_path / "seg_transform_flair.tfm",
+        tmp_path / "seg_probability_WT.nii.gz",
+    ]
+    for path in outdated:
+        path.write_text("old")
+    del paths["flair"]
+    model = str(bright_model(may_miss=1))
+    with pytest.raises(InputError, match=r"seg_probability_WT\.nii\.gz: exists already"):
+        segment_files(paths, output, model=model, options=CPU)
+    assert all(path.exists() for path in outdated)
+    segment_files(paths, output, model=model, overwrite=True, options=CPU)
+    assert output.exists() and not any(path.exists() for path in outdated)
+
+
 def test_nothing_moved_no_transforms(
     tmp_path: Path,
     paths: dict[str, Path],

@@ -154,7 +154,8 @@ def test_maps_lie_on_the_grid_of_the_scans(
     direction: NDArray[np.float64],
 ) -> None:
     paths = write_case(origin=(-31.0, 42.5, 17.25), direction=direction)
-    files = explain_files(paths, tmp_path / "maps", model=str(bright_model()), device="cpu")
+    explained = explain_files(paths, tmp_path / "maps", model=str(bright_model()), device="cpu")
+    assert explained.warnings == []
     assert sorted(path.name for path in (tmp_path / "maps").iterdir()) == [
         "gradcam_ET.nii.gz",
         "gradcam_TC.nii.gz",
@@ -162,7 +163,7 @@ def test_maps_lie_on_the_grid_of_the_scans(
     ]
     scan = sitk.ReadImage(str(paths["t1"]))
     for name, labels in (("WT", (1, 2, 4)), ("TC", (1, 4)), ("ET", (4,))):
-        image = sitk.ReadImage(str(files[name]))
+        image = sitk.ReadImage(str(explained.files[name]))
         assert image.GetSize() == scan.GetSize()
         for part in ("Spacing", "Origin", "Direction"):
             found, expected = (getattr(i, f"Get{part}")() for i in (image, scan))

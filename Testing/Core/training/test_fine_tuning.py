@@ -22,9 +22,10 @@ from MISSUCore.progress import Progress, ProgressEvent
 from MISSUCore.regions import BRATS, BRATS_2023, LabelScheme
 from MISSUCore.training import fine_tuning, rehearsal
 from MISSUCore.training.case_lists import LabeledCase, find_brats_cases
-from MISSUCore.training.fine_tuning import FineTuningOptions, fine_tune
+from MISSUCore.training.fine_tuning import FineTuning, fine_tune
 from MISSUCore.training.scores import ScoreLog
 from MISSUCore.training.trainer import Trainer
+from MISSUCore.training.tuning_config import FineTuningOptions
 
 CHANGES = {"steps": "3", "patch_size": "[16,16,16]", "mixed_precision": "false"}
 OPTIONS = FineTuningOptions(rehearsal="none", changes=CHANGES, device="cpu")
@@ -128,7 +129,7 @@ def test_a_killed_run_ends_as_one_that_was_not(
 ) -> None:
     expected = tune(folder="whole")
     for place, name, calls in (
-        (fine_tuning, "write_json", 1),
+        (fine_tuning, "write_json", 0),
         (Trainer, "_train_step", 2),
         (ScoreLog, "add", 1),
         (Trainer, "_train_step", 4),
@@ -176,8 +177,12 @@ def test_sigterm_saves_and_ends_with_130(
     assert saved["step"] >= 10
 
 
-def test_another_run_in_the_folder_is_refused(tune: Callable, base: Model) -> None:
-    tune()
+def test_another_run_in_the_folder_is_refused(
+    tune: Callable, base: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fine_tuning, "rehearsal_cases", dying(print, 0))
+    with pytest.raises(Killed):
+        tune()
     with pytest.raises(InputError, match=r"other settings \(rehearsal, changes\)"):
         tune(options=FineTuningOptions(changes={"steps": "6"}))
     with pytest.raises(InputError, match=r"other settings \(base\)"):
@@ -195,8 +200,12 @@ def test_too_little_time_says_how_much_is_needed(tune: Callable) -> None:
         tune(options=options)
 
 
-def test_either_numbering_of_brats_is_the_same_task(tune: Callable) -> None:
-    assert tune(scheme=BRATS_2023)["verdict"] != "new task"
+def test_either_numbering_of_brats_is_the_same_task(
+    brats_folder: Path, base: Model, tmp_path: Path
+) -> None:
+    cases = find_brats_cases(brats_folder)
+    tuning = FineTuning(cases, BRATS_2023, base, tmp_path / "run", "mine", OPTIONS, Progress())
+    assert not tuning.new_task and tuning.scheme == BRATS
 
 
 def test_another_task_starts_from_the_weights(

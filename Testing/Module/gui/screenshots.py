@@ -64,7 +64,7 @@ def main(folder: Path, thumbnail: Path | None, library: Path | None) -> None:
             for section in ("inputs", "result", "fineTuning"):
                 panel.expand(f"{section}CollapsibleButton")
             panel.ui.libraryPathLineEdit.setCurrentPath(str(library))
-            take("fine-tuning")
+            take("fine_tuning")
             for section in ("inputs", "result", "fineTuning"):
                 panel.expand(f"{section}CollapsibleButton")
         script = Path(temporary) / "PythonSlicer"

@@ -215,6 +215,56 @@ def test_a_refusal_is_a_sentence_with_the_log(
     assert "Open log" in segmented.ui.tuningStatusLabel.text
 
 
+def test_adding_is_followed_and_can_be_cancelled(
+    segmented: Panel, missu: SimpleNamespace, library: Path
+) -> None:
+    missu.behave(hang=True)
+    segmented.click("addCaseButton")
+    segmented.wait(lambda: "40 %" in segmented.ui.tuningStatusLabel.text)
+    assert segmented.ui.addCaseButton.text == "Cancel adding"
+    segmented.click("addCaseButton")
+    assert idle(segmented)
+    assert "Cancelled" in segmented.ui.tuningStatusLabel.text
+    assert segmented.ui.addCaseButton.text == "Add to training cases"
+    assert segmented.ui.addCaseButton.enabled and not library.exists()
+
+
+def test_a_case_is_prepared_as_it_was_segmented(segmented: Panel, missu: SimpleNamespace) -> None:
+    segmented.expand("advancedCollapsibleButton")
+    segmented.choose("brainExtractionComboBox", "Scans are stripped already")
+    add(segmented)
+    arguments = missu.arguments()
+    assert arguments[arguments.index("--reference") + 1] == "t1ce"
+    assert arguments[arguments.index("--brain-extraction") + 1] == "never"
+
+
+def test_what_takes_off_the_skull_is_installed_for_adding_too(
+    segmented: Panel,
+    missu: SimpleNamespace,
+    library: Path,
+    questions: list[str],
+    slicerApplication: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    missu.behave(error="the scans show the skull", exitCode=4)
+    monkeypatch.setattr(
+        slicerApplication.util, "pip_install", lambda _: missu.behave(), raising=False
+    )
+    segmented.click("addCaseButton")
+    segmented.wait(lambda: len(cases(segmented)) == 1)
+    assert len(questions) == 1 and "deepbet" in questions[0]
+
+
+def test_an_emptied_folder_is_none(
+    tuning: Panel, threeCases: list[str], slicerApplication: Any
+) -> None:
+    tuning.widget.fineTuning.refresh()
+    assert len(cases(tuning)) == 3
+    tuning.ui.libraryPathLineEdit.setCurrentPath("")
+    assert cases(tuning) == []
+    assert "Choose a folder" in tuning.ui.libraryHintLabel.text
+
+
 def test_the_table_tells_of_the_cases(tuning: Panel, threeCases: list[str]) -> None:
     tuning.widget.fineTuning.refresh()
     rows = cases(tuning)
@@ -280,8 +330,8 @@ def test_a_run_from_start_to_accepted_default(
     tune(tuning)
     assert tuning.ui.runComboBox.currentText == "my-model-run-1  ·  better"
     rows = table(tuning, "gateTable")
-    assert rows[0] == ["Mean", *["0.80 → 0.84"] * 3]
-    assert rows[1] == ["Forgetting", *["0.80 → 0.80"] * 3]
+    assert rows[0] == ["Your cases", *["0.80 → 0.84"] * 3]
+    assert rows[1] == ["Base's cases", *["0.80 → 0.80"] * 3]
     assert [row[0] for row in rows[2:]] == threeCases
     assert "it gains 0.040" in tuning.ui.verdictLabel.text
     tuning.click("acceptButton")

@@ -89,7 +89,8 @@ class Panel:
         """Texts of the result table, its header first."""
         table = self.ui.resultTable
         columns = range(table.columnCount)
-        header = [table.horizontalHeaderItem(column).text() for column in columns]
+        titles = [table.horizontalHeaderItem(column).text() for column in columns]
+        header = [title.replace("\n", " ") for title in titles]
         rows = [
             [table.item(row, column).text() for column in columns] for row in range(table.rowCount)
         ]

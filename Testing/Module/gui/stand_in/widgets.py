@@ -52,9 +52,26 @@ class ctkCollapsibleButton(Access, QtWidgets.QAbstractButton):
     def _onToggled(self, expanded: bool) -> None:
         self.setMaximumHeight(16777215 if expanded else self._headerHeight())
         for child in self.findChildren(QtWidgets.QWidget, options=QtCore.Qt.FindDirectChildrenOnly):
-            child.setProperty("wasHidden", child.isHidden() if not expanded else None)
-            child.setVisible(expanded and not child.property("wasHidden"))
+            if not expanded:
+                self._conceal(child, not child.isHidden())
+                child.installEventFilter(self)
+            elif child.property("visibilityToParent") is not None:
+                child.removeEventFilter(self)
+                child.setVisible(child.property("visibilityToParent"))
         self.contentsCollapsed.emit(not expanded)
+
+    def _conceal(self, child: QtWidgets.QWidget, visibleOnceExpanded: bool) -> None:
+        child.hide()
+        child.setAttribute(QtCore.Qt.WA_WState_ExplicitShowHide, False)  # else hide() is no event
+        child.setProperty("visibilityToParent", visibleOnceExpanded)
+
+    def eventFilter(self, child: QtCore.QObject, event: QtCore.QEvent) -> bool:
+        """Somebody shows or hides a widget while it cannot be seen."""
+        if event.type() == QtCore.QEvent.ShowToParent:
+            self._conceal(child, True)
+        elif event.type() == QtCore.QEvent.HideToParent:
+            child.setProperty("visibilityToParent", False)
+        return False
 
     def hitButton(self, position: QtCore.QPoint) -> bool:
         return position.y() < self._headerHeight()
@@ -180,6 +197,7 @@ class ctkPathLineEdit(Access, QtWidgets.QWidget):
     """A line for the path of a file or folder, with a button to browse."""
 
     currentPathChanged = QtCore.Signal(str)
+    validInputChanged = QtCore.Signal(bool)
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
@@ -189,7 +207,16 @@ class ctkPathLineEdit(Access, QtWidgets.QWidget):
         layout.setSpacing(0)
         layout.addWidget(self.line)
         layout.addWidget(QtWidgets.QToolButton(self, text="..."))
-        self.line.textChanged.connect(self.currentPathChanged)
+        self.line.textChanged.connect(self._onTextChanged)
+        self._isValid = False
+
+    def _onTextChanged(self, path: str) -> None:
+        # An empty path is not valid, and not told of by the first signal.
+        wasValid, self._isValid = self._isValid, bool(path)
+        if path:
+            self.currentPathChanged.emit(path)
+        if wasValid != self._isValid:
+            self.validInputChanged.emit(self._isValid)
 
     def setCurrentPath(self, path: str) -> None:
         self.line.setText(path)

@@ -1,0 +1,68 @@
+"""What a run of fine-tuning is, so that only the same one goes on in its folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from ..files import sha256, write_json
+from ..model_store import Model
+from ..regions import LabelScheme
+from .case_lists import LabeledCase
+from .tuning_config import FineTuningOptions
+
+
+def given_facts(
+    name: str,
+    base: Model,
+    cases: Sequence[LabeledCase],
+    scheme: LabelScheme,
+    options: FineTuningOptions,
+) -> dict[str, Any]:
+    """What a run depends on, in plain JSON types; with other cases or files it is another run.
+
+    Raises:
+        InputError: if a file cannot be read.
+    """
+    return {
+        "name": name,
+        "base": base.card.sha256,
+        "cases": {
+            case.name: [sha256(path) for path in (*case.images.values(), case.labels)]
+            for case in cases
+        },
+        "scheme": scheme.as_dict(),
+        "minutes": options.minutes,
+        "rehearsal": options.rehearsal,
+        "changes": options.changes,
+    }
+
+
+def run_state(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What the folder's ``run.json`` holds; a new one holds what was given.
+
+    Args:
+        folder: of the run.
+        given: what the run depends on, in plain JSON types.
+
+    Raises:
+        InputError: if the folder holds a run of which something else was given, or is damaged.
+        ResourceError: if the disk is full.
+    """
+    path = folder / "run.json"
+    if not path.exists():
+        write_json(path, {"given": given})
+    try:
+        state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        changed = [key for key, value in given.items() if state["given"].get(key) != value]
+    except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
+        raise InputError(f"{path}: is damaged; give another folder to start anew") from error
+    if changed:
+        raise InputError(
+            f"{folder}: holds a run with other settings ({', '.join(changed)}); give the same to "
+            "resume it, or another folder"
+        )
+    return state
