@@ -6,12 +6,18 @@ import errno
 import hashlib
 import json
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from .errors import InputError, ResourceError
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
 
 
 @contextmanager
@@ -54,6 +60,34 @@ def append_text(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8", newline="") as stream:
             stream.write(text)
+
+
+@contextmanager
+def only_process(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a folder, if they ask like this one.
+
+    The system lets go of the lock (on ``folder/.lock``) when a process ends, however it ends.
+
+    Raises:
+        InputError: if another process is at work there, or the folder cannot be written.
+    """
+    path = folder / ".lock"
+    with errors_told(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        stream = path.open("a")
+    with stream:
+        try:
+            if sys.platform == "win32":
+                msvcrt.locking(stream.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            raise InputError(
+                f"{folder}: another process is at work there; wait until it has ended"
+            ) from error
+        except OSError:
+            pass  # some network file systems know no locks
+        yield
 
 
 @contextmanager

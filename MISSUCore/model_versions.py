@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
-from .files import atomic_write, errors_told, write_json
+from .files import atomic_write, errors_told, only_process, write_json
 from .model_store import (
     DEFAULT_FILE,
     DEFAULT_MODEL,
@@ -45,14 +45,17 @@ def accept(run: Path, force: bool = False) -> ModelCard:
             "installs it all the same"
         )
     candidate = run / "model" / f"{gate['name']}.pt"
+    if not candidate.exists():
+        raise InputError(f"{run}: the candidate was discarded; tune again, in another folder")
     card = load_model(str(candidate)).card
     folder = user_folder()
-    name = f"{card.name}-{_next_version(folder, card.name)}"
-    card = replace(card, name=name)
-    with atomic_write(folder / f"{name}.pt") as temporary:
-        shutil.copyfile(candidate, temporary)
-    # The card goes last: without one there is no model.
-    write_json(folder / f"{name}.json", settings_to_dict(card))
+    with only_process(folder):  # or two would take the same number
+        name = f"{card.name}-{_next_version(folder, card.name)}"
+        card = replace(card, name=name)
+        with atomic_write(folder / f"{name}.pt") as temporary:
+            shutil.copyfile(candidate, temporary)
+        # The card goes last: without one there is no model.
+        write_json(folder / f"{name}.json", settings_to_dict(card))
     return card
 
 
@@ -87,11 +90,11 @@ def discard(run: Path) -> None:
     """Delete a run's candidate and checkpoints; its table and verdict stay.
 
     Raises:
-        InputError: if there is no run, or it cannot be deleted.
+        InputError: if there is no run, or it is still going on, or it cannot be deleted.
     """
     if not (run / "run.json").is_file():
         raise InputError(f"{run}: is no folder of a fine-tuning")
-    with errors_told(run):
+    with only_process(run), errors_told(run):
         doomed = [run / name for name in ("model", "prepared", "rehearsal", "timing")]
         for folder in doomed:
             if folder.exists():

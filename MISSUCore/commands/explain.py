@@ -27,7 +27,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, progress: Progress) -> None:
     """Explain the case that the options name."""
-    given = scans(options)
+    given = scans(options, progress.part(0.0, 0.03))
     from ..inference.explanation import explain_files
     from ..model_store import default_model
 
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         preprocessing=preprocessing(options),
         device=options.device,
         overwrite=options.overwrite,
-        progress=progress,
+        progress=progress.part(0.03, 1.0),
     )
     for warning in explained.warnings:
         complain(f"warning: {warning}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from ..progress import Progress
-from .options import Commands
+from .options import Commands, add_settings, changed_settings
 
 if TYPE_CHECKING:
     from ..regions import LabelScheme
@@ -49,13 +49,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-distillation", action="store_true", help="train without the teacher: faster"
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="change any setting of training, as learning_rate=1e-4",
-    )
+    add_settings(parser)
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
     parser.set_defaults(command=run)
 
@@ -73,11 +67,7 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         changes["network.fusion"] = '"none"'
     if options.freeze:
         changes.update(early_stages=str(options.freeze), early_rate="0")
-    for text in options.set:
-        name, found, value = text.partition("=")
-        if not found:
-            raise InputError(f"--set {text}: write NAME=VALUE")
-        changes[name] = value
+    changes.update(changed_settings(options))
     gate = fine_tune(
         cases,
         scheme,
@@ -89,7 +79,8 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
     )
     if not options.json_progress:
         print(format_table(gate))
-        print(f"to install it: missu models --accept {options.output}")
+        if gate["verdict"] in ("better", "new task"):
+            print(f"to install it: missu models --accept {options.output}")
 
 
 def _cases(
@@ -97,22 +88,18 @@ def _cases(
 ) -> tuple[list[LabeledCase], LabelScheme]:
     """The cases to tune on, with the modalities to use, and what their labels mean."""
     from ..regions import label_scheme
-    from ..training.case_library import CaseLibrary
     from ..training.case_lists import LabeledCase, read_case_list
 
-    scheme = label_scheme(options.scheme) if options.scheme else None
+    given = label_scheme(options.scheme) if options.scheme else None
     if options.library:
-        found = CaseLibrary(options.library).labeled_cases()
-        schemes = [record.label_scheme() for record, _ in found]
-        if found and any(other.regions != schemes[0].regions for other in schemes):
+        cases, scheme = _library_cases(options.library, given or base_scheme)
+        if given and not _same_task(given, scheme):
             raise InputError(
-                f"{options.library}: holds cases of several tasks; exclude those of all but one"
+                f"{options.library}: its labels mean {scheme.name}, not {given.name}; leave out "
+                "--scheme"
             )
-        scheme = scheme or (schemes[0] if schemes else base_scheme)
-        cases = [case for _, case in found]
     else:
-        cases = read_case_list(options.cases)
-        scheme = scheme or base_scheme
+        cases, scheme = read_case_list(options.cases), given or base_scheme
     if options.modalities:
         for case in cases:
             missing = [name for name in options.modalities if name not in case.images]
@@ -123,3 +110,24 @@ def _cases(
             for case in cases
         ]
     return cases, scheme
+
+
+def _library_cases(
+    folder: Path, scheme_if_empty: LabelScheme
+) -> tuple[list[LabeledCase], LabelScheme]:
+    """The cases of a library, which must be of one task, and what their labels mean."""
+    from ..training.case_library import CaseLibrary
+
+    found = CaseLibrary(folder).labeled_cases()
+    schemes = [record.label_scheme() for record, _ in found] or [scheme_if_empty]
+    if not all(_same_task(scheme, schemes[0]) for scheme in schemes):
+        raise InputError(f"{folder}: holds cases of several tasks; exclude those of all but one")
+    return [case for _, case in found], schemes[0]
+
+
+def _same_task(first: LabelScheme, second: LabelScheme) -> bool:
+    """Whether labels of the one scheme can be read as those of the other."""
+    from ..regions import BRATS, BRATS_2023
+
+    twins = (BRATS, BRATS_2023)
+    return first.regions == second.regions or (first in twins and second in twins)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,8 @@ from ..progress import Progress
 from .options import Commands, add_scans, complain, preprocessing, scans
 
 if TYPE_CHECKING:
-    from ..training.case_library import CaseLibrary, CaseRecord
+    from ..training.case_library import CaseLibrary
+    from ..training.case_record import CaseRecord
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -84,9 +84,10 @@ def run_add(options: argparse.Namespace, progress: Progress) -> None:
     )
     progress("add", 0.8, "checking and storing")
     record = library.add(
-        replace(found.case, images=found.on_reference()),
+        found.on_reference(),
         options.labels,
         scheme,
+        as_read=found.case.images,
         result=options.result,
         model={"name": card.name, "sha256": card.sha256} if card else None,
         scene=options.scene,

@@ -14,6 +14,7 @@ from ..imaging.modalities import BRATS_MODALITIES
 if TYPE_CHECKING:
     from ..imaging.dicom_series import ScanSource
     from ..imaging.preprocessing import PreprocessingOptions
+    from ..progress import Progress
 
 Commands = argparse._SubParsersAction  # argparse has no public name for it
 
@@ -77,6 +78,33 @@ def add_result(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
 
 
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add the option that changes settings of the training, see :func:`changed_settings`."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change a setting of the training, as learning_rate=1e-4 or network.layers=2; may be "
+        "repeated",
+    )
+
+
+def changed_settings(options: argparse.Namespace) -> dict[str, str]:
+    """What :func:`add_settings` asks for, by name.
+
+    Raises:
+        InputError: if it is not a name and a value.
+    """
+    changes = {}
+    for text in options.set:
+        name, found, value = text.partition("=")
+        if not found:
+            raise InputError(f"--set {text}: write NAME=VALUE")
+        changes[name] = value
+    return changes
+
+
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Add the options that name the model, and where it runs."""
     parser.add_argument("--model", help="name of an installed model, or a .pt file")
@@ -102,8 +130,8 @@ class GivenScans:
     sequences: dict[str, Any]
 
 
-def scans(options: argparse.Namespace) -> GivenScans:
-    """The scans of :func:`add_scans`.
+def scans(options: argparse.Namespace, progress: Progress | None = None) -> GivenScans:
+    """The scans of :func:`add_scans`; ``progress`` hears of the search through a folder.
 
     Raises:
         InputError: if none is given or found, or one is given twice.
@@ -118,14 +146,14 @@ def scans(options: argparse.Namespace) -> GivenScans:
         if name in given:
             raise InputError(f"--image {text}: {name} is given twice")
         given[name] = Path(file)
-    guessed = scans_in_folder(options.case) if options.case else GivenScans({}, {})
+    guessed = scans_in_folder(options.case, progress) if options.case else GivenScans({}, {})
     paths = {**guessed.paths, **given}
     if not paths:
         raise InputError("no scan given; give --case FOLDER, or --t1, --t1ce, --t2 and --flair")
     return GivenScans(paths, {name: guessed.sequences[name] for name in paths if name not in given})
 
 
-def scans_in_folder(folder: Path) -> GivenScans:
+def scans_in_folder(folder: Path, progress: Progress | None = None) -> GivenScans:
     """The scans of a case in a folder, by what they seem to be; the user is told why.
 
     Raises:
@@ -133,7 +161,7 @@ def scans_in_folder(folder: Path) -> GivenScans:
     """
     from ..imaging.case_folder import find_case
 
-    found = find_case(folder)
+    found = find_case(folder, progress)
     for name, guess in found.guesses.items():
         complain(f"{name}: {found.scans[name]} ({guess.reason})")
     for source, reason in found.left_over.items():

@@ -95,7 +95,7 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         raise InputError("no place for the result given; give --output")
     if options.quality_page is True:
         raise InputError("--quality-page: give a file")
-    given = scans(options)
+    given = scans(options, progress.part(0.0, 0.03))
     from ..inference.case_files import segment_files
     from ..model_store import default_model
 
@@ -112,7 +112,7 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         preprocessing=preprocessing(options),
         options=_segmentation_options(options),
         sequences=given.sequences,
-        progress=progress,
+        progress=progress.part(0.03, 1.0),
     )
     for warning in report["warnings"]:
         complain(f"warning: {warning}")
@@ -161,7 +161,9 @@ def _segment_cohort(options: argparse.Namespace, progress: Progress) -> None:
     model = load_model(options.model or default_model())
 
     def segment_one(case: ListedCase, place: Path, progress: Progress) -> dict[str, Any]:
-        given = scans_in_folder(case.folder) if case.folder else GivenScans(dict(case.images), {})
+        given = GivenScans(dict(case.images), {})
+        if case.folder:
+            given = scans_in_folder(case.folder, progress.part(0.0, 0.03))
         return segment_files(
             given.paths,
             place / "segmentation.nii.gz",
@@ -174,7 +176,7 @@ def _segment_cohort(options: argparse.Namespace, progress: Progress) -> None:
             preprocessing=before,
             options=replace(how, device=device),
             sequences=given.sequences,
-            progress=progress,
+            progress=progress.part(0.03, 1.0),
         )
 
     settings = {

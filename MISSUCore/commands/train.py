@@ -6,9 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
-from ..errors import InputError
 from ..progress import Progress
-from .options import Commands
+from .options import Commands, add_settings, changed_settings
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -29,13 +28,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         "--validation", type=Path, metavar="FILE", help="names of the cases held out, one a line"
     )
     parser.add_argument("--preset", help="paper-brats, paper-chaos or brats-fast")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="change a setting of the preset, as epochs=100 or network.layers=2",
-    )
+    add_settings(parser)
     parser.add_argument("--start", metavar="MODEL", help="model whose weights to begin with")
     parser.add_argument("--name", default="my-model", help="name of the model")
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
@@ -50,12 +43,7 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
     from ..training.config import training_config
     from ..training.run import train
 
-    changes = {}
-    for text in options.set:
-        name, found, value = text.partition("=")
-        if not found:
-            raise InputError(f"--set {text}: write NAME=VALUE")
-        changes[name] = value
+    changes = changed_settings(options)
     if options.brats:
         cases, preset = find_brats_cases(options.brats), "paper-brats"
     elif options.chaos:

@@ -190,12 +190,10 @@ def agreed_brain(brains: Mapping[str, Brain]) -> AgreedBrain:
         InputError: if none of the masks has the size of a brain.
     """
     stripped = {name: brain for name, brain in brains.items() if brain.stripped}
-    left_out = {}
-    masks = {}
+    masks, left_out = {}, {}
     for name, brain in (stripped or brains).items():
         volume_ml = _volume_ml(brain.mask)
-        low, high = PLAUSIBLE_BRAIN_ML
-        if low <= volume_ml <= high:
+        if PLAUSIBLE_BRAIN_ML[0] <= volume_ml <= PLAUSIBLE_BRAIN_ML[1]:
             masks[name] = brain.mask
         else:
             left_out[name] = f"what was found in it has {volume_ml:.0f} ml, and is no whole brain"

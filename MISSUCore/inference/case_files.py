@@ -14,9 +14,9 @@ from typing import Any
 import SimpleITK as sitk
 
 from .. import __version__
-from ..errors import InputError, ResourceError
-from ..files import atomic_write, check_output, errors_told
-from ..imaging.case import Case, check_complete, checksum, read_case, read_image
+from ..errors import InputError
+from ..files import atomic_write, errors_told
+from ..imaging.case import Case, checksum, read_case, read_image
 from ..imaging.dicom_series import ScanSource
 from ..imaging.preparation import image_like
 from ..imaging.preprocessing import (
@@ -30,6 +30,7 @@ from ..imaging.rigid_search import rigid_inverse
 from ..model_store import RESEARCH_ONLY, Model, default_model, load_model
 from ..progress import Progress
 from ..regions import BRAIN, LabelScheme
+from .outputs import beside, check_outputs, write_image, write_transform
 from .predictor import choose_device
 from .quality_page import write_quality_page
 from .segmentation import Segmentation, SegmentationOptions, check_modalities, segment_case
@@ -227,7 +228,7 @@ def segment_files(
                 write_image(stack, scans.where_it_was(result.probabilities[name]), path)
                 companions.remove(path)
         for name, registration in registrations.items():
-            _write_transform(stack, registration.transform, transforms[name])
+            write_transform(stack, registration.transform, transforms[name])
             companions.remove(transforms[name])
         seconds = {**scans.seconds, **result.seconds, "write": time.monotonic() - writing}
         seconds["total"] = time.monotonic() - began
@@ -289,51 +290,3 @@ def _findings(
         "confidence": {name: round(value, 3) for name, value in result.confidence.items()},
         "warnings": [*prepared.warnings, *result.warnings],
     }
-
-
-def check_outputs(files: list[Path], inputs: list[Path], overwrite: bool) -> None:
-    """Make sure that files can be written, and that no input is lost by it.
-
-    Raises:
-        InputError: naming the file.
-    """
-    for number, path in enumerate(files):
-        if path.resolve() in [other.resolve() for other in files[:number]]:
-            raise InputError(f"{path}: is to be written twice; give two different names")
-        if any(path.exists() and path.samefile(given) for given in inputs if given.exists()):
-            raise InputError(f"{path}: is an input too, and would be lost")
-        check_output(path, overwrite)
-
-
-def write_image(stack: ExitStack, image: sitk.Image, path: Path) -> None:
-    """Write an image that appears at its path once all of the stack is done.
-
-    Raises:
-        ResourceError: if it did not get to the disk whole.
-    """
-    temporary = stack.enter_context(atomic_write(path))
-    try:
-        sitk.WriteImage(image, str(temporary), useCompression=True)
-        check_complete(temporary)
-    except (RuntimeError, InputError) as error:
-        raise ResourceError(f"{path}: cannot be written; is the disk full?") from error
-
-
-def _write_transform(stack: ExitStack, transform: sitk.Transform, path: Path) -> None:
-    temporary = stack.enter_context(atomic_write(path))
-    try:
-        sitk.WriteTransform(transform, str(temporary))
-    except RuntimeError as error:
-        raise ResourceError(f"{path}: cannot be written; is the disk full?") from error
-
-
-def beside(path: Path, what: str, ending: str | None = None) -> Path:
-    """``seg.nii.gz`` and ``probability_WT`` make ``seg_probability_WT.nii.gz``.
-
-    Args:
-        path: of another file.
-        what: is added to its name.
-        ending: instead of its own.
-    """
-    stem, dot, endings = path.name.partition(".")
-    return path.with_name(f"{stem}_{what}{dot + endings if ending is None else ending}")

@@ -25,7 +25,8 @@ from ..imaging.preprocessing import PreprocessingOptions
 from ..model_store import Model, default_model, load_model
 from ..network.transunet import TransUNet
 from ..progress import Progress
-from .case_files import check_outputs, input_files, read_scans, write_image
+from .case_files import input_files, read_scans
+from .outputs import check_outputs, write_image
 from .predictor import choose_device, is_out_of_memory, region_logits
 from .segmentation import check_modalities, checked_reference
 

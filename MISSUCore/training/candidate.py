@@ -48,6 +48,7 @@ def save_candidate(
     tuned = replace(
         card,
         name=gate["name"],
+        spacing_mm=config.spacing_mm,
         # Its confidence was never held against the truth.
         temperatures=(),
         doubtful_below=(),

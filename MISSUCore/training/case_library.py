@@ -2,7 +2,8 @@
 
 ``LIBRARY/cases/ID/`` holds the scans and the label map of a case on one grid, as NIfTI files that
 carry nothing of their source but voxels and geometry, and ``record.json``. A case appears, is
-replaced and goes by the renaming of its folder: a kill at any moment leaves it whole.
+replaced and goes by the renaming of its folder: a kill at any moment leaves it whole. One process
+at a time changes a library.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import json
 import re
 import secrets
 import shutil
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -27,21 +27,19 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..evaluation.measurements import volumes_ml
 from ..evaluation.metrics import dice
-from ..files import errors_told
-from ..imaging.case import Case
+from ..files import errors_told, only_process
+from ..imaging.case import same_grid
 from ..imaging.preparation import image_like, resample_brain
-from ..inference.case_files import write_image
+from ..inference.outputs import write_image
 from ..model_store import NAME
 from ..regions import LabelScheme
 from .case_lists import LabeledCase
 from .case_record import CaseRecord, read_record, write_record
+from .duplicates import voxels_sha256
 from .label_checks import check_labels
 from .labels import read_labels
 
 RECORD, LABELS = "record.json", "labels.nii.gz"
-GRID_TOLERANCE = 1e-3  # mm, and parts of a direction's length
-# Younger leftovers may be of a process that is still writing.
-SECONDS_UNTIL_LEFTOVER = 3600.0
 
 
 class CaseLibrary:
@@ -49,9 +47,14 @@ class CaseLibrary:
 
     Args:
         folder: chosen by the user.
+
+    Raises:
+        InputError: if it is a file.
     """
 
     def __init__(self, folder: Path) -> None:
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder}: is a file; a library is a folder")
         self.folder = folder
         self.cases = folder / "cases"
 
@@ -61,9 +64,11 @@ class CaseLibrary:
         Raises:
             InputError: if there is no such case.
         """
-        if not re.fullmatch(NAME, case_id) or not (self.cases / case_id / RECORD).is_file():
+        place = self.cases / case_id
+        named = re.fullmatch(NAME, case_id) and not case_id.startswith(".")
+        if not named or not (place / RECORD).is_file():
             raise InputError(f"{self.folder}: holds no case {case_id!r}")
-        return self.cases / case_id
+        return place
 
     def records(self) -> list[CaseRecord]:
         """Records of all cases, oldest first.
@@ -71,9 +76,10 @@ class CaseLibrary:
         Raises:
             InputError: if a record is damaged.
         """
-        self._tidy()
-        records = [read_record(path) for path in sorted(self.cases.glob(f"[!.]*/{RECORD}"))]
-        return sorted(records, key=lambda record: record.added)
+        if any(self.cases.glob(".replaced-*")):
+            with self._changing():
+                pass  # puts it right
+        return self._records()
 
     def labeled_cases(self) -> list[tuple[CaseRecord, LabeledCase]]:
         """The cases to train on: all that are not excluded, oldest first."""
@@ -92,10 +98,11 @@ class CaseLibrary:
 
     def add(
         self,
-        case: Case,
+        scans: Mapping[str, sitk.Image],
         labels: Path,
         scheme: LabelScheme,
         *,
+        as_read: Mapping[str, sitk.Image] | None = None,
         result: Path | None = None,
         model: Mapping[str, str] | None = None,
         scene: str = "",
@@ -106,9 +113,11 @@ class CaseLibrary:
         """Store a corrected case.
 
         Args:
-            case: skull-stripped, co-registered scans.
+            scans: 3-D float images by modality, skull-stripped and in one space.
             labels: label map, on whose grid the scans are stored.
             scheme: what its values mean.
+            as_read: the scans before preprocessing, if there was any; so they are recognized when
+                they are given again.
             result: label map that the model gave, to say how much was changed.
             model: ``name`` and ``sha256`` of that model.
             scene: where the case comes from; nothing that names the patient.
@@ -120,36 +129,47 @@ class CaseLibrary:
             InputError: if the labels cannot be right, or the scans are in the library already.
             ResourceError: if the disk is full.
         """
+        for name in scans:
+            if not re.fullmatch(NAME, name) or _scan(name.lower()) == LABELS:
+                raise InputError(
+                    f"a modality cannot be named {name!r}; use letters, digits, dots, dashes, "
+                    "underscores"
+                )
         label_map = read_labels(LabeledCase("new", {}, labels), scheme)
-        checksums = {name: _content_sha256(image) for name, image in case.images.items()}
-        known = self._known(checksums)
-        if known and not replacing:
-            raise InputError(
-                f"{self.folder}: these scans are in the library already, as {known.id}; add "
-                "--replace to take the new labels"
-            )
-        stored = {name: on_grid(image, label_map) for name, image in case.images.items()}
+        stored = {name: on_grid(image, label_map) for name, image in scans.items()}
+        warnings = check_labels(label_map, scans, stored, scheme, tumor)
         voxels = sitk.GetArrayViewFromImage(label_map)
         masks = scheme.to_regions(voxels)
-        spacing_mm = label_map.GetSpacing()[::-1]
+        volumes = volumes_ml(masks, label_map.GetSpacing()[::-1], scheme.region_names)
+        checksums = _checksums(as_read or scans)
         combined = hashlib.sha256(json.dumps(checksums, sort_keys=True).encode()).hexdigest()
         record = CaseRecord(
-            id=known.id if known else f"case-{combined[:10]}",
+            id=f"case-{combined[:10]}",
             added=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             scene=scene,
             note=note,
-            modalities=tuple(case.images),
+            modalities=tuple(scans),
             scheme=scheme.as_dict(),
             model=dict(model or {}),
             changes=_changes(result, label_map, masks, scheme) if result else {},
-            volumes_ml=_rounded(volumes_ml(masks, spacing_mm, scheme.region_names)),
-            warnings=tuple(check_labels(label_map, case.images, stored, scheme, tumor)),
+            volumes_ml={name: round(volume, 3) for name, volume in volumes.items()},
+            warnings=tuple(warnings),
             scans_sha256=checksums,
-            labels_sha256=_content_sha256(label_map),
+            stored_sha256=_checksums(stored),
+            labels_sha256=voxels_sha256(label_map),
         )
         files = {_scan(name): image for name, image in stored.items()}
         files[LABELS] = image_like(voxels, label_map)
-        self._store(record, files)
+        with self._changing():
+            known = next((other for other in self._records() if record.shares_scans(other)), None)
+            if known and not replacing:
+                raise InputError(
+                    f"{self.folder}: these scans are in the library already, as {known.id}; add "
+                    "--replace to take the new labels"
+                )
+            if known:
+                record = _in_place_of(known, record)
+            self._store(record, files)
         return record
 
     def exclude(self, case_id: str, excluded: bool = True) -> None:
@@ -159,7 +179,8 @@ class CaseLibrary:
             InputError: if there is no such case, or it cannot be written.
         """
         path = self.case_folder(case_id) / RECORD
-        write_record(path, replace(read_record(path), excluded=excluded))
+        with self._changing():
+            write_record(path, replace(read_record(path), excluded=excluded))
 
     def remove(self, case_id: str) -> None:
         """Delete a case for good.
@@ -168,58 +189,45 @@ class CaseLibrary:
             InputError: if there is no such case, or it cannot be deleted.
         """
         folder = self.case_folder(case_id)
-        doomed = self.cases / f".removed-{secrets.token_hex(4)}"
-        with errors_told(folder):
-            folder.rename(doomed)
-        self._tidy()
+        with self._changing(), errors_told(folder):
+            folder.rename(self.cases / f".removed-{secrets.token_hex(4)}")
+            self._tidy()
 
-    def _known(self, checksums: Mapping[str, str]) -> CaseRecord | None:
-        """The case that has one of these scans."""
-        wanted = set(checksums.values())
-        for record in self.records():
-            if wanted & set(record.scans_sha256.values()):
-                return record
-        return None
+    def _records(self) -> list[CaseRecord]:
+        records = [read_record(path) for path in sorted(self.cases.glob(f"[!.]*/{RECORD}"))]
+        return sorted(records, key=lambda record: record.added)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        with only_process(self.folder):
+            self._tidy()
+            yield
 
     def _store(self, record: CaseRecord, files: Mapping[str, sitk.Image]) -> None:
         target = self.cases / record.id
-        with self._new_folder() as folder:
+        new = self.cases / f".adding-{record.id}"
+        try:
             with ExitStack() as stack:
                 for name, image in files.items():
-                    write_image(stack, image, folder / name)
-            write_record(folder / RECORD, record)
+                    write_image(stack, image, new / name)
+            write_record(new / RECORD, record)
             with errors_told(target):
                 if target.exists():
                     target.rename(self.cases / f".replaced-{record.id}")
-                folder.rename(target)
-        self._tidy()
-
-    @contextmanager
-    def _new_folder(self) -> Iterator[Path]:
-        folder = self.cases / f".adding-{secrets.token_hex(4)}"
-        with errors_told(folder):
-            folder.mkdir(parents=True)
-        try:
-            yield folder
+                new.rename(target)
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            self._tidy()
 
     def _tidy(self) -> None:
-        """Put right what a kill left behind."""
+        """Put right what was left half done."""
         for path in self.cases.glob(".replaced-*"):
             target = self.cases / path.name.partition("-")[2]
             if not target.exists():
                 with errors_told(target):
                     path.rename(target)
-        leftovers = [*self.cases.glob(".replaced-*"), *self.cases.glob(".removed-*")]
-        for path in self.cases.glob(".adding-*"):
-            try:
-                if time.time() - path.stat().st_mtime > SECONDS_UNTIL_LEFTOVER:
-                    leftovers.append(path)
-            except FileNotFoundError:
-                continue  # another process has just finished with it
-        for path in leftovers:
-            shutil.rmtree(path, ignore_errors=True)
+        for kind in ("adding", "removed", "replaced"):
+            for path in self.cases.glob(f".{kind}-*"):
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def on_grid(image: sitk.Image, grid: sitk.Image) -> sitk.Image:
@@ -235,30 +243,23 @@ def on_grid(image: sitk.Image, grid: sitk.Image) -> sitk.Image:
     return image_like(voxels, grid)
 
 
-def same_grid(first: sitk.Image, second: sitk.Image) -> bool:
-    """Whether the voxels of two images lie in the same places."""
-    if first.GetSize() != second.GetSize():
-        return False
-    pairs = (
-        (first.GetOrigin(), second.GetOrigin()),
-        (first.GetSpacing(), second.GetSpacing()),
-        (first.GetDirection(), second.GetDirection()),
-    )
-    return all(np.allclose(ours, theirs, rtol=0, atol=GRID_TOLERANCE) for ours, theirs in pairs)
-
-
 def _scan(modality: str) -> str:
     return f"{modality}.nii.gz"
 
 
-def _content_sha256(image: sitk.Image) -> str:
-    """Checksum of voxels and geometry, whatever the file's format and name."""
-    numbers = (*image.GetOrigin(), *image.GetSpacing(), *image.GetDirection())
-    # Rounded, for formats keep geometry with different precision; + 0 makes -0 the same as 0.
-    geometry = [image.GetSize(), *(round(number, 2) + 0.0 for number in numbers)]
-    digest = hashlib.sha256(json.dumps(geometry).encode())
-    digest.update(sitk.GetArrayViewFromImage(image).tobytes())
-    return digest.hexdigest()
+def _checksums(scans: Mapping[str, sitk.Image]) -> dict[str, str]:
+    return {name: voxels_sha256(image) for name, image in scans.items()}
+
+
+def _in_place_of(known: CaseRecord, new: CaseRecord) -> CaseRecord:
+    """The record of a case that replaces another; what that was read from stays known."""
+    as_read = {
+        name: known.scans_sha256.get(name, checksum)
+        if checksum == known.stored_sha256.get(name)
+        else checksum
+        for name, checksum in new.scans_sha256.items()
+    }
+    return replace(new, id=known.id, scans_sha256=as_read)
 
 
 def _changes(
@@ -280,7 +281,3 @@ def _changes(
         }
         for name, ours, theirs in zip(names, before, corrected)
     }
-
-
-def _rounded(values: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(value, 3) for name, value in values.items()}

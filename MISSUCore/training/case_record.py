@@ -30,8 +30,9 @@ class CaseRecord:
             with the correction; empty if unknown.
         volumes_ml: by region.
         warnings: what looked odd about the labels.
-        scans_sha256: of voxels and geometry of each scan as it was given, by modality.
-        labels_sha256: of those of the labels.
+        scans_sha256: of the voxels of each scan as it was read, before preprocessing, by modality.
+        stored_sha256: of the voxels of each scan as it is stored.
+        labels_sha256: of the voxels of the labels.
     """
 
     id: str = ""
@@ -46,11 +47,20 @@ class CaseRecord:
     volumes_ml: dict[str, Any] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     scans_sha256: dict[str, Any] = field(default_factory=dict)
+    stored_sha256: dict[str, Any] = field(default_factory=dict)
     labels_sha256: str = ""
 
     def label_scheme(self) -> LabelScheme:
         """What its label values mean."""
         return LabelScheme.from_dict(self.scheme)
+
+    def shares_scans(self, other: CaseRecord) -> bool:
+        """Whether the same scan was given for both, as it came or as the other is stored."""
+        ours, theirs = (
+            {*record.scans_sha256.values(), *record.stored_sha256.values()}
+            for record in (self, other)
+        )
+        return bool(ours & theirs)
 
 
 def read_record(path: Path) -> CaseRecord:
@@ -62,6 +72,9 @@ def read_record(path: Path) -> CaseRecord:
     try:
         record = settings_from_dict(CaseRecord, json.loads(path.read_text(encoding="utf-8")))
         record.label_scheme()
+        # Its files are looked for by this name.
+        if record.id != path.parent.name:
+            raise ValueError(f"it is of a case named {record.id!r}")
     except (OSError, ValueError, InputError) as error:
         raise InputError(
             f"{path}: is damaged: {error}; delete its folder and add the case again"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -80,7 +81,8 @@ class PreparedCases(Dataset[tuple[Tensor, Tensor]]):
         missing = [name for name in self.modalities if name not in case.images]
         if missing:
             raise InputError(f"case {case.name}: has no {', '.join(missing)}")
-        path = self.folder / f"{case.name}-{self._fingerprint(case)}.npz"
+        name = re.sub(r"[^\w.-]", "_", case.name)  # that may hold what leads elsewhere
+        path = self.folder / f"{name}-{self._fingerprint(case)}.npz"
         if path.exists():
             return path
         try:

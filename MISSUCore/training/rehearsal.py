@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from importlib.util import find_spec
 from itertools import cycle, islice
@@ -21,6 +22,7 @@ import numpy as np
 from ..errors import InputError
 from ..files import errors_told
 from ..imaging.modalities import BRATS_MODALITIES
+from ..inference.outputs import write_image
 from ..inference.segmentation import segment_case
 from ..model_store import Model
 from ..progress import Progress
@@ -110,7 +112,9 @@ def _simulated_case(seed: int, base: Model, folder: Path, answered: bool) -> Lab
         temporary = folder / f".{secrets.token_hex(4)}-{name}"
         with errors_told(place):
             try:
-                case.write(temporary)
+                with ExitStack() as stack:
+                    for kind, image in {**case.images, "seg": case.labels}.items():
+                        write_image(stack, image, temporary / f"{name}_{kind}.nii.gz")
                 temporary.rename(place)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)

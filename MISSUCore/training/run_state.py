@@ -31,7 +31,10 @@ def given_facts(
         "name": name,
         "base": base.card.sha256,
         "cases": {
-            case.name: [sha256(path) for path in (*case.images.values(), case.labels)]
+            case.name: [
+                f"{kind} {sha256(path)}"
+                for kind, path in (*case.images.items(), ("labels", case.labels))
+            ]
             for case in cases
         },
         "scheme": scheme.as_dict(),
@@ -42,7 +45,9 @@ def given_facts(
 
 
 def run_state(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What the folder's ``run.json`` holds; a new one holds what was given.
+    """What the folder's ``run.json`` holds: what was given, and once planned, the settings.
+
+    Until there are settings nothing was trained, and something else may be given.
 
     Args:
         folder: of the run.
@@ -53,11 +58,12 @@ def run_state(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         ResourceError: if the disk is full.
     """
     path = folder / "run.json"
-    if not path.exists():
-        write_json(path, {"given": given})
+    state: dict[str, Any] = {}
     try:
-        state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        changed = [key for key, value in given.items() if state["given"].get(key) != value]
+        if path.exists():
+            state = json.loads(path.read_text(encoding="utf-8"))
+        begun = "settings" in state
+        changed = [key for key in given if begun and state["given"].get(key) != given[key]]
     except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise InputError(f"{path}: is damaged; give another folder to start anew") from error
     if changed:
@@ -65,4 +71,7 @@ def run_state(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
             f"{folder}: holds a run with other settings ({', '.join(changed)}); give the same to "
             "resume it, or another folder"
         )
+    if not begun:
+        state = {"given": dict(given)}
+        write_json(path, state)
     return state

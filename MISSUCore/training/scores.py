@@ -51,14 +51,15 @@ class ScoreLog:
         """
         for mix, cases in by_mix.items():
             self.rows += [(fold, step, mix, case, dice.tolist()) for case, dice in cases.items()]
-        with atomic_write(self.path) as temporary:
-            temporary.write_text(json.dumps(self.rows), encoding="utf-8")
         lines = [",".join(["fold", "step", "mix", *self.regions])]
         for key in sorted({row[:3] for row in self.rows}):
             mean = np.mean([row[4] for row in self.rows if row[:3] == key], axis=0)
             lines.append(",".join([*map(str, key), *(f"{value:.4f}" for value in mean)]))
         with atomic_write(self.path.with_name("validation.csv")) as temporary:
             temporary.write_text("\n".join([*lines, ""]), encoding="utf-8")
+        # Last: after a kill, a run looks here for what is left to do.
+        with atomic_write(self.path) as temporary:
+            temporary.write_text(json.dumps(self.rows), encoding="utf-8")
 
     def known(self, fold: int) -> set[tuple[int, float]]:
         """Steps and shares that a fold has been tried with."""

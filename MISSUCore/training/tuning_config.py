@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,12 +29,19 @@ class FineTuningOptions:
         rehearsal: as :func:`.rehearsal.rehearsal_cases` takes it.
         changes: settings of :class:`.config.TrainingConfig` to change, as ``train --set`` does.
         device: as :func:`choose_device` takes it.
+
+    Raises:
+        InputError: if the time is no positive number.
     """
 
     minutes: float = 30.0
     rehearsal: str = "auto"
     changes: dict[str, str] = field(default_factory=dict)
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.minutes < math.inf:
+            raise InputError(f"{self.minutes:g} minutes: give a positive number of them")
 
 
 def tuning_config(
@@ -57,10 +64,9 @@ def tuning_config(
     """
     name = next((name for name, known in SCHEMES.items() if known == scheme), "")
     if not name:
-        path = folder / "scheme.json"
+        path = folder.resolve() / "scheme.json"
         write_json(path, scheme.as_dict())
         name = str(path)
-    distilled = json.loads(changes.get("network.fusion", '"local"')) == "local"
     config = replace(
         BRATS_FAST,
         network=replace(card.network, fusion="local"),
@@ -78,12 +84,14 @@ def tuning_config(
         teach_every=3,
         learning_rate=1e-3 if new_task else 3e-4,
         warm_up=0.1,
-        teacher_start=0.1 if distilled and not new_task else 0.0,
         weight_decay=0.0,
         average_decay=0.98,
         validate_every=BRATS_FAST.epochs,  # held-out cases are looked at in another place
     )
-    return changed_config(config, dict(changes))
+    config = changed_config(config, dict(changes))
+    if config.network.fusion == "local" and not new_task and "teacher_start" not in changes:
+        config = replace(config, teacher_start=0.1)
+    return config
 
 
 def planned_steps(minutes: float, used_seconds: float, step_seconds: float, new_task: bool) -> int:

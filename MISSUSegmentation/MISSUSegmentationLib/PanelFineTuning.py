@@ -165,7 +165,7 @@ class PanelFineTuning:
                 onProgress=self.showProgress,
                 onFinished=self._onFinished,
                 onFailed=self.showError,
-                onCancelled=lambda: self.show(_("Cancelled; Resume goes on from where it was.")),
+                onCancelled=self._onCancelled,
                 blocking=False,
             )
         except SegmentationError as error:
@@ -215,6 +215,11 @@ class PanelFineTuning:
         parts = [title, "%p %", left]
         self._ui.tuningProgressBar.setFormat("  ·  ".join(filter(None, parts)))
         self._ui.tuningProgressBar.value = round(1000 * event.fraction)
+
+    def _onCancelled(self) -> None:
+        begun = self.logic.run.hasBegun()
+        goesOn = _("Cancelled; Resume goes on from the last checkpoint.")
+        self.show(goesOn if begun else _("Cancelled before it had begun."))
 
     def _onFinished(self, run: TuningRun) -> None:
         self.show(_("Done. Look at the table before you accept the tuned model."))

@@ -131,9 +131,9 @@ class PanelLibrary:
             return _("Choose a folder for your training cases.")
         parameters = self._inputs.parameters
         if parameters is None or not self._inputs.volumes():
-            return _("Select the volumes under Inputs.")
+            return _("To add a case, select its volumes under Inputs.")
         if parameters.result is None:
-            return _("Select the corrected segmentation under Result.")
+            return _("To add a case, select its corrected segmentation under Result.")
         return ""
 
     def _selected(self) -> list[TrainingCase]:

@@ -72,7 +72,7 @@ class PanelVerdict:
         box.clear()
         for run in self._runs:
             state = _("running") if self._isOn(run) else _state(run)
-            box.addItem(f"{run.folder.name}  ·  {state}")
+            box.addItem(f"{run.folder.name} · {state}")
         box.setCurrentIndex(self._runs.index(choose) if choose in self._runs else 0)
         for widget in (box, self._ui.runLabel, self._ui.curvesButton):
             widget.visible = bool(self._runs)

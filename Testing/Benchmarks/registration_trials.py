@@ -1,18 +1,18 @@
 """How exactly registration finds known moves of real scans.
 
-    python Testing/Benchmarks/registration_trials.py BRATS_FOLDER [--trials 100] [--seed 0]
-    python Testing/Benchmarks/registration_trials.py --raw RAW_FOLDER [--trials 20] [--seed 0]
+    python Testing/Benchmarks/registration_trials.py BRATS_FOLDER [--trials 100] [--recut]
+    python Testing/Benchmarks/registration_trials.py --raw RAW_FOLDER [--trials 20]
 
 BraTS: T1ce, T2 or FLAIR is turned (three Euler angles up to 15 degrees each, center of the brain)
 and shifted (any direction, up to 20 mm), and resampled to a grid of its own: every second time to
-slices of 5 mm, axial, sagittal and coronal; the brain's edge is cut anew by up to 6 mm, since real
-scans are stripped one by one; then it is registered to T1. Raw scans (NAME_t1, _t1c, _t2, _fla):
-their headers are moved, and the result is compared with that of the scans as they are.
+slices of 5 mm, axial, sagittal and coronal; then it is registered to T1. With --recut the brain's
+edge is cut anew before by up to 6 mm, as if each scan had been stripped by itself. Raw scans
+(NAME_t1, _t1c, _t2, _fla): their headers are moved, and the result is compared with that of the
+scans as they are.
 
 Printed are the mean and largest error of position over the brain, the error of rotation, normalized
-mutual information and seconds of
-CPU time. BraTS scans lie up to 1 mm off each other as published, so the error
-is also given against what is found for the scans as they are.
+mutual information and seconds of CPU time. BraTS scans lie up to 1 mm off each other as published,
+so the error is also given against what is found for the scans as they are.
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ def after(move: sitk.Euler3DTransform, found: sitk.Euler3DTransform) -> sitk.Eul
     return both
 
 
-def brats_trial(folder: Path, number: int, seed: int) -> tuple[np.ndarray, Registration]:
+def brats_trial(
+    folder: Path, number: int, seed: int, recut: bool
+) -> tuple[np.ndarray, Registration]:
     """Errors against the true move and against the scans as they are, and seconds."""
     rng = np.random.default_rng((seed, number))
     cases = sorted(path for path in folder.iterdir() if path.is_dir())
@@ -110,7 +112,8 @@ def brats_trial(folder: Path, number: int, seed: int) -> tuple[np.ndarray, Regis
     scan = read_image(case / f"{case.name}_{modality}.nii.gz")
     points = find_head("T1", fixed).points_mm
     move = random_move(rng, points.mean(axis=0))
-    moving = on_own_grid(stripped_anew(scan, rng), move, plane, thick, rng)
+    cut = stripped_anew(scan, rng) if recut else scan
+    moving = on_own_grid(cut, move, plane, thick, rng)
     began = time.process_time()
     result = register(moving, fixed, moving_name=f"{case.name} {modality}")
     seconds = time.process_time() - began
@@ -170,13 +173,14 @@ def main() -> None:
     parser.add_argument("--raw", type=Path)
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--recut", action="store_true")
     options = parser.parse_args()
     rows = []
     if options.raw:
         rows = raw_trials(options.raw, options.trials, options.seed)
     elif options.folder:
         for number in range(options.trials):
-            rows.append(brats_trial(options.folder, number, options.seed))
+            rows.append(brats_trial(options.folder, number, options.seed, options.recut))
             print_row(*rows[-1])
     table = np.array([row for row, _ in rows])
     for name, share in (

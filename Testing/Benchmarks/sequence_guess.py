@@ -1,6 +1,6 @@
 """How often the sequence is guessed right from the images alone, and the constants for it.
 
-    python -m Testing.Benchmarks.sequence_guess BRATS_FOLDER [--raw RAW_FOLDER] [--fit]
+    python Testing/Benchmarks/sequence_guess.py BRATS_FOLDER [--raw RAW_FOLDER] [--fit]
 
 Prints the accuracy on the held-out cases for one, two, three and four scans of a case at a time,
 and on a case as it left the scanner. ``--fit`` prints the constants of
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from held_out import split
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
@@ -23,8 +24,6 @@ from MISSUCore.imaging import appearance
 from MISSUCore.imaging.case import read_image
 from MISSUCore.imaging.modalities import BRATS_MODALITIES, IMAGE_ENDING, guess_from_name
 from MISSUCore.training.case_lists import LabeledCase
-
-from .held_out import split
 
 L2_PENALTY = 0.01
 LIKENESS_PER_CORRELATION = 3.0

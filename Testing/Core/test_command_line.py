@@ -99,6 +99,7 @@ def test_segment_writes_labels_report_and_json_lines(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (["--output-folder", "results"], "--output-folder is for --cases"),
         (["--device", "quantum"], "quantum"),
         (["--model", "no-such-model"], "no-such-model"),
         (["--image", "pet"], "--image pet"),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import MISSUCore
 from MISSUCore.errors import InputError, ResourceError
-from MISSUCore.files import atomic_write, check_output, sha256
+from MISSUCore.files import atomic_write, check_output, only_process, sha256
 
 
 def names(folder: Path) -> list[str]:
@@ -163,3 +166,22 @@ def test_checksum_of_a_folder_is_that_of_its_files_by_name(tmp_path: Path) -> No
 def test_checksum_of_what_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="missing: cannot be read: No such file"):
         sha256(tmp_path / "missing")
+
+
+def test_a_folder_is_one_processes_until_it_ends(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from MISSUCore.files import only_process\n"
+        "with only_process(Path(sys.argv[1])): print('in', flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    root = Path(MISSUCore.__file__).parents[1]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root) as other:
+        assert other.stdout.readline() == b"in\n"
+        with pytest.raises(InputError, match="another process is at work there"):
+            with only_process(tmp_path):
+                pass
+        other.kill()
+    with only_process(tmp_path):
+        pass
+    with only_process(tmp_path):
+        pass

@@ -10,8 +10,9 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from MISSUCore.errors import InputError
-from MISSUCore.imaging import preprocessing
+from MISSUCore.imaging import preprocessing, scan_checks
 from MISSUCore.imaging.brain import AgreedBrain, Brain
+from MISSUCore.imaging.modalities import Guess
 from MISSUCore.imaging.preprocessing import AS_THEY_ARE, PreprocessingOptions, preprocess
 from MISSUCore.imaging.registration import Registration
 
@@ -253,6 +254,41 @@ def test_a_scan_beside_the_brain_is_refused(
     monkeypatch.setattr(preprocessing, "agreed_brain", lambda found: AgreedBrain(elsewhere, {}, {}))
     with pytest.raises(InputError, match="flair: shows no part of the brain in the other scans"):
         preprocess(images, options)
+
+
+def test_brains_of_two_patients_are_noticed(
+    make_image: MakeImage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two balls of the same volume but for a layer, and a longer one."""
+    axes = np.meshgrid(*[np.arange(-24, 25) * 2.0] * 3, indexing="ij")
+    voxels = np.random.default_rng(0).uniform(1, 9, axes[0].shape).astype(np.float32)
+
+    def ball(*radii_mm: float) -> sitk.Image:
+        inside = sum((axis / radius) ** 2 for axis, radius in zip(axes, radii_mm)) < 1
+        return make_image(np.where(inside, voxels, 0).astype(np.float32), spacing=(2.0, 2.0, 2.0))
+
+    images = {"t1": ball(40, 40, 40), "t2": ball(39.5, 40, 40), "flair": ball(46, 38, 38)}
+    found = {name: Brain(image != 0, stripped=True) for name, image in images.items()}
+    brains(monkeypatch, found)
+    case = preprocess(images, PreprocessingOptions(registration=False))
+    (warning,) = case.warnings
+    assert warning.startswith("flair: its brain and that of t1 differ in shape")
+
+
+def test_exchanged_scans_are_noticed(
+    images: dict[str, sitk.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    def guess(given: dict[str, sitk.Image], among: dict[str, sitk.Image]) -> dict[str, Guess]:
+        asked.append(sorted(among))
+        looks = {"t2": ("flair", 0.84), "flair": ("t2", 0.6), "t1": ("t1", 0.8)}
+        return {name: Guess(*looks.get(name, (None, 0.0)), "looks so") for name in given}
+
+    monkeypatch.setattr(scan_checks, "guess_from_images", guess)
+    case = preprocess({**images, "pet": images["t1"]}, AS_THEY_ARE)
+    assert asked == [["flair", "t1", "t1ce", "t2"]]
+    assert case.warnings == ["t2: looks like flair; check that each scan is given as what it is"]
 
 
 @pytest.mark.parametrize("what", ["mask", "bias"])

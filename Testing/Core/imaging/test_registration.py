@@ -212,9 +212,6 @@ def test_scans_on_one_grid_stay_unless_they_clearly_lie_apart(
     result = register(scan(second_look, a_move((0, 0, 0), (0, 0.8, 0)), (2.0, 2.0, 2.0)), fixed)
     assert result.skipped and result.moved_mm == pytest.approx(0, abs=1e-9)
     assert result.transform.GetParameters() == (0,) * 6
-    # On a grid of its own, a scan is laid where it fits best.
-    other = scan(second_look, a_move((0, 0, 0), (0, 0.8, 0)), (2.0, 2.0, 4.0))
-    assert not register(other, fixed).skipped
 
 
 def test_headers_that_are_right_win_over_centers_of_mass(fixed: sitk.Image) -> None:

@@ -24,6 +24,7 @@ from MISSUCore.errors import InputError, ResourceError
 from MISSUCore.imaging import preprocessing
 from MISSUCore.imaging.preprocessing import AS_THEY_ARE, PreprocessingOptions
 from MISSUCore.imaging.registration import Registration, moved
+from MISSUCore.imaging.rigid_search import rigid_inverse
 from MISSUCore.inference import case_files
 from MISSUCore.inference.cleanup import Cleanup
 from MISSUCore.inference.segmentation import (
@@ -468,7 +469,7 @@ def moved_case(
     moves["flair"] = turned(0, (0.0, 0.0, 0.0))
     moved_paths = {"t1": paths["t1"]}
     for name, transform in moves.items():
-        image = moved(sitk.ReadImage(str(paths[name])), transform.GetInverse())
+        image = moved(sitk.ReadImage(str(paths[name])), rigid_inverse(transform))
         moved_paths[name] = tmp_path / f"moved_{name}.nii.gz"
         sitk.WriteImage(image, str(moved_paths[name]))
 

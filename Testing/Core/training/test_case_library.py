@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from MISSUCore.errors import InputError, ResourceError
+from MISSUCore.files import only_process
 from MISSUCore.imaging.case import read_case
 from MISSUCore.regions import BRATS
 from MISSUCore.training.case_library import CaseLibrary
@@ -55,7 +54,7 @@ def add(library: CaseLibrary, write_image: Callable[..., Path]) -> Callable[...,
         labels = write_image(
             "labels.nii.gz", tumor() if labels is None else labels, **(label_geometry or geometry)
         )
-        return library.add(read_case(paths), labels, scheme, **options)
+        return library.add(read_case(paths).images, labels, scheme, **options)
 
     return call
 
@@ -96,9 +95,10 @@ def test_nothing_of_the_source_is_stored(
     labels.CopyInformation(case.images["t1"])
     labels.SetMetaData("ITK_FileNotes", "Doe^John")
     sitk.WriteImage(labels, str(tmp_path / "Doe^John.nrrd"))
-    library.add(case, tmp_path / "Doe^John.nrrd", BRATS)
+    library.add(case.images, tmp_path / "Doe^John.nrrd", BRATS)
     files = [path for path in library.folder.rglob("*") if path.is_file()]
-    assert sorted(path.name for path in files) == ["labels.nii.gz", "record.json", "t1.nii.gz"]
+    names = sorted(path.name for path in files)
+    assert names == [".lock", "labels.nii.gz", "record.json", "t1.nii.gz"]
     for path in files:
         content = path.read_bytes()
         content += gzip.decompress(content) if path.suffix == ".gz" else b""
@@ -133,12 +133,12 @@ def test_scans_are_resampled_in_space(
     origin = tuple(c - 15.0 for c in center)
     path = write_image("labels.nii.gz", labels, spacing=(6.0, 6.0, 6.0), origin=origin)
     with pytest.raises(InputError, match=r"reaches only .* of the brain in t1"):
-        library.add(read_case({"t1": t1}), path, BRATS)
+        library.add(read_case({"t1": t1}).images, path, BRATS)
     labels = np.zeros((32, 32, 32), np.uint8)
     labels[14:18, 14:18, 14:18] = 4
     origin = tuple(c - 15.5 * 4 for c in center)
     path = write_image("labels.nii.gz", labels, spacing=(4.0, 4.0, 4.0), origin=origin)
-    library.add(read_case({"t1": t1}), path, BRATS)
+    library.add(read_case({"t1": t1}).images, path, BRATS)
     ((_, case),) = library.labeled_cases()
     stored = sitk.ReadImage(str(case.images["t1"]))
     assert stored.GetSpacing() == (4, 4, 4) and stored.GetSize() == (32, 32, 32)
@@ -176,6 +176,58 @@ def test_the_same_scans_again_are_recognized(library: CaseLibrary, add: Callable
     assert second.volumes_ml["ET"] == 0
     assert add(seed=1).id != first.id
     assert len(library.records()) == 2
+
+
+def test_scans_are_recognized_whatever_preprocessing_did(
+    library: CaseLibrary, write_image: Callable[..., Path]
+) -> None:
+    raw = read_case({"t1": write_image("raw.nii.gz", scan(0) + 3)}).images
+    turned = {"t1": sitk.Image(raw["t1"])}  # as under a transform in Slicer
+    turned["t1"].SetDirection(OBLIQUE)
+    given = {"t1": write_image("stripped.nii.gz", scan(0))}
+    labels = write_image("labels.nii.gz", tumor())
+    first = library.add(read_case(given).images, labels, BRATS, as_read=raw)
+    ((_, stored),) = library.labeled_cases()
+    again = read_case(stored.images).images
+    other = {"t1": again["t1"] * 1.5}  # another brain extraction, say
+    for scans, as_read in ((other, turned), (again, None), (other, again)):
+        with pytest.raises(InputError, match=f"in the library already, as {first.id}"):
+            library.add(scans, labels, BRATS, as_read=as_read)
+    # Corrected once more from the stored version: what that was read from is not forgotten.
+    second = library.add(again, labels, BRATS, replacing=True)
+    assert (second.id, second.scans_sha256) == (first.id, first.scans_sha256)
+    with pytest.raises(InputError, match=f"in the library already, as {first.id}"):
+        library.add(other, labels, BRATS, as_read=turned)
+    assert library.add(other, labels, BRATS).id != first.id
+
+
+@pytest.mark.parametrize("name", ["labels", "Labels", "../t1", "a/b", ""])
+def test_a_modality_cannot_name_another_file(
+    library: CaseLibrary, write_image: Callable[..., Path], name: str
+) -> None:
+    scans = {name: read_case({"t1": write_image("t1.nii.gz", scan(0))}).images["t1"]}
+    with pytest.raises(InputError, match="cannot be named"):
+        library.add(scans, write_image("labels.nii.gz", tumor()), BRATS)
+
+
+def test_a_library_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is a file; a library is a folder"):
+        CaseLibrary(tmp_path / "file")
+    with pytest.raises(InputError, match="holds no case"):
+        CaseLibrary(tmp_path / "missing").remove("case-1")
+    assert not (tmp_path / "missing").exists()
+
+
+def test_one_process_changes_it_at_a_time(library: CaseLibrary, add: Callable) -> None:
+    record = add()
+    with only_process(library.folder):
+        for change in (library.exclude, library.remove):
+            with pytest.raises(InputError, match="another process is at work there"):
+                change(record.id)
+        with pytest.raises(InputError, match="another process is at work there"):
+            add(seed=1)
+        assert library.records() == [record]
 
 
 def test_cases_are_excluded_and_removed(library: CaseLibrary, add: Callable) -> None:
@@ -230,24 +282,39 @@ def test_scans_with_a_skull_are_refused(library: CaseLibrary, write_image: Calla
     t1 = write_image("t1.nii.gz", scan(0) + 1, **geometry)  # 6.3 liters
     labels = write_image("labels.nii.gz", tumor(), **geometry)
     with pytest.raises(InputError, match="fills 6322 ml, more than a brain"):
-        library.add(read_case({"t1": t1}), labels, BRATS)
+        library.add(read_case({"t1": t1}).images, labels, BRATS)
 
 
 def test_a_kill_leaves_every_case_whole(library: CaseLibrary, add: Callable) -> None:
     record = add()
     folder = library.cases / record.id
     # Killed while writing, between the two renamings of a replacement, and while removing.
-    (library.cases / ".adding-old").mkdir()
-    os.utime(library.cases / ".adding-old", (0, time.time() - 7200))
-    (library.cases / ".adding-new").mkdir()
+    (library.cases / ".adding-case-1").mkdir()
     (library.cases / ".removed-x").mkdir()
     folder.rename(library.cases / f".replaced-{record.id}")
     assert library.records() == [record]
-    assert sorted(path.name for path in library.cases.iterdir()) == [".adding-new", record.id]
+    assert [path.name for path in library.cases.iterdir()] == [record.id]
     # Killed after both: the new one stays.
     (library.cases / f".replaced-{record.id}").mkdir()
     assert library.records() == [record]
     assert not (library.cases / f".replaced-{record.id}").exists()
+
+
+def test_a_replacement_that_fails_keeps_the_old(
+    library: CaseLibrary, add: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = add()
+    rename = Path.rename
+
+    def failing(path: Path, target: Path) -> Path:
+        if path.name.startswith(".adding"):
+            raise OSError("no")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    with pytest.raises(InputError, match="cannot be written: no"):
+        add(replacing=True)
+    assert library.records() == [record] and len(list(library.cases.iterdir())) == 1
 
 
 def test_a_full_disk_leaves_no_case(
@@ -256,7 +323,7 @@ def test_a_full_disk_leaves_no_case(
     library.remove(add().id)  # its files are there
     case = read_case({name: tmp_path / f"John_Doe_{name}.nii.gz" for name in ("t1", "flair")})
     with pytest.raises(ResourceError), file_size_limit(1000):
-        library.add(case, tmp_path / "labels.nii.gz", BRATS)
+        library.add(case.images, tmp_path / "labels.nii.gz", BRATS)
     assert library.records() == [] and list(library.cases.iterdir()) == []
 
 
@@ -265,3 +332,11 @@ def test_a_damaged_record_is_named(library: CaseLibrary, add: Callable) -> None:
     path.write_text(json.dumps({"id": 3}))
     with pytest.raises(InputError, match=r"record.json: is damaged: .*add the case again"):
         library.records()
+
+
+def test_a_record_of_another_folder_is_refused(library: CaseLibrary, add: Callable) -> None:
+    path = library.cases / add().id / "record.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "id": "../../elsewhere"}))
+    with pytest.raises(InputError, match=r"is of a case named '../../elsewhere'"):
+        library.labeled_cases()

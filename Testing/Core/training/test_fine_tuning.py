@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,16 +12,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import SimpleITK as sitk
 import torch
 
 import MISSUCore
 import MISSUCore.training.trainer as trainer_module
 from MISSUCore.errors import InputError
-from MISSUCore.files import sha256
+from MISSUCore.files import only_process, sha256
 from MISSUCore.model_store import Model, load_model
 from MISSUCore.progress import Progress, ProgressEvent
 from MISSUCore.regions import BRATS, BRATS_2023, LabelScheme
-from MISSUCore.training import fine_tuning, rehearsal
+from MISSUCore.training import fine_tuning, rehearsal, tuning_parts
 from MISSUCore.training.case_lists import LabeledCase, find_brats_cases
 from MISSUCore.training.fine_tuning import FineTuning, fine_tune
 from MISSUCore.training.scores import ScoreLog
@@ -97,7 +99,7 @@ def test_a_case_is_judged_by_models_that_never_saw_it(
             super().__post_init__()
             seen[self.folder.name] = {case.name for case in self.training.cases}
 
-    monkeypatch.setattr(fine_tuning, "Trainer", Watched)
+    monkeypatch.setattr(tuning_parts, "Trainer", Watched)
     gate = tune()
     everything = {entry["case"] for entry in gate["cases"]}
     assert seen["part-4"] == everything
@@ -178,15 +180,38 @@ def test_sigterm_saves_and_ends_with_130(
 
 
 def test_another_run_in_the_folder_is_refused(
-    tune: Callable, base: Model, monkeypatch: pytest.MonkeyPatch
+    tune: Callable, base: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(fine_tuning, "rehearsal_cases", dying(print, 0))
+    with monkeypatch.context() as patch:
+        patch.setattr(fine_tuning, "rehearsal_cases", dying(print, 0))
+        with pytest.raises(Killed):
+            tune(options=replace(OPTIONS, minutes=1.0))  # not begun: the next may be another
+    monkeypatch.setattr(Trainer, "_train_step", dying(Trainer._train_step, 0))
     with pytest.raises(Killed):
         tune()
     with pytest.raises(InputError, match=r"other settings \(rehearsal, changes\)"):
         tune(options=FineTuningOptions(changes={"steps": "6"}))
     with pytest.raises(InputError, match=r"other settings \(base\)"):
         tune(start=replace(base, card=replace(base.card, sha256="other")))
+    with (
+        only_process(tmp_path / "run"),
+        pytest.raises(InputError, match="another process is at work"),
+    ):
+        tune()
+
+
+def test_a_case_that_is_there_twice_is_refused(tune: Callable, brats_folder: Path) -> None:
+    cases = find_brats_cases(brats_folder)
+    twin = LabeledCase("twin", cases[0].images, cases[0].labels)
+    with pytest.raises(InputError, match="cases BraTS2021_00000 and twin have the same t1 scan"):
+        tune(cases=[*cases, twin])
+    # What is tuned on cannot be rehearsed on, where it would be held out from nothing.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rehearsal, "REHEARSED", 1)
+        patch.setattr(rehearsal, "CHECKED", 1)
+        with pytest.raises(InputError, match="have the same t1 scan"):
+            tune(options=replace(OPTIONS, rehearsal=str(brats_folder)))
+    assert tune()["folds"] == 3  # in the same folder, for nothing was trained yet
 
 
 def test_two_cases_are_too_few(tune: Callable, brats_folder: Path) -> None:
@@ -198,6 +223,21 @@ def test_too_little_time_says_how_much_is_needed(tune: Callable) -> None:
     options = replace(OPTIONS, minutes=0.01, changes={"patch_size": "[16,16,16]"})
     with pytest.raises(InputError, match=r"0.01 minutes do not suffice .* give --minutes \d+"):
         tune(options=options)
+
+
+@pytest.mark.parametrize("minutes", [0.0, -5.0, float("nan"), float("inf")])
+def test_time_is_positive(minutes: float) -> None:
+    with pytest.raises(InputError, match="give a positive number"):
+        FineTuningOptions(minutes=minutes)
+
+
+def test_what_was_set_is_not_measured(tune: Callable, tmp_path: Path) -> None:
+    changes = {"patch_size": "[16,16,16]", "mixed_precision": "false", "network.fusion": "none"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fine_tuning, "planned_steps", lambda *given, **more: 3)
+        tune(options=replace(OPTIONS, changes=changes))
+    state = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert state["settings"] == {"steps": 3, "mixed_precision": False}
 
 
 def test_either_numbering_of_brats_is_the_same_task(
@@ -244,16 +284,16 @@ def test_a_brats_folder_is_rehearsed_on_and_checked_on(
     monkeypatch.setattr(rehearsal, "REHEARSED", 1)
     monkeypatch.setattr(rehearsal, "CHECKED", 1)
     other = tmp_path / "published"
-    for number in (2, 3):
-        (other / f"BraTS2021_0000{number}").parent.mkdir(exist_ok=True)
-        (brats_folder / f"BraTS2021_0000{number}").rename(other / f"known{number}")
-    own = find_brats_cases(brats_folder)
-    more = LabeledCase("third", own[0].images, own[0].labels)
-    gate = tune(cases=[*own, more], options=replace(OPTIONS, rehearsal=str(other)))
+    for number in (1, 2):
+        place = other / f"known{number}"
+        shutil.copytree(brats_folder / f"BraTS2021_0000{number}", place)
+        scan = next(place.glob("*_t1.nii.gz"))
+        sitk.WriteImage(sitk.ReadImage(str(scan)) * 2, str(scan))
+    options = replace(OPTIONS, rehearsal=str(other))
+    gate = tune(options=options)
     (entry,) = gate["forgetting"]["cases"]
-    assert entry["case"] == "known2"
+    assert entry["case"] == "known1"
     assert {"loss", "agreement"} <= gate["forgetting"]["mean"].keys()
+    monkeypatch.undo()
     with pytest.raises(InputError, match="holds 2 cases; 12 are needed"):
-        monkeypatch.setattr(rehearsal, "REHEARSED", 8)
-        monkeypatch.setattr(rehearsal, "CHECKED", 4)
-        tune("another", cases=[*own, more], options=replace(OPTIONS, rehearsal=str(other)))
+        tune("another", options=options)

@@ -229,6 +229,16 @@ def test_adding_is_followed_and_can_be_cancelled(
     assert segmented.ui.addCaseButton.enabled and not library.exists()
 
 
+def test_slicer_does_not_leave_a_process_that_adds(
+    segmented: Panel, missu: SimpleNamespace, library: Path
+) -> None:
+    missu.behave(hang=True)
+    segmented.click("addCaseButton")
+    segmented.wait(lambda: "40 %" in segmented.ui.tuningStatusLabel.text)
+    segmented.widget.cleanup()
+    assert idle(segmented) and not library.exists()
+
+
 def test_a_case_is_prepared_as_it_was_segmented(segmented: Panel, missu: SimpleNamespace) -> None:
     segmented.expand("advancedCollapsibleButton")
     segmented.choose("brainExtractionComboBox", "Scans are stripped already")
@@ -328,7 +338,7 @@ def test_a_run_from_start_to_accepted_default(
     tuning.widget.fineTuning.refresh()
     tuning.ui.minutesSpinBox.setValue(12)
     tune(tuning)
-    assert tuning.ui.runComboBox.currentText == "my-model-run-1  ·  better"
+    assert tuning.ui.runComboBox.currentText == "my-model-run-1 · better"
     rows = table(tuning, "gateTable")
     assert rows[0] == ["Your cases", *["0.80 → 0.84"] * 3]
     assert rows[1] == ["Base's cases", *["0.80 → 0.80"] * 3]
@@ -338,7 +348,7 @@ def test_a_run_from_start_to_accepted_default(
     tuning.wait(lambda: "in use" in tuning.ui.tuningStatusLabel.text and idle(tuning))
     assert len(questions) == 1 and "from now on" in questions[0]
     assert not tuning.ui.acceptButton.visible
-    assert tuning.ui.runComboBox.currentText == "my-model-run-1  ·  installed"
+    assert tuning.ui.runComboBox.currentText == "my-model-run-1 · installed"
     tuning.expand("advancedCollapsibleButton")
     assert tuning.ui.modelComboBox.currentText == "my-model-1 (default)"
     assert "on 3 cases, from missu-brats-fast: better" in tuning.ui.modelCardLabel.text
@@ -395,7 +405,7 @@ def test_a_discarded_model_is_gone(
     tune(tuning)
     tuning.click("discardButton")
     tuning.wait(lambda: idle(tuning))
-    assert tuning.ui.runComboBox.currentText == "my-model-run-1  ·  discarded"
+    assert tuning.ui.runComboBox.currentText == "my-model-run-1 · discarded"
     assert not tuning.ui.acceptButton.visible
     assert len(cases(tuning)) == 3
 
@@ -420,12 +430,24 @@ def test_a_cancelled_run_is_resumed_with_the_same_command(
     assert not other.ui.minutesSpinBox.enabled
     other.click("tuneButton")
     assert other.wait(lambda: other.ui.tuneButton.text == "Start fine-tuning") < 2
+    assert "Resume goes on" in other.ui.tuningStatusLabel.text
     assert missu.arguments() == first
     missu.behave()
     other.click("resumeButton")
     other.wait(lambda: idle(other))
-    assert other.ui.runComboBox.currentText == "my-model-run-1  ·  better"
+    assert other.ui.runComboBox.currentText == "my-model-run-1 · better"
     other.close()
+
+
+def test_a_run_that_is_cancelled_at_once_leaves_nothing(
+    tuning: Panel, threeCases: list[str], missu: SimpleNamespace, library: Path
+) -> None:
+    tuning.widget.fineTuning.refresh()
+    missu.behave(hang=True)
+    tuning.click("tuneButton")
+    tuning.click("tuneButton")
+    assert "before it had begun" in tuning.ui.tuningStatusLabel.text
+    assert not list((library / "runs").iterdir())
 
 
 def test_a_run_cannot_be_resumed_on_other_cases(
@@ -481,7 +503,7 @@ def test_a_run_goes_on_when_the_scene_is_closed_and_one_can_segment(
     tuning.click("tuneButton")
     tuning.wait(lambda: tuning.ui.tuningProgressBar.value == 400)
     missu.behave()
-    assert tuning.ui.runComboBox.currentText == "my-model-run-1  ·  running"
+    assert tuning.ui.runComboBox.currentText == "my-model-run-1 · running"
     assert not tuning.ui.resumeButton.visible
     assert "go on working" in tuning.ui.tuningStatusLabel.text
     slicerApplication.mrmlScene.Clear(False)
@@ -494,7 +516,7 @@ def test_a_run_goes_on_when_the_scene_is_closed_and_one_can_segment(
     assert tuning.widget.fineTuning.logic.isTuning()
     missu.go()
     tuning.wait(lambda: idle(tuning))
-    assert tuning.ui.runComboBox.currentText == "my-model-run-1  ·  better"
+    assert tuning.ui.runComboBox.currentText == "my-model-run-1 · better"
 
 
 def test_curves_are_shown_and_replaced(

@@ -1,0 +1,65 @@
+"""Files of results: checked before the work begins, and there only once they are whole."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from ..errors import InputError, ResourceError
+from ..files import atomic_write, check_output
+from ..imaging.case import check_complete
+
+
+def check_outputs(files: list[Path], inputs: list[Path], overwrite: bool) -> None:
+    """Make sure that files can be written, and that no input is lost by it.
+
+    Raises:
+        InputError: naming the file.
+    """
+    for number, path in enumerate(files):
+        if path.resolve() in [other.resolve() for other in files[:number]]:
+            raise InputError(f"{path}: is to be written twice; give two different names")
+        if any(path.exists() and path.samefile(given) for given in inputs if given.exists()):
+            raise InputError(f"{path}: is an input too, and would be lost")
+        check_output(path, overwrite)
+
+
+def write_image(stack: ExitStack, image: sitk.Image, path: Path) -> None:
+    """Write an image that appears at its path once all of the stack is done.
+
+    Raises:
+        ResourceError: if it did not get to the disk whole.
+    """
+    temporary = stack.enter_context(atomic_write(path))
+    try:
+        sitk.WriteImage(image, str(temporary), useCompression=True)
+        check_complete(temporary)
+    except (RuntimeError, InputError) as error:
+        raise ResourceError(f"{path}: cannot be written; is the disk full?") from error
+
+
+def write_transform(stack: ExitStack, transform: sitk.Transform, path: Path) -> None:
+    """Write a transform that appears at its path once all of the stack is done.
+
+    Raises:
+        ResourceError: if it cannot be written.
+    """
+    temporary = stack.enter_context(atomic_write(path))
+    try:
+        sitk.WriteTransform(transform, str(temporary))
+    except RuntimeError as error:
+        raise ResourceError(f"{path}: cannot be written; is the disk full?") from error
+
+
+def beside(path: Path, what: str, ending: str | None = None) -> Path:
+    """``seg.nii.gz`` and ``probability_WT`` make ``seg_probability_WT.nii.gz``.
+
+    Args:
+        path: of another file.
+        what: is added to its name.
+        ending: instead of its own.
+    """
+    stem, dot, endings = path.name.partition(".")
+    return path.with_name(f"{stem}_{what}{dot + endings if ending is None else ending}")
