@@ -19,6 +19,9 @@ if sys.platform == "win32":
 else:
     import fcntl
 
+# What models, cases and modalities may be called: a file name on every system.
+NAME = r"[\w.-]+"
+
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from .errors import InputError
-from .files import atomic_write, sha256, write_json
+from .files import NAME, atomic_write, sha256, write_json
 from .network.transunet import NetworkConfig, TransUNet
 from .regions import TARGETS, LabelScheme
 from .settings import settings_from_dict, settings_to_dict
@@ -29,7 +29,6 @@ from .settings import settings_from_dict, settings_to_dict
 BUNDLED_FOLDER = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "missu-brats-fast"
 DEFAULT_FILE = "default.txt"
-NAME = r"[\w.-]+"
 RESEARCH_ONLY = "Research software, not a medical device. Check every result before using it."
 
 

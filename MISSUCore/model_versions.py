@@ -99,7 +99,7 @@ def discard(run: Path) -> None:
         for folder in doomed:
             if folder.exists():
                 shutil.rmtree(folder)
-        for path in run.glob("part-*/checkpoint.pt"):
+        for path in run.glob("part-*/*checkpoint.pt"):
             path.unlink()
 
 

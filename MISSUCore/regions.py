@@ -119,6 +119,11 @@ class LabelScheme:
         return tuple(region.name for region in self.regions)
 
     @property
+    def is_in_brain(self) -> bool:
+        """Whether the regions are parts of the brain, so that scans show a head."""
+        return self.regions[0].terminology.anatomic_region == BRAIN
+
+    @property
     def membership(self) -> NDArray[np.bool_]:
         """(regions, 1 + labels): which class, background first, belongs to which region."""
         return np.array(
@@ -309,6 +314,12 @@ def label_scheme(name_or_file: str) -> LabelScheme:
             f"no label scheme {name_or_file!r}: give {', '.join(SCHEMES)} or a JSON file"
         )
     return LabelScheme.from_file(path)
+
+
+def same_task(first: LabelScheme, second: LabelScheme) -> bool:
+    """Whether labels of the one scheme can be read as those of the other."""
+    twins = (BRATS, BRATS_2023)
+    return first.regions == second.regions or (first in twins and second in twins)
 
 
 def numbering_of(values: Iterable[int], scheme: LabelScheme) -> LabelScheme:

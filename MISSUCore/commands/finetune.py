@@ -87,13 +87,13 @@ def _cases(
     options: argparse.Namespace, base_scheme: LabelScheme
 ) -> tuple[list[LabeledCase], LabelScheme]:
     """The cases to tune on, with the modalities to use, and what their labels mean."""
-    from ..regions import label_scheme
+    from ..regions import label_scheme, same_task
     from ..training.case_lists import LabeledCase, read_case_list
 
     given = label_scheme(options.scheme) if options.scheme else None
     if options.library:
         cases, scheme = _library_cases(options.library, given or base_scheme)
-        if given and not _same_task(given, scheme):
+        if given and not same_task(given, scheme):
             raise InputError(
                 f"{options.library}: its labels mean {scheme.name}, not {given.name}; leave out "
                 "--scheme"
@@ -116,18 +116,11 @@ def _library_cases(
     folder: Path, scheme_if_empty: LabelScheme
 ) -> tuple[list[LabeledCase], LabelScheme]:
     """The cases of a library, which must be of one task, and what their labels mean."""
+    from ..regions import same_task
     from ..training.case_library import CaseLibrary
 
     found = CaseLibrary(folder).labeled_cases()
     schemes = [record.label_scheme() for record, _ in found] or [scheme_if_empty]
-    if not all(_same_task(scheme, schemes[0]) for scheme in schemes):
+    if not all(same_task(scheme, schemes[0]) for scheme in schemes):
         raise InputError(f"{folder}: holds cases of several tasks; exclude those of all but one")
     return [case for _, case in found], schemes[0]
-
-
-def _same_task(first: LabelScheme, second: LabelScheme) -> bool:
-    """Whether labels of the one scheme can be read as those of the other."""
-    from ..regions import BRATS, BRATS_2023
-
-    twins = (BRATS, BRATS_2023)
-    return first.regions == second.regions or (first in twins and second in twins)

@@ -70,7 +70,7 @@ def run_add(options: argparse.Namespace, progress: Progress) -> None:
     from ..model_store import find_model, read_card
     from ..regions import label_scheme
 
-    given = scans(options)
+    given = scans(options, progress.part(0, 0.03))
     library = _library(options)
     card = read_card(find_model(options.model)) if options.model else None
     scheme = label_scheme(options.scheme)
@@ -80,7 +80,7 @@ def run_add(options: argparse.Namespace, progress: Progress) -> None:
         options.reference,
         options.brain_mask,
         preprocessing(options),
-        progress.part(0, 0.8),
+        progress.part(0.03, 0.8),
     )
     progress("add", 0.8, "checking and storing")
     record = library.add(
@@ -96,7 +96,7 @@ def run_add(options: argparse.Namespace, progress: Progress) -> None:
         replacing=options.replace,
     )
     progress("done", 1.0, f"added {record.id}")
-    for warning in record.warnings:
+    for warning in (*found.prepared.warnings, *record.warnings):
         complain(f"warning: {warning}")
     if options.json:
         print(json.dumps(_printed(library, record)))

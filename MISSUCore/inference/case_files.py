@@ -29,7 +29,7 @@ from ..imaging.registration import moved
 from ..imaging.rigid_search import rigid_inverse
 from ..model_store import RESEARCH_ONLY, Model, default_model, load_model
 from ..progress import Progress
-from ..regions import BRAIN, LabelScheme
+from ..regions import LabelScheme
 from .outputs import beside, check_outputs, write_image, write_transform
 from .predictor import choose_device
 from .quality_page import write_quality_page
@@ -108,7 +108,7 @@ def read_scans(
     prepared = preprocess(
         case.images,
         preprocessing or PreprocessingOptions(),
-        is_head=scheme.regions[0].terminology.anatomic_region == BRAIN,
+        is_head=scheme.is_in_brain,
         brain_mask=mask,
         progress=progress.part(0.1, 1.0),
     )

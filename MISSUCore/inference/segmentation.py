@@ -17,7 +17,6 @@ from ..imaging.case import overlap
 from ..imaging.preparation import PreparedCase, image_like, prepare, to_reference
 from ..model_store import Model, ModelCard
 from ..progress import Progress
-from ..regions import BRAIN
 from .cleanup import Cleanup, clean, nest
 from .confidence import doubts, expected_dice
 from .predictor import Predictor, choose_device
@@ -101,7 +100,7 @@ def segment_case(
     began = time.monotonic()
     progress("prepare", 0.0, "bringing the scans to one grid")
     prepared = prepare(images, card.modalities, card.spacing_mm)
-    if scheme.regions[0].terminology.anatomic_region == BRAIN:
+    if scheme.is_in_brain:
         warnings += _brain_warnings(prepared)
     seconds["prepare"] = time.monotonic() - began
 

@@ -27,11 +27,10 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..evaluation.measurements import volumes_ml
 from ..evaluation.metrics import dice
-from ..files import errors_told, only_process
+from ..files import NAME, errors_told, only_process
 from ..imaging.case import same_grid
 from ..imaging.preparation import image_like, resample_brain
 from ..inference.outputs import write_image
-from ..model_store import NAME
 from ..regions import LabelScheme
 from .case_lists import LabeledCase
 from .case_record import CaseRecord, read_record, write_record

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..files import only_process, write_json
+from ..files import NAME, only_process, write_json
 from ..inference.predictor import choose_device
-from ..model_store import NAME, Model
+from ..model_store import Model
 from ..model_versions import read_gate
 from ..progress import Progress
-from ..regions import BRATS, BRATS_2023, LabelScheme
+from ..regions import LabelScheme, same_task
 from .candidate import save_candidate
 from .case_lists import LabeledCase
 from .config import changed_config
@@ -107,9 +107,9 @@ class FineTuning:
         modalities = tuple(self.base.card.modalities)
         if not set(modalities) <= set(self.cases[0].images):
             modalities = tuple(self.cases[0].images)
-        twins = (BRATS, BRATS_2023)
-        if self.scheme in twins and self.base.card.label_scheme() in twins:
-            self.scheme = self.base.card.label_scheme()  # labels are read in either numbering
+        known = self.base.card.label_scheme()
+        if same_task(self.scheme, known):
+            self.scheme = known  # BraTS labels are read in either numbering
         self.new_task = not fits(self.base, modalities, self.scheme)
         self.start = transfer(self.base, modalities, self.scheme)
         self.device = choose_device(self.options.device)

@@ -10,10 +10,11 @@ import SimpleITK as sitk
 from ..errors import InputError
 from ..imaging.brain import PLAUSIBLE_BRAIN_ML
 from ..imaging.case import overlap
-from ..regions import BRAIN, LabelScheme
+from ..regions import LabelScheme
 
 MINIMUM_COVERAGE = 0.95  # part of a scan's brain that the labels' grid must reach
 MAXIMUM_OUTSIDE = 0.05  # part of the labeled voxels that may lie outside the brain
+WORTH_TELLING = 0.005  # less is the edge of a mask
 TINY_ML = 0.1
 
 
@@ -55,7 +56,7 @@ def check_labels(
             )
     brain = np.any([sitk.GetArrayViewFromImage(image) != 0 for image in stored.values()], axis=0)
     voxel_ml = _voxel_ml(labels)
-    if scheme.regions[0].terminology.anatomic_region == BRAIN:
+    if scheme.is_in_brain:
         brain_ml = brain.sum() * voxel_ml
         if brain_ml > PLAUSIBLE_BRAIN_ML[1]:
             raise InputError(
@@ -82,7 +83,7 @@ def check_labels(
             f"{outside:.0%} of the labeled voxels lie where all scans are 0, outside the brain; "
             "the labels are of another case, or shifted"
         )
-    if outside > 0:
+    if outside >= WORTH_TELLING:
         warnings.append(f"{outside:.1%} of the labeled voxels lie outside the brain")
     if count * voxel_ml < TINY_ML:
         warnings.append(f"only {count * voxel_ml:.3f} ml are labeled")

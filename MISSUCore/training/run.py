@@ -12,8 +12,9 @@ from pathlib import Path
 from types import FrameType
 
 from ..errors import InputError
+from ..files import NAME
 from ..inference.predictor import choose_device
-from ..model_store import NAME, Model, ModelCard, save_model
+from ..model_store import Model, ModelCard, save_model
 from ..progress import Progress, silent
 from ..regions import LabelScheme, label_scheme
 from .case_lists import LabeledCase

@@ -6,7 +6,7 @@ import io
 import os
 import pickle
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from ..errors import InputError, MISSUError, ResourceError
 from ..evaluation.metrics import dice
-from ..files import append_text, atomic_write
+from ..files import atomic_write
 from ..inference.predictor import Predictor, fastest_layout
 from ..model_store import Model
 from ..network.transunet import NetworkConfig, SelfDistillingTransUNet, TrainingOutput
@@ -32,6 +32,7 @@ from .augmentation import random_patch
 from .config import TrainingConfig
 from .curves import write_curves
 from .datasets import PreparedCases, ResumableSampler
+from .logs import append_row, drop_rows_after
 from .losses import LossTerms, MISSULoss, SegmentationLoss
 
 LOG_COLUMNS = (
@@ -144,8 +145,9 @@ class Trainer:
         self.saved_at = time.monotonic()
         if self.checkpoint_path.exists():
             self._resume()
-        for name in ("training.csv", "validation.csv"):
-            self._drop_later_rows(name)
+        if self.rank == 0:
+            for name in ("training.csv", "validation.csv"):
+                drop_rows_after(self.folder / name, self.step)
 
     @property
     def checkpoint_path(self) -> Path:
@@ -463,29 +465,10 @@ class Trainer:
         if self.rank == 0:
             self.progress(stage, self.step / self.steps, message)
 
-    def _append(self, name: str, columns: tuple[str, ...], values: Iterable[float]) -> None:
+    def _append(self, name: str, columns: Sequence[str], values: Iterable[float]) -> None:
         """Add this step's row to a log."""
-        if self.rank > 0:
-            return
-        path = self.folder / name
-        line = ",".join([str(self.step), *(f"{value:.6g}" for value in values)])
-        new = not path.exists() or not path.stat().st_size
-        append_text(path, f"{','.join(columns)}\n{line}\n" if new else f"{line}\n")
-
-    def _drop_later_rows(self, name: str) -> None:
-        """Drop the rows of a log that a kill left beyond the checkpoint, or half written."""
-        path = self.folder / name
-        if self.rank > 0 or not path.exists() or not path.stat().st_size:
-            return
-        header, *lines = path.read_text(encoding="utf-8").splitlines()
-        columns = header.count(",") + 1
-        kept = [header]
-        for line in lines:
-            step, *values = line.split(",")
-            if step.isdigit() and int(step) <= self.step and len(values) == columns - 1:
-                kept.append(line)
-        with atomic_write(path) as temporary:
-            temporary.write_text("\n".join([*kept, ""]), encoding="utf-8")
+        if self.rank == 0:
+            append_row(self.folder / name, columns, self.step, values)
 
 
 @contextmanager

@@ -126,8 +126,8 @@ class Parts:
         return {name: value.cpu() for name, value in trainer.average.state_dict().items()}
 
     def delete_checkpoints(self) -> None:
-        """Once the run has ended."""
-        for path in self.folder.glob("part-*/checkpoint.pt"):
+        """Once the run has ended; also those that a kill left half written."""
+        for path in self.folder.glob("part-*/*checkpoint.pt"):
             path.unlink()
 
     def _tune_fold(self, number: int, held_out: list[LabeledCase]) -> None:

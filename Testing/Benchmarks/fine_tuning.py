@@ -105,7 +105,7 @@ def fill_library(folder: Path, places: Sequence[Path]) -> None:
     for place in places:
         options = [part for name, path in scans(place).items() for part in (f"--{name}", path)]
         labels = place / f"{place.name}_seg.nii.gz"
-        command = missu("library", folder, "add", *options, "--labels", labels)
+        command = missu("library", folder, "add", *options, "--labels", labels, "--replace")
         subprocess.run(command, check=True)
 
 

@@ -103,6 +103,7 @@ def test_a_discarded_run_keeps_its_table(folder: Path, finished_run, tmp_path: P
     run = finished_run()
     (run / "part-1").mkdir()
     (run / "part-1" / "checkpoint.pt").write_text("large")
+    (run / "part-1" / ".1a2b3c4d-checkpoint.pt").write_text("half written")
     (run / "part-1" / "training.csv").write_text("step")
     model_versions.discard(run)
     left = sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())

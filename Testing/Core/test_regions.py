@@ -18,6 +18,7 @@ from MISSUCore.regions import (
     LabelScheme,
     label_scheme,
     numbering_of,
+    same_task,
 )
 
 # Background, NCR, ED, ET.
@@ -185,3 +186,15 @@ def test_numbering_follows_the_labels() -> None:
     assert numbering_of([0, 1, 2], BRATS_2023) is BRATS_2023
     assert numbering_of([0, 3, 4], BRATS) is BRATS
     assert numbering_of([0, 4], CHAOS_LIVER) is CHAOS_LIVER
+
+
+def test_what_lies_in_the_brain() -> None:
+    assert label_scheme("brats").is_in_brain and label_scheme("brats2023").is_in_brain
+    assert not label_scheme("chaos-liver").is_in_brain
+
+
+def test_either_numbering_of_brats_is_one_task() -> None:
+    assert same_task(BRATS, BRATS_2023) and same_task(CHAOS_LIVER, CHAOS_LIVER)
+    assert not same_task(BRATS, CHAOS_LIVER)
+    renumbered = LabelScheme.from_dict(scheme_values([1, 2], {"WT": [1, 2], "TC": [1]}))
+    assert not same_task(BRATS, renumbered)

@@ -67,6 +67,28 @@ def test_a_case_is_added_listed_excluded_and_removed(
     assert main(["library", library, "remove", record["id"]]) == 2
 
 
+def test_a_case_is_recognized_as_it_was_read_and_as_it_is_stored(
+    case_options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add = ["library", str(tmp_path / "library"), "add"]
+
+    def mask(margin: int) -> list[str]:
+        voxels = np.zeros((16, 16, 16), np.uint8)
+        voxels[(slice(margin, -margin),) * 3] = 1
+        path = tmp_path / f"mask{margin}.nii.gz"
+        sitk.WriteImage(sitk.GetImageFromArray(voxels), str(path))
+        return ["--brain-mask", str(path)]
+
+    assert main([*add, *case_options, *mask(2), "--json"]) == 0
+    record = printed(capsys)
+    assert record["scans_sha256"]["t1"] != record["stored_sha256"]["t1"]
+    stored = [str(Path(record["folder"]) / f"{name}.nii.gz") for name in MODALITIES]
+    again = [part for name, path in zip(MODALITIES, stored) for part in (f"--{name}", path)]
+    for options in ([*case_options, *mask(3)], [*again, *case_options[8:]]):
+        assert main([*add, *options]) == 2
+        assert f"already, as {record['id']}" in capsys.readouterr().err
+
+
 def test_progress_comes_in_lines(
     case_options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -107,3 +129,27 @@ def test_finetune_needs_cases(
     assert "0 cases to tune on" in capsys.readouterr().err
     assert main([*command, "--library", str(tmp_path / "library"), "--set", "steps"]) == 2
     assert "NAME=VALUE" in capsys.readouterr().err
+
+
+def test_a_library_is_of_one_task(
+    case_options: list[str], tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library = str(tmp_path / "library")
+    command = ["finetune", "--base", str(tiny_model), "--output", str(tmp_path / "run")]
+    command += ["--library", library]
+    assert main(["library", library, "add", *case_options]) == 0
+    assert main([*command, "--scheme", "chaos-liver"]) == 2
+    assert "its labels mean BraTS, not CHAOS liver" in capsys.readouterr().err
+    # The other numbering of BraTS is the same task; a liver is not.
+    for number, (scheme, message) in enumerate(
+        [("brats2023", "2 cases to tune on"), ("chaos-liver", "cases of several tasks")]
+    ):
+        for name in MODALITIES:
+            image = sitk.ReadImage(str(tmp_path / f"{name}.nii.gz")) * (number + 2)
+            sitk.WriteImage(image, str(tmp_path / f"{name}.nii.gz"))
+        if scheme == "chaos-liver":
+            labels = sitk.ReadImage(str(tmp_path / "seg.nii.gz")) > 0
+            sitk.WriteImage(labels, str(tmp_path / "seg.nii.gz"))
+        assert main(["library", library, "add", *case_options, "--scheme", scheme]) == 0
+        assert main(command) == 2
+        assert message in capsys.readouterr().err

@@ -166,3 +166,11 @@ def test_workers_keep_the_order(memory_cases):
     assert orders[0] == orders[1]
     assert len(orders[0]) == 10
     assert len(set(orders[0])) == 5
+
+
+def test_a_name_leads_nowhere_else(prepared, tmp_path):
+    case = prepared.cases[0]
+    prepared.cases = [LabeledCase("../../elsewhere/a b", case.images, case.labels)]
+    prepared.prepare_all(Progress())
+    (name,) = kept(prepared)
+    assert name.startswith(".._.._elsewhere_a_b-")
