@@ -43,7 +43,8 @@ _OTHER_BODY_PARTS = re.compile(
 _SEQUENCE_NAMES = (
     (re.compile(r"^\*?ep[_2]|^\*?ep.?b", re.I), "a diffusion, perfusion or functional scan"),
     (re.compile(r"^\*?swi|^\*?qsm", re.I), "a susceptibility scan"),
-    (re.compile(r"^\*?(fi[23]d|tof)", re.I), "an angiogram"),
+    # TONE pulses and velocity encoding
+    (re.compile(r"^\*?(fi[23]d|tof|fl[23]d\d*r?_[tv]\d)", re.I), "an angiogram"),
     (re.compile(r"^\*?(tfi|ci3d)", re.I), "a steady-state scan"),
 )
 

@@ -29,6 +29,7 @@ class Words:
 
 def _phrases(text: str) -> str:
     """Pattern of phrases, separated by commas; a * stands for the rest of a word, or its start."""
+    text = unicodedata.normalize("NFKD", text)  # as _normalized does
     phrases = (re.escape(phrase.strip()) for phrase in text.split(","))
     return "(?:" + "|".join(phrases).replace(r"\*", r"\S*").replace(r"\ ", " ") + ")"
 
@@ -39,8 +40,8 @@ def _find(pattern: str) -> re.Pattern[str]:
 
 
 _GLUED = (
-    "ax|axi|axial|sag|cor|tra|r|cax|csag|ccor|[es]|[vs]?3d|2d|brain|inplane|ir|gd|ss|op|hr|post|pre|"
-    "wip"
+    "ax|axi|axial|sag|cor|tra|r|cax|csag|ccor|[es]|[vs]?3d|2d|brain|inplane|ir|gd|ce|ss|op|hr|post|"
+    "pre|wip|uni"
 )
 # How a text is spelled out, in this order.
 _SPELLINGS = tuple(
@@ -50,9 +51,12 @@ _SPELLINGS = tuple(
         ("\N{CYRILLIC SMALL LETTER TE}(?=[12])", "t"),
         (r"\+ ?/ ?-|±|\bw ?(?:/|&|and)? ?w ?/? ?o\b", " wwo "),  # with and without
         (r"\bw ?/ ?o\b|\b[su]/(?=\S)|\bs/ ", " without "),
-        (r"\b[cwm]/ ?(?=\S)", " with "),
+        (r"\b[cwm]/", " with "),
         (r"\b(?:c|gd|km|ks|iv)-(?![a-z0-9])", " without contrast "),
         (r"t2w? ?\*", "t2 star"),
+        (r"\b\d+(?:[.,]\d+)? ?[cm]m\b", " "),  # cm is also an agent
+        # Chinese, Japanese and Korean stand beside letters without a space.
+        ("([\u1100-\u11ff\u3040-\u30ff\u3400-\u9fff]+)", r" \1 "),
         (r"[^\w+]|_", " "),
         (r"\+", " + "),
         (r"\bsub (?=\d)", "subject "),
@@ -65,16 +69,21 @@ _SPELLINGS = tuple(
 
 # Contrast agent, and what stands before it.
 _AGENT = _phrases(
-    "gd, gad, gado*, km, mdc, ks, kl, ce, civ, wca, contrast*, kontr*, contr, enh*, inj*, agent*, "
-    "dotarem, clariscan, magnevist, multihance, omniscan, prohance, vueway, elucirem, контраст*, ку"
+    "gd, gad, gado*, km, mdc, ks, kl, ce, civ, ivkm, wca, cm, contrast*, kontr*, contr, enh*, "
+    "inj*, agent*, dotarem, clariscan, magnevist, multihance, omniscan, prohance, vueway, "
+    "elucirem, контраст*, гадолин*, ку, кв, к \N{CYRILLIC SMALL LETTER U}"
 )
 _WITH = _phrases("with, w, mit, con, avec, com, met, med")
 _WITHOUT = _phrases(
     "without, wo, no, non, not, ohne, vor, sans, avant, sin, senza, prima, sem, zonder, voor, bez, "
-    "przed, uden, uten, utan, fore, before, antes, без, до"
+    "przed, pred, prije, uden, uten, utan, fore, before, antes, без, до"
 )
 _AND = _phrases("and, und, y, e, et, en, og")
-_LINK = rf"(?: {_phrases('i v, iv, e v, ev, de, del, di, d, le, il, the, der, dem, medio, any')})*"
+_OF = _phrases("de, del, della, di, d, le, la, l, il, the, of, der, dem, von, van, any")
+_GIVING = _phrases(
+    "i v, iv, e v, ev, medio, gabe, administ*, somminist*, podani*, toedien*, введени*"
+)
+_LINK = rf"(?: (?:{_OF}|{_GIVING}))*"
 _LETTER = _phrases("c, k, g, gd, gad*, km, ks, iv, ev, ce, contrast*")
 # "preop" and "post surgery" are no contrast.
 _TREATMENT = "(?:op|surg|rt|rad|treat|tx|ther|bio|chemo|resec|ict|mort|fossa|scan)"
@@ -89,10 +98,13 @@ _NATIVE = tuple(
             rf"{_WITHOUT}{_LINK} (?:{_AGENT}|c)",
             r"(?:without|wo|ohne|sans|sin|senza|zonder)$",
             rf"(?:pre|prae|pra)(?! {_TREATMENT})(?:{_LINK} {_AGENT})?",
-            "native?(?! space)|t1 n",
+            rf"{_AGENT} (?:oncesi|yok)",
+            rf"native?(?! space)|t1 n(?! {_AGENT})",
             _phrases(
                 "nativ, nativo, nativa, nat, plain, simple, vierge, basal*, precon*, pregad*, "
-                "pregd, prekm, noncon*, nonenh*, unenh*, kontrastsiz*, 平扫, 平掃, 単純"
+                "pregd, prekm, noncon*, nonenh*, unenh*, ss inj*, ss gado*, kontrastsiz*, "
+                "*平扫*, *平掃*, *単純*, *非造影*, *造影前*, *造影なし*, *未增强*, *增强前*, "
+                "*增強前*, *조영전*, 조영 전"
             ),
         ),
     )
@@ -104,11 +116,13 @@ _ENHANCED = tuple(
             _AGENT,
             rf"post(?! {_TREATMENT})",
             rf"(?:\+|{_WITH}) {_LETTER}|{_LETTER} \+",
+            "(?:with|mit|avec|con)$",
             r"t1(?: w| wi)? (?:c|ca|\+)",
             r"(?:se|tse|fse|spgr|fspgr|bravo|mprage|mpr|vibe|cube|space) (?:c|\+)",
             _phrases(
                 "pos, apos, postcon*, postkon*, postgad*, postgd, postkm, postiv, postinj*, postc, "
-                "kontrastli*, cax, csag, ccor, spgrc, delayed, tardif*, 增强, 增強, 造影"
+                "kontrastli*, cax, csag, ccor, spgrc, delayed, tardif*, *增强*, *增強*, "
+                "*造影*, *조영*"
             ),
         ),
     )
@@ -117,7 +131,7 @@ _ENHANCED = tuple(
 _T1_TECHNIQUE = _find(
     _phrases(
         "*mprage*, mp rage, mp2rage*, *fspgr*, fsgpr, spgr*, bravo*, vibe*, mdeft, "
-        "3d tfe, mpr, geir, tfl, thrive"
+        "3d tfe, geir, tfl, thrive"
     )
 )
 _T2_TECHNIQUE = _find(_phrases("frfse, fr fse, haste, ssfse, ssh tse, *t2filter"))
@@ -136,17 +150,17 @@ _OTHERS = {
         "a localizer": (
             "loc, locs, local, posdisp, *locali*, lokali*, *scout*, survey*, 3 pl*, 3pl*, "
             "tri plan*, smartbrain, reperage, cal, asset cal*, *calib*, ref scan, coil*, b0rf*, "
-            "b1rf*, *field map*, fieldmap*, shim*"
+            "b1rf*, *field map*, fieldmap*, shim*, *定位*"
         ),
         "a subtraction": "sub, subs, *subtr*, substr*, soustr*, sottr*, sustr*, delta t1",
         "a diffusion scan": (
             "adc*, *adc, dwi*, *dwi, diff*, dti*, *dti, dki, ivim, trace*, b 1000*, b1000*, "
             "b500*, b800*, b2000*, ep2d diff, resolve*, *colfa, tensor, hardi, apparent, difu*, "
-            "dyfu*, диффуз*"
+            "dyfu*, диффуз*, *弥散*, *扩散*, *拡散*"
         ),
         "a perfusion scan": (
-            "perf*, pwi, dsc, dce, *cbv, *cbf, mtt, ttp, tmax, *asl, ktrans, bolus, dynam*, dyn, "
-            "twist*, grasp, tricks, 4d, 4d*, spwi"
+            "perf*, pwi, dsc, dce, *cbv, *cbf, mtt, ttp, tmax, *asl, ktrans, bolus, dyna*, dyn, "
+            "twist*, grasp, tricks, 4d, 4d*, spwi, *灌注*, *灌流*"
         ),
         "a susceptibility scan": (
             "t2 star*, t2 s, t2 etoile, *swi, swip, swan*, ven bold*, venobold*, hemo, haemo, "
@@ -154,7 +168,7 @@ _OTHERS = {
         ),
         "an angiogram": (
             "tof*, *tof, *mra, *mrv, *angio*, venogr*, pca, *inhance*, *carot*, mip, mips, 3dpc, "
-            "phlebo*, flebo*"
+            "phlebo*, flebo*, *血管*"
         ),
         "a functional scan": "bold*, *bold, *fmri*, resting*, rs mri, moco*, ep2d*, epi",
         "a spectroscopy": "*spectr*, mrs, mrsi, csi, svs, spektr*",
@@ -162,12 +176,12 @@ _OTHERS = {
             "pd, pdw*, pdt2*, dp, dual*, double echo, proton*, densid*, mese, t2 de"
         ),
         "a STIR or another inversion recovery": "stir, *stir, dir, 3ddir, psir, fgatir",
-        "a steady-state scan": "ciss*, *fiesta*, b ffe, btfe, bffe, tru*fi*, hyce, *ssfp*",
+        "a steady-state scan": "ciss*, ci3d*, *fiesta*, b ffe, btfe, bffe, tru*fi*, hyce, *ssfp*",
         "a map": (
-            "*map, *maps, t1 images, t2 images, fa, *prob*, pve, inv1, inv2, uncertainty, t1 rho, "
-            "jacobian*, warp, dose"
+            "*map, *maps, *mapping, t1 images, t2 images, fa, *prob*, pve, inv1, inv2, inv 1, "
+            "inv 2, uncertainty, t1 rho, jacobian*, warp, dose"
         ),
-        "a mask": "*mask*, roi, rois, contour*",
+        "a mask": "*mask*, roi, rois, contour*, *lesion*",
         "a picture": (
             "*fused, fusion, overlay, screen*, report, key image*, vrt, phoenix*, summary"
         ),

@@ -178,6 +178,16 @@ SERIES: list[tuple[str, dict[str, str], str | None]] = [
     ("swi", {**GRADIENT_ECHO, "SequenceName": "*swi3d1r", "EchoTime": "20"}, None),
     ("head", {**GRADIENT_ECHO, "SequenceName": "*fi3d1r", "EchoTime": "3.7"}, None),
     ("brain", {"SequenceName": "*ep_b1000t", "ScanningSequence": "EP"}, None),
+    (
+        "3D",
+        {**GRADIENT_ECHO, "SequenceName": "*fl3d1r_t70", "RepetitionTime": "25", "EchoTime": "3.5"},
+        None,
+    ),
+    (
+        "sag",
+        {**GRADIENT_ECHO, "SequenceName": "*fl2d1_v10in", "RepetitionTime": "40", "EchoTime": "8"},
+        None,
+    ),
     # GE: one protocol name and one contrast agent for all series of the examination
     (
         "AX T1 PRE",
