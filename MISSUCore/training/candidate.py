@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ def save_candidate(
     card: ModelCard,
     weights: dict[str, Tensor],
     gate: Mapping[str, Any],
-    cases: Sequence[str],
+    scans: Mapping[str, str],
     config: TrainingConfig,
 ) -> ModelCard:
     """Write a tuned model and its card; the history of the card grows by this tuning.
@@ -30,7 +30,8 @@ def save_candidate(
         card: of the model it was tuned from, for the task it was tuned for.
         weights: tuned.
         gate: as :func:`.gate.judge` gives it, with name, date and base.
-        cases: names of those it was tuned on.
+        scans: checksum of a scan of each case it was tuned on, by the case's name; they tell in
+            the next tuning which cases the model knows.
         config: settings of the training.
 
     Raises:
@@ -40,7 +41,8 @@ def save_candidate(
     entry = {
         "date": gate["date"],
         "base": gate["base"],
-        "cases": list(cases),
+        "cases": list(scans),
+        "scans_sha256": list(scans.values()),
         "settings": config.as_dict(),
         "gate": {key: gate[key] for key in IN_HISTORY},
         "verdict": gate["verdict"],
@@ -52,7 +54,7 @@ def save_candidate(
         # Its confidence was never held against the truth.
         temperatures=(),
         doubtful_below=(),
-        training_data=f"{card.training_data}; then tuned on {len(cases)} cases of the user's own",
+        training_data=f"{card.training_data}; then tuned on {len(scans)} cases of the user's own",
         metrics={
             "validation": "mean Dice over whole volumes at the working spacing, each case by a "
             "model tuned without it",

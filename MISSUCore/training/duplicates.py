@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -19,18 +20,22 @@ def voxels_sha256(image: sitk.Image) -> str:
     return hashlib.sha256(str(voxels.shape).encode() + voxels.tobytes()).hexdigest()
 
 
-def check_different(cases: Sequence[LabeledCase], modality: str) -> None:
-    """Make sure that no case is there twice: it could be held out and trained on at once.
+def scan_checksums(cases: Sequence[LabeledCase], modality: str) -> dict[str, str]:
+    """Checksum of a scan of each case, by the case's name.
+
+    No case may be there twice: it could be held out and trained on at once.
 
     Args:
         cases: all that a run knows.
-        modality: that all have, whose scans are compared.
+        modality: whose scans are compared.
 
     Raises:
-        InputError: naming two cases with the same scan.
+        InputError: if a case has no such scan, or naming two cases with the same.
     """
     names: dict[str, str] = {}
     for case in cases:
+        if modality not in case.images:
+            raise InputError(f"case {case.name}: has no {modality}")
         checksum = voxels_sha256(read_image(case.images[modality]))
         if checksum in names:
             raise InputError(
@@ -38,3 +43,21 @@ def check_different(cases: Sequence[LabeledCase], modality: str) -> None:
                 "out, for a case that is trained on cannot show whether the model got better"
             )
         names[checksum] = case.name
+    return {name: checksum for checksum, name in names.items()}
+
+
+def tuned_on(history: Sequence[Mapping[str, Any]], scans: Mapping[str, str]) -> list[str]:
+    """Names of the cases that a model was tuned on already.
+
+    Args:
+        history: of the model's card.
+        scans: checksum of a scan of each case, by the case's name. The names count too: a case
+            that was stored anew may lie on another grid.
+    """
+    known = {
+        value
+        for entry in history
+        for key in ("cases", "scans_sha256")
+        for value in entry.get(key, ())
+    }
+    return [name for name, checksum in scans.items() if {name, checksum} & known]

@@ -28,7 +28,7 @@ from ..regions import LabelScheme, same_task
 from .candidate import save_candidate
 from .case_lists import LabeledCase
 from .config import changed_config
-from .duplicates import check_different
+from .duplicates import scan_checksums, tuned_on
 from .gate import best_setting, judge
 from .rehearsal import rehearsal_cases
 from .run_state import given_facts, run_state
@@ -55,7 +55,8 @@ def fine_tune(
     The same call again goes on with a run that was stopped or killed. The base stays as it is.
 
     Args:
-        cases: of the user, three or more, all with the same modalities.
+        cases: of the user, three or more, all with the same modalities. Those that the base was
+            tuned on already are learned from, but it is not judged by them.
         scheme: what their label values mean; another than the base's makes it a new task.
         base: what to begin with.
         folder: of the run.
@@ -122,8 +123,29 @@ class FineTuning:
             if (self.folder / "gate.json").exists():
                 self.progress("done", 1.0, "this run is finished already")
                 return read_gate(self.folder)
+            self.scans = scan_checksums(self.cases, self.start.card.modalities[0])
+            self.known = self._known()
             parts, checked = self._prepared(state)
             return self._gate(parts, checked)
+
+    def _known(self) -> list[str]:
+        """Names of the cases that the base was tuned on: they would flatter both models.
+
+        Raises:
+            InputError: if the others are too few.
+        """
+        card = self.base.card
+        known = tuned_on(card.history, self.scans)
+        left = len(self.cases) - len(known)
+        if left < MINIMUM_CASES:
+            first = next(entry for entry in card.history if tuned_on([entry], self.scans))
+            raise InputError(
+                f"{card.name} was tuned on {len(known)} of these {len(self.cases)} cases already, "
+                f"so only {left} can show whether it gets better, and {MINIMUM_CASES} are needed: "
+                f"tune {first['base']['name']} instead, which was tuned on none of them, or add "
+                "more cases"
+            )
+        return known
 
     def _prepared(self, state: dict[str, Any]) -> tuple[Parts, list[LabeledCase]]:
         """The parts, ready to be trained, and the cases to find out on what was forgotten.
@@ -142,6 +164,7 @@ class FineTuning:
         )
         parts = Parts(
             self.cases,
+            [case for case in self.cases if case.name not in self.known],
             rehearsed,
             self.start,
             self.scheme,
@@ -156,7 +179,7 @@ class FineTuning:
         everything = parts.prepared([*self.cases, *rehearsed, *checked])
         everything.prepare_all(self.progress.part(0.05, 0.08))
         if "settings" not in state:
-            check_different(everything.cases, config.modalities[0])
+            scan_checksums(everything.cases, config.modalities[0])
             state["settings"] = self._planned(parts)
             write_json(self.folder / "run.json", state)
         planned = {name: json.dumps(value) for name, value in state["settings"].items()}
@@ -178,7 +201,7 @@ class FineTuning:
         precision = min(seconds, key=lambda half: seconds[half])
         began = time.monotonic()
         parts.trial().scores(self.start.network.state_dict(), self.cases[:1])
-        looking_seconds = looks(len(self.cases), len(parts.mixes)) * (time.monotonic() - began)
+        looking_seconds = looks(len(parts.judged), len(parts.mixes)) * (time.monotonic() - began)
         steps = planned_steps(
             self.options.minutes,
             used_seconds=time.monotonic() - self.began + looking_seconds,
@@ -199,11 +222,12 @@ class FineTuning:
             "date": date.today().isoformat(),
             "base": {"name": self.base.card.name, "sha256": self.base.card.sha256},
             "new_task": self.new_task,
-            **judge(scores, forgetting, steps, self.scheme.region_names),
+            **judge(scores, forgetting, self.scheme.region_names, self.known),
         }
         weights = mixed(self.start.network.state_dict(), tuned, gate["mix"])
-        own = [case.name for case in self.cases]
-        save_candidate(self.folder / "model", self.start.card, weights, gate, own, parts.config)
+        save_candidate(
+            self.folder / "model", self.start.card, weights, gate, self.scans, parts.config
+        )
         write_json(self.folder / "gate.json", gate)
         parts.delete_checkpoints()
         self.progress("done", 1.0, f"{gate['verdict']}: {gate['reason']}")

@@ -4,7 +4,8 @@ The cases are split into folds. For each fold a model is tuned on the other fold
 one, after several numbers of steps and with several shares of the tuned weights (see
 :func:`.transfer.mixed`); the model that the user gets is tuned on all cases, with the steps and the
 share that did best. So that the figures do not flatter it, those of a fold are taken with the steps
-and share that did best on the *other* folds.
+and share that the *other* folds choose. Cases that the base was tuned on already are in no fold:
+all models learn from them, and none is judged by them.
 """
 
 from __future__ import annotations
@@ -102,12 +103,26 @@ def best_setting(scores: Sequence[CaseScores], allowed: Collection[float]) -> Se
     )
 
 
+def final_setting(scores: Sequence[CaseScores], allowed: Collection[float]) -> Setting:
+    """The setting of the model that the user gets, if these cases choose it.
+
+    The steps are chosen first: only once the model is tuned can it be known which shares of its
+    weights forget little.
+
+    Args:
+        scores: of the cases that choose.
+        allowed: shares of the tuned weights that may be chosen.
+    """
+    steps = best_setting(scores, {setting.mix for setting in scores[0].tuned}).steps
+    return best_setting([_after(score, steps) for score in scores], allowed)
+
+
 def unbiased_settings(
     scores: Sequence[CaseScores], allowed: Collection[float]
 ) -> dict[int, Setting]:
-    """For each fold the setting that did best on the other folds."""
+    """For each fold the setting that the other folds choose."""
     return {
-        fold: best_setting([score for score in scores if score.fold != fold], allowed)
+        fold: final_setting([score for score in scores if score.fold != fold], allowed)
         for fold in {score.fold for score in scores}
     }
 
@@ -128,21 +143,21 @@ def allowed_mixes(forgetting: Sequence[Forgetting], mixes: Sequence[float]) -> l
 def judge(
     scores: Sequence[CaseScores],
     forgetting: Sequence[Forgetting],
-    steps: int,
     regions: Sequence[str],
+    not_judged: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The gate's table and verdict, in plain JSON types.
 
     Args:
-        scores: of all cases, each by models that were tuned without it.
+        scores: of the cases, each by models that were tuned without it.
         forgetting: of the final model; empty if there is nothing to check it on.
-        steps: of the final model.
         regions: their names.
+        not_judged: names of cases that were learned from, but that the base was tuned on already.
     """
     mixes = sorted({setting.mix for setting in scores[0].tuned}, reverse=True)
     allowed = allowed_mixes(forgetting, mixes)
     chosen = unbiased_settings(scores, allowed or mixes)
-    mix = best_setting([_after(score, steps) for score in scores], allowed or mixes).mix
+    final = final_setting(scores, allowed or mixes)
     tuned = [score.tuned[chosen[score.fold]] for score in scores]
     known = [score.base for score in scores if score.base is not None]
     gains = [score.gain(chosen[score.fold]) for score in scores] if known else []
@@ -150,12 +165,12 @@ def judge(
     return {
         "verdict": verdict,
         "recommended": verdict == "better",
-        "reason": reason,
+        "reason": reason + _left_out(len(not_judged)),
         "rule": RULE,
         "regions": list(regions),
         "folds": len(chosen),
-        "steps": steps,
-        "mix": mix,
+        "steps": final.steps,
+        "mix": final.mix,
         "cases": [
             {
                 "case": score.case,
@@ -170,7 +185,8 @@ def judge(
             "tuned": _named(np.mean(tuned, axis=0), regions),
             "gain": round(float(np.mean(gains)), 4) if gains else None,
         },
-        "forgetting": _forgetting_table(forgetting, mix, regions) if forgetting else None,
+        "not_judged": list(not_judged),
+        "forgetting": _forgetting_table(forgetting, final.mix, regions) if forgetting else None,
     }
 
 
@@ -179,18 +195,26 @@ def _verdict(gains: Sequence[float], keeps: bool, checked: bool) -> tuple[str, s
     if not gains:
         return "new task", "the base model does another task: there is nothing to compare with"
     gain, improved = float(np.mean(gains)), sum(value > 0 for value in gains)
+    of_all = f"{improved} of {len(gains)} gain"
     if gain < MINIMUM_GAIN or 2 * improved < len(gains):
         return "not better", (
-            f"on cases it was not tuned on, mean Dice changes by {gain:+.3f}, and {improved} of "
-            f"{len(gains)} gain"
+            f"on cases it was not tuned on, mean Dice changes by {gain:+.3f}, and {of_all}"
         )
     if not keeps:
         return "forgets", (
-            f"it gains {gain:.3f} of mean Dice on cases like yours, but its answers to others have "
-            "changed too much"
+            f"it gains {gain:.3f} of mean Dice on cases like yours ({of_all}), but its answers to "
+            "others have changed too much"
         )
     doubt = "" if checked else "; what it forgot could not be checked"
-    return "better", f"it gains {gain:.3f} of mean Dice on cases it was not tuned on{doubt}"
+    return "better", (
+        f"it gains {gain:.3f} of mean Dice on cases it was not tuned on ({of_all}){doubt}"
+    )
+
+
+def _left_out(cases: int) -> str:
+    if not cases:
+        return ""
+    return f"; not judged by {cases} more of your cases, for the base was tuned on them already"
 
 
 def _forgetting_table(

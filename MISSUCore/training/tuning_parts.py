@@ -39,7 +39,7 @@ def looks(cases: int, mixes: int) -> int:
     """How often a held-out case is looked at in all folds.
 
     Args:
-        cases: their number.
+        cases: number of those that are judged.
         mixes: how many shares of the tuned weights are tried.
     """
     return (1 + CHECKS * mixes) * min(cases, FOLDS * CHECKED_PER_FOLD)
@@ -51,6 +51,7 @@ class Parts:
 
     Args:
         cases: of the user.
+        judged: those of them that are held out in one fold each.
         rehearsed: others to learn from, against forgetting.
         start: the model that they begin with.
         scheme: what the label values mean.
@@ -64,6 +65,7 @@ class Parts:
     """
 
     cases: list[LabeledCase]
+    judged: list[LabeledCase]
     rehearsed: list[LabeledCase]
     start: Model
     scheme: LabelScheme
@@ -109,7 +111,7 @@ class Parts:
 
     def tune_folds(self) -> list[CaseScores]:
         """Train on all folds but one, each in turn, and try the model on that one."""
-        shuffled = sorted(self.cases, key=lambda case: case.name)
+        shuffled = sorted(self.judged, key=lambda case: case.name)
         random.Random(0).shuffle(shuffled)  # noqa: S311
         folds = [shuffled[fold::FOLDS] for fold in range(FOLDS)]
         for number, held_out in enumerate(folds, start=1):

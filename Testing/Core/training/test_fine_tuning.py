@@ -89,6 +89,29 @@ def test_a_run_leaves_table_and_candidate(
     assert [event.stage for event in events] == ["done"]
 
 
+def test_cases_that_the_base_was_tuned_on_are_not_judged(
+    tune: Callable, base: Model, brats_folder: Path, tmp_path: Path
+) -> None:
+    # As after a first tuning on one case, to which three were added.
+    entry = {"cases": ["BraTS2021_00001"], "base": {"name": "first"}}
+    second = replace(base, card=replace(base.card, history=(entry,)))
+    gate = tune(start=second)
+    assert sorted(entry["case"] for entry in gate["cases"]) == [
+        f"BraTS2021_0000{number}" for number in (0, 2, 3)
+    ]
+    assert gate["not_judged"] == ["BraTS2021_00001"]
+    third = load_model(str(tmp_path / "run" / "model" / "mine.pt"))
+    assert len(third.card.history[1]["cases"]) == 4
+    renamed = [replace(case, name=f"x{case.name}") for case in find_brats_cases(brats_folder)]
+    with pytest.raises(InputError, match=r"on 4 of these 4 cases .* tune tiny instead"):
+        tune("again", cases=renamed, start=third)
+    scans = third.card.history[1]["scans_sha256"]
+    entry = {"cases": ["BraTS2021_00001"], "scans_sha256": scans[:1], "base": {"name": "first"}}
+    second = replace(base, card=replace(base.card, history=(entry,)))
+    with pytest.raises(InputError, match=r"on 2 of these 4 cases already, so only 2 can show"):
+        tune("again", start=second)
+
+
 def test_a_case_is_judged_by_models_that_never_saw_it(
     tune: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
