@@ -13,8 +13,9 @@ from typing import Any
 import SimpleITK as sitk
 
 from ..files import atomic_write
+from ..imaging.registration_checks import POOR_QUALITY
 from ..model_store import RESEARCH_ONLY
-from ..regions import LabelScheme
+from ..regions import LabelScheme, Region
 from .quality_pictures import Drawing, css_color
 
 # Forbids scripts and any access to the network, whatever a file name may hold.
@@ -102,8 +103,7 @@ def _warnings(report: Mapping[str, Any]) -> str:
 def _regions(scheme: LabelScheme, report: Mapping[str, Any]) -> str:
     volumes_ml, confidence = report.get("volumes_ml", {}), report.get("confidence", {})
     rows = "".join(
-        f'<tr><td><span class="swatch" style="background: {css_color(region.color)}"></span>'
-        f"{escape(region.title)} ({escape(region.name)})</td>"
+        f"<tr><td>{_swatch(region)}{escape(region.title)} ({escape(region.name)})</td>"
         f'<td class="number">{_number(volumes_ml.get(region.name), 1)}</td>'
         f'<td class="number">{_number(confidence.get(region.name), 2)}</td></tr>'
         for region in scheme.regions
@@ -116,10 +116,15 @@ def _regions(scheme: LabelScheme, report: Mapping[str, Any]) -> str:
     )
 
 
+def _swatch(region: Region) -> str:
+    return f'<span class="swatch" style="background: {css_color(region.color)}"></span>'
+
+
 def _pictures(drawing: Drawing, has_mask: bool) -> str:
     tissue = "Brain mask" if has_mask else "What is not 0 in the scans"
+    legend = "".join(_swatch(region) + escape(region.name) for region in drawing.scheme.regions)
     return f"""<h2>Outlines on the scans</h2>
-<input type="checkbox" id="regions" checked><label for="regions">Regions</label>
+<input type="checkbox" id="regions" checked><label for="regions">Regions{legend}</label>
 <input type="checkbox" id="tissue" checked><label for="tissue">{tissue} (thin white line)</label>
 <div class="pictures">
 {drawing.outlined()}</div>"""
@@ -149,7 +154,8 @@ def _scans(report: Mapping[str, Any]) -> str:
         ]
         for name, given in report.get("inputs", {}).items()
     ]
-    headings = ("Scan", "File", "Why it was taken for this sequence", "Position", "SHA-256")
+    position = f"Position, and fit (normalized mutual information; below {POOR_QUALITY} is poor)"
+    headings = ("Scan", "File", "Why it was taken for this sequence", position, "SHA-256")
     return f"<h2>Scans</h2>{_table(headings, rows)}" if rows else ""
 
 
@@ -168,11 +174,11 @@ def _position(name: str, registration: Mapping[str, Any]) -> str:
     scan = registration.get("scans", {}).get(name)
     if scan is None:
         return "as its header says"
-    quality = f"quality {_number(scan.get('quality'), 2)}"
+    fit = f"fit {_number(scan.get('quality'), 3)}"
     if scan.get("skipped"):
-        return f"lies right as it is; {quality}"
+        return f"lies right as it is; {fit}"
     transform = f"; {scan['transform']}" if scan.get("transform") else ""
-    return f"moved by {_number(scan.get('moved_mm'), 1)} mm; {quality}{transform}"
+    return f"moved by {_number(scan.get('moved_mm'), 1)} mm; {fit}{transform}"
 
 
 def _processing(report: Mapping[str, Any]) -> str:

@@ -141,8 +141,10 @@ def test_every_finding_is_told(write_page):
         "Enhancing tumor (ET)",
         "not known",
         "stays; the others are moved to it",
-        "lies right as it is; quality 0.61",
-        "moved by 2.1 mm; quality 0.30; t2.tfm",
+        "below 1.03 is poor",
+        "lies right as it is; fit 0.610",
+        "moved by 2.1 mm; fit 0.300; t2.tfm",
+        "RegionsWTTCET",  # beside the pictures, in their colors
         "as its header says",
         "echo time 100 ms (confidence 90%)",
         "given by the user",
