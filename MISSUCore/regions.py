@@ -301,13 +301,18 @@ SCHEMES = {"brats": BRATS, "brats2023": BRATS_2023, "chaos-liver": CHAOS_LIVER}
 
 
 def label_scheme(name_or_file: str) -> LabelScheme:
-    """The scheme of this name, or in this JSON file.
+    """The scheme of this name, in this JSON file, or in JSON itself.
 
     Raises:
-        InputError: if there is no such scheme, or the file is none.
+        InputError: if there is no such scheme, or the file or JSON is none.
     """
     if name_or_file in SCHEMES:
         return SCHEMES[name_or_file]
+    if name_or_file.startswith("{"):
+        try:
+            return LabelScheme.from_dict(json.loads(name_or_file))
+        except ValueError as error:
+            raise InputError(f"not a label scheme: {error}") from error
     path = Path(name_or_file)
     if path.suffix != ".json":
         raise InputError(

@@ -25,7 +25,7 @@ class TrainingConfig:
         network: the network; ``modalities`` and ``outputs`` are set from the task.
         augmentation: how patches vary.
         modalities: input modalities, in order.
-        scheme: label scheme: a name, or a JSON file.
+        scheme: label scheme: a name, a JSON file, or JSON.
         targets: ``"labels"`` (exclusive classes) or ``"regions"`` (nested regions).
         loss: ``"cross_entropy"``, ``"dice"`` or ``"dice_cross_entropy"``.
         teacher_weight: weight of the segmentation loss of the multi-scale fusion's own heads.

@@ -153,9 +153,7 @@ class FineTuning:
         Args:
             state: what ``run.json`` holds; it is given the settings if it lacks them.
         """
-        config = tuning_config(
-            self.start.card, self.scheme, self.new_task, self.options.changes, self.folder
-        )
+        config = tuning_config(self.start.card, self.scheme, self.new_task, self.options.changes)
         rehearsed, checked = rehearsal_cases(
             "none" if self.new_task else self.options.rehearsal,
             self.base,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from ..errors import InputError
-from ..files import write_json
 from ..model_store import ModelCard
 from ..regions import SCHEMES, LabelScheme
 from .config import BRATS_FAST, TrainingConfig, changed_config
@@ -45,7 +44,7 @@ class FineTuningOptions:
 
 
 def tuning_config(
-    card: ModelCard, scheme: LabelScheme, new_task: bool, changes: Mapping[str, str], folder: Path
+    card: ModelCard, scheme: LabelScheme, new_task: bool, changes: Mapping[str, str]
 ) -> TrainingConfig:
     """Settings to tune a model with.
 
@@ -57,16 +56,11 @@ def tuning_config(
         scheme: what the label values mean.
         new_task: whether the model has to learn other regions or modalities.
         changes: settings the user wants otherwise, as :func:`changed_config` takes them.
-        folder: of the run; a scheme that has no name is written there.
 
     Raises:
         InputError: if a change does not fit.
     """
-    name = next((name for name, known in SCHEMES.items() if known == scheme), "")
-    if not name:
-        path = folder.resolve() / "scheme.json"
-        write_json(path, scheme.as_dict())
-        name = str(path)
+    name = next((name for name, known in SCHEMES.items() if known == scheme), None)
     config = replace(
         BRATS_FAST,
         network=replace(card.network, fusion="local"),
@@ -74,7 +68,8 @@ def tuning_config(
             BRATS_FAST.augmentation, modality_dropout=0.15 if card.may_miss else 0.0
         ),
         modalities=card.modalities,
-        scheme=name,
+        # No path: the settings go into the model's card, and the run may be moved.
+        scheme=name or json.dumps(scheme.as_dict()),
         targets=card.targets,
         spacing_mm=card.spacing_mm,
         patch_size=_patch_size(card.spacing_mm),

@@ -161,11 +161,11 @@ def test_json_that_is_no_scheme(path: list[Any], value: Any) -> None:
         LabelScheme.from_dict(values)
 
 
-def test_a_scheme_by_name_or_from_a_file(tmp_path: Path) -> None:
+def test_a_scheme_by_name_in_json_or_from_a_file(tmp_path: Path) -> None:
     assert label_scheme("brats") is BRATS
     file = tmp_path / "mine.json"
     file.write_text(json.dumps(BRATS_2023.as_dict()), encoding="utf-8")
-    assert label_scheme(str(file)) == BRATS_2023
+    assert label_scheme(str(file)) == label_scheme(file.read_text()) == BRATS_2023
 
 
 def test_schemes_that_cannot_be_found_or_read(tmp_path: Path) -> None:
@@ -178,6 +178,9 @@ def test_schemes_that_cannot_be_found_or_read(tmp_path: Path) -> None:
     for file in (missing, broken, listed):
         with pytest.raises(InputError, match=file.name):
             label_scheme(str(file))
+    for text in ("{", "{}"):
+        with pytest.raises(InputError, match="not a label scheme"):
+            label_scheme(text)
 
 
 def test_numbering_follows_the_labels() -> None:

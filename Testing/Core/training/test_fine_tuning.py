@@ -272,7 +272,11 @@ def test_either_numbering_of_brats_is_the_same_task(
 
 
 def test_another_task_starts_from_the_weights(
-    tune: Callable, brats_folder: Path, base: Model, tmp_path: Path
+    tune: Callable,
+    brats_folder: Path,
+    base: Model,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     scheme = LabelScheme.from_dict(
         {
@@ -293,12 +297,20 @@ def test_another_task_starts_from_the_weights(
         LabeledCase(case.name, {"t2": case.images["t2"], "t1": case.images["t1"]}, case.labels)
         for case in find_brats_cases(brats_folder)
     ]
-    gate = tune(cases=cases, scheme=scheme, options=replace(OPTIONS, rehearsal="auto"))
+    given = {"cases": cases, "scheme": scheme, "options": replace(OPTIONS, rehearsal="auto")}
+    with monkeypatch.context() as patch:
+        patch.setattr(ScoreLog, "add", dying(ScoreLog.add, 1))
+        with pytest.raises(Killed):
+            tune(folder="before", **given)
+    (tmp_path / "before").rename(tmp_path / "run")  # a run may be moved
+    gate = tune(**given)
     assert gate["verdict"] == "new task" and gate["mean"]["base"] is None
     assert gate["regions"] == ["lesion", "core", "skin"] and gate["mix"] == 1.0
     card = load_model(str(tmp_path / "run" / "model" / "mine.pt")).card
     assert card.modalities == ("t2", "t1") and card.label_scheme() == scheme
     assert card.task == "Segments lesion, core, skin"
+    # The card goes where the model goes: no folder of this machine is in it.
+    assert str(tmp_path) not in (tmp_path / "run" / "model" / "mine.json").read_text()
 
 
 def test_a_brats_folder_is_rehearsed_on_and_checked_on(
