@@ -16,6 +16,7 @@ from MISSUCore.imaging.preparation import prepare, prepare_labels, to_reference,
 from MISSUCore.regions import BRATS, BRATS_2023
 
 ONE_MM = (1.0, 1.0, 1.0)
+SPLINE_REACH = 5.0  # voxels; nearer to a scan's border a cubic B-spline is bent
 ORIGIN = (-13.0, 21.5, 34.25)
 MakeImage = Callable[..., sitk.Image]
 Array = NDArray[np.float64]
@@ -52,7 +53,7 @@ def looked_up(image: sitk.Image, points: Array) -> Array:
 
 
 def ramp(points: Array) -> Array:
-    """A function that linear interpolation reproduces, different along every axis, never 0."""
+    """A function that interpolation reproduces, different along every axis, never 0."""
     return 1000 + points @ np.array([3.0, -7.0, 11.0])
 
 
@@ -107,8 +108,8 @@ def test_every_voxel_lies_where_it_was(
     assert interior(prepared.grid, points, -1.0).all()
     for axis in (1, 2, 3):
         assert prepared.volume.take((0, -1), axis).any(axis=(0, *{1, 2, 3} - {axis})).all()
-    inside = interior(image, grid_points, 3.0)
-    assert inside.sum() > 200
+    inside = interior(image, grid_points, SPLINE_REACH)
+    assert inside.sum() > 150
     assert misfit(prepared.volume[0][inside], ramp(grid_points[inside])) < 1e-4
     # And nothing is where no scan is.
     assert not prepared.volume[0][~interior(image, grid_points, -0.5)].any()
@@ -153,6 +154,25 @@ def test_a_blob_lands_at_its_place(make_image: MakeImage, direction: Array) -> N
     assert spread[0] < spread[1] < spread[2]
 
 
+def test_thick_slices_are_interpolated_smoothly(make_image: MakeImage) -> None:
+    spacing = (1.0, 1.0, 5.0)
+    voxel_centers = places(make_image(np.empty((24, 30, 30)), spacing))
+
+    def fold(points: Array) -> Array:
+        """A gray value that goes up and down along the slices, three of them from top to bottom."""
+        return 100 + 20 * np.cos(2 * np.pi * points[..., 2] / 30)
+
+    image = make_image(fold(voxel_centers).astype(np.float32), spacing)
+    prepared = prepare({"t1": image}, ["t1"], ONE_MM)
+    points = places(prepared.grid)
+    inside = interior(image, points, SPLINE_REACH)
+    linear = np.interp(points[..., 2], voxel_centers[:, 0, 0, 2], fold(voxel_centers[:, 0, 0]))
+    truth = fold(points)[inside]
+    scale, offset = np.polyfit(truth, prepared.volume[0][inside], 1)
+    error = np.abs((prepared.volume[0][inside] - offset) / scale - truth).max()
+    assert error < 0.2 * np.abs(linear[inside] - truth).max()
+
+
 def test_scans_on_different_grids_meet(make_image: MakeImage, direction: Array) -> None:
     grids = {
         "t1": ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3)),
@@ -167,7 +187,7 @@ def test_scans_on_different_grids_meet(make_image: MakeImage, direction: Array) 
     assert not prepared.volume[1].any()
     points = places(prepared.grid)
     for channel, name in ((0, "t2"), (2, "t1")):
-        inside = interior(images[name], points, 2.0)
+        inside = interior(images[name], points, SPLINE_REACH)
         assert inside.sum() > 50
         assert misfit(prepared.volume[channel][inside], ramp(points[inside])) < 1e-4
         assert not prepared.volume[channel][~interior(images[name], points, -0.5)].any()
