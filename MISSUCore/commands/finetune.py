@@ -11,6 +11,7 @@ from ..progress import Progress
 from .options import Commands, add_settings, changed_settings
 
 if TYPE_CHECKING:
+    from ..model_store import ModelCard
     from ..regions import LabelScheme
     from ..training.case_lists import LabeledCase
 
@@ -61,7 +62,7 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
     from ..training.tuning_config import FineTuningOptions
 
     base = load_model(options.base or default_model())
-    cases, scheme = _cases(options, base.card.label_scheme())
+    cases, scheme = _cases(options, base.card)
     changes = {}
     if options.no_distillation:
         changes["network.fusion"] = '"none"'
@@ -83,13 +84,12 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
             print(f"to install it: missu models --accept {options.output}")
 
 
-def _cases(
-    options: argparse.Namespace, base_scheme: LabelScheme
-) -> tuple[list[LabeledCase], LabelScheme]:
+def _cases(options: argparse.Namespace, base: ModelCard) -> tuple[list[LabeledCase], LabelScheme]:
     """The cases to tune on, with the modalities to use, and what their labels mean."""
     from ..regions import label_scheme, same_task
     from ..training.case_lists import LabeledCase, read_case_list
 
+    base_scheme = base.label_scheme()
     given = label_scheme(options.scheme) if options.scheme else None
     if options.library:
         cases, scheme = _library_cases(options.library, given or base_scheme)
@@ -100,13 +100,20 @@ def _cases(
             )
     else:
         cases, scheme = read_case_list(options.cases), given or base_scheme
-    if options.modalities:
-        for case in cases:
-            missing = [name for name in options.modalities if name not in case.images]
-            if missing:
-                raise InputError(f"case {case.name}: has no {', '.join(missing)}")
+    wanted = options.modalities
+    if not wanted and same_task(scheme, base_scheme):
+        wanted = base.modalities
+    for case in cases:
+        missing = [name for name in wanted or () if name not in case.images]
+        if missing:
+            # Not without being asked to: a model of the others would be another, with no base.
+            raise InputError(
+                f"case {case.name}: has no {', '.join(missing)}; leave it out, or say with "
+                "--modalities which scans the model shall take"
+            )
+    if wanted:
         cases = [
-            LabeledCase(case.name, {m: case.images[m] for m in options.modalities}, case.labels)
+            LabeledCase(case.name, {m: case.images[m] for m in wanted}, case.labels)
             for case in cases
         ]
     return cases, scheme

@@ -131,6 +131,19 @@ def test_finetune_needs_cases(
     assert "NAME=VALUE" in capsys.readouterr().err
 
 
+def test_a_case_without_a_scan_of_the_base_is_named(
+    case_options: list[str], tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library = str(tmp_path / "library")
+    assert main(["library", library, "add", *case_options[2:]]) == 0  # no t1
+    command = ["finetune", "--base", str(tiny_model), "--output", str(tmp_path / "run")]
+    command += ["--library", library]
+    assert main(command) == 2
+    assert "has no t1; leave it out, or say with --modalities" in capsys.readouterr().err
+    assert main([*command, "--modalities", "t1ce", "t2", "flair"]) == 2
+    assert "1 cases to tune on" in capsys.readouterr().err
+
+
 def test_a_library_is_of_one_task(
     case_options: list[str], tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
