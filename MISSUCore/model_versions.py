@@ -21,6 +21,7 @@ from .model_store import (
     ModelCard,
     default_model,
     find_model,
+    list_models,
     load_model,
     user_folder,
 )
@@ -35,11 +36,12 @@ def accept(run: Path, force: bool = False) -> ModelCard:
         force: also if it is not better than its base.
 
     Raises:
-        InputError: if there is no candidate, or it is not better and ``force`` is not given.
+        InputError: if there is no candidate, it is installed already, or it is not better and
+            ``force`` is not given.
         ResourceError: if the disk is full.
     """
     gate = read_gate(run)
-    if gate["verdict"] in ("not better", "forgets") and not force:
+    if gate["verdict"] not in ("better", "new task") and not force:
         raise InputError(
             f"{run}: the candidate is refused ({gate['verdict']}: {gate['reason']}); --force "
             "installs it all the same"
@@ -50,6 +52,9 @@ def accept(run: Path, force: bool = False) -> ModelCard:
     card = load_model(str(candidate)).card
     folder = user_folder()
     with only_process(folder):  # or two would take the same number
+        twin = next((other for other in list_models() if other.sha256 == card.sha256), None)
+        if twin:
+            raise InputError(f"{run}: the candidate is installed already, as {twin.name}")
         name = f"{card.name}-{_next_version(folder, card.name)}"
         card = replace(card, name=name)
         with atomic_write(folder / f"{name}.pt") as temporary:
@@ -73,16 +78,16 @@ def read_gate(run: Path) -> dict[str, Any]:
         if not all(isinstance(gate[key], str) for key in ("name", "verdict", "reason")):
             raise ValueError("name, verdict and reason are no text")
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise InputError(f"{path}: is damaged: {error}") from error
+        raise InputError(
+            f"{path}: is damaged: {error}; delete it, and give the command of the run again"
+        ) from error
     return gate
 
 
 def _next_version(folder: Path, name: str) -> int:
-    taken = [
-        int(match[1])
-        for path in folder.glob(f"{name}-*")
-        if (match := re.fullmatch(rf"{re.escape(name)}-(\d+)\.(?:pt|json)", path.name))
-    ]
+    # Whatever the case of its letters: some file systems know no difference.
+    version = re.compile(rf"{re.escape(name)}-(\d+)\.(?:pt|json)", re.IGNORECASE)
+    taken = [int(match[1]) for path in folder.iterdir() if (match := version.fullmatch(path.name))]
     return 1 + max(taken, default=0)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,7 +68,22 @@ def test_every_accepted_model_is_a_version_of_its_own(folder: Path, finished_run
     assert model_versions.accept(finished_run(seed=3)).name == "tuned-3"
 
 
-@pytest.mark.parametrize("verdict", ["not better", "forgets"])
+def test_a_name_in_other_letters_takes_the_next_number(folder: Path, finished_run) -> None:
+    assert model_versions.accept(finished_run(seed=1)).name == "tuned-1"
+    shutil.rmtree(folder.parent / "run")
+    assert model_versions.accept(finished_run(name="Tuned", seed=2)).name == "Tuned-2"
+
+
+def test_a_candidate_is_installed_once(folder: Path, finished_run) -> None:
+    run = finished_run()
+    model_versions.accept(run)
+    with pytest.raises(InputError, match="is installed already, as tuned-1"):
+        model_versions.accept(run)
+    model_versions.remove("tuned-1")
+    assert model_versions.accept(run).name == "tuned-1"
+
+
+@pytest.mark.parametrize("verdict", ["not better", "forgets", "Better"])
 def test_a_model_that_is_not_better_is_refused(folder: Path, finished_run, verdict: str) -> None:
     run = finished_run(verdict)
     with pytest.raises(InputError, match=rf"refused \({verdict}: because\); --force"):
