@@ -11,7 +11,7 @@ none, the private coding scheme 99MISSU is used.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -141,19 +141,25 @@ class LabelScheme:
         """Whether a label map with these values (0 is background) can be of this scheme."""
         return set(values) <= {0, *(label.value for label in self.labels)}
 
+    def check(self, values: Collection[int]) -> None:
+        """Make sure that a label map with these values can be of this scheme.
+
+        Raises:
+            InputError: if not; the message tells the values of the scheme.
+        """
+        if not self.accepts(values):
+            allowed = ", ".join(f"{label.value} = {label.name}" for label in self.labels)
+            raise InputError(
+                f"label values {values} are not those of {self.name} (0 = background, {allowed})"
+            )
+
     def to_classes(self, label_map: NDArray[Any]) -> NDArray[np.uint8]:
         """Class numbers (0 = background, then labels in order) of a label map of any shape.
 
         Raises:
             InputError: if a value is not of this scheme.
         """
-        values = np.unique(label_map)
-        if not self.accepts(values.tolist()):
-            allowed = ", ".join(f"{label.value} = {label.name}" for label in self.labels)
-            raise InputError(
-                f"label values {values.tolist()} are not those of {self.name} (0 = background, "
-                f"{allowed})"
-            )
+        self.check(np.unique(label_map).tolist())
         classes = np.zeros(label_map.shape, dtype=np.uint8)
         for number, label in enumerate(self.labels, start=1):
             classes[label_map == label.value] = number

@@ -74,7 +74,8 @@ def check_labels(
         return []
     if not count:
         raise InputError(
-            f"the labels are empty; if the case shows none of {scheme.name}, say so with --no-tumor"
+            "the labels are empty; if there is nothing to label in this case, say so with "
+            "--no-tumor"
         )
     warnings = []
     outside = float((labeled & ~brain).sum() / count)

@@ -32,9 +32,12 @@ def read_labels(case: LabeledCase, scheme: LabelScheme) -> sitk.Image:
         source = numbering_of(np.unique(sitk.GetArrayViewFromImage(label_map)).tolist(), scheme)
     voxels = sitk.GetArrayViewFromImage(label_map)
     values = np.unique(voxels).tolist()
-    if source.region_names != scheme.region_names or not source.accepts(values):
+    try:
+        source.check(values)
+    except InputError as error:
+        raise InputError(f"{case.labels}: {error}") from error
+    if source.region_names != scheme.region_names:
         raise InputError(
-            f"{case.labels}: label values {values} of {source.name} cannot be used as those of "
-            f"{scheme.name}"
+            f"{case.labels}: labels of {source.name} cannot be used as those of {scheme.name}"
         )
     return image_like(scheme.to_labels(source.to_regions(voxels)), label_map)

@@ -252,7 +252,7 @@ SHIFTED = np.roll(tumor(), 8, axis=2)
     [
         (tumor() * 0, {}, "the labels are empty; .* --no-tumor"),
         (tumor(), {"tumor": False}, "though the case is said to have none"),
-        (tumor() + (tumor() == 2) * 7, {}, "label values .* cannot be used"),
+        (tumor() + (tumor() == 2) * 7, {}, "label values .* are not those of BraTS"),
         (SHIFTED, {}, "lie where all scans are 0"),
         (
             tumor(),

@@ -107,7 +107,8 @@ def test_a_bad_case_is_named_before_training_starts(prepared):
 
 def test_labels_of_another_scheme_name_the_case(prepared):
     prepared.scheme = CHAOS_LIVER
-    with pytest.raises(InputError, match=r"^case BraTS2021_00000: .*_seg\.nii\.gz: label values"):
+    message = r"^case BraTS2021_00000: .*_seg\.nii\.gz: label values \[0, 1, 2, 4\] are not .*liver"
+    with pytest.raises(InputError, match=message):
         prepared.prepare_all(Progress())
 
 
