@@ -92,7 +92,7 @@ def _next_version(folder: Path, name: str) -> int:
 
 
 def discard(run: Path) -> None:
-    """Delete a run's candidate and checkpoints; its table and verdict stay.
+    """Delete a run's candidate and all it works with; its table and verdict stay.
 
     Raises:
         InputError: if there is no run, or it is still going on, or it cannot be deleted.
@@ -100,12 +100,26 @@ def discard(run: Path) -> None:
     if not (run / "run.json").is_file():
         raise InputError(f"{run}: is no folder of a fine-tuning")
     with only_process(run), errors_told(run):
-        doomed = [run / name for name in ("model", "prepared", "rehearsal", "timing")]
-        for folder in doomed:
-            if folder.exists():
-                shutil.rmtree(folder)
-        for path in run.glob("part-*/*checkpoint.pt"):
-            path.unlink()
+        if (run / "model").exists():
+            shutil.rmtree(run / "model")
+        delete_work(run)
+
+
+def delete_work(run: Path) -> None:
+    """Delete what only a run under way needs, also what a kill left half written.
+
+    No copy of a scan is left: what the user removes from a library shall be gone.
+
+    Raises:
+        InputError: if it cannot be deleted.
+    """
+    with errors_told(run):
+        for name in ("prepared", "rehearsal", "timing"):
+            if (run / name).exists():
+                shutil.rmtree(run / name)
+        for pattern in ("part-*/checkpoint.pt", "**/.????????-*"):
+            for path in run.glob(pattern):
+                path.unlink()
 
 
 def use(name: str) -> None:

@@ -3,8 +3,8 @@
 The folder of a run holds: ``run.json``, what the run is; ``prepared`` and ``rehearsal``, cases on
 the working grid and simulated ones; ``part-1`` to ``part-4``, the trainer's logs for three folds
 and for the final model; ``scores.json`` and ``validation.csv``, Dice of held-out cases on the way;
-``gate.json``, table and verdict; ``model``, the candidate. See :mod:`.gate` for what the folds are
-for, and :mod:`.tuning_parts` for the parts.
+``gate.json``, table and verdict; ``model``, the candidate. What only a run under way needs goes
+when it ends. See :mod:`.gate` for what the folds are for, and :mod:`.tuning_parts` for the parts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..errors import InputError
 from ..files import NAME, only_process, write_json
 from ..inference.predictor import choose_device
 from ..model_store import Model
-from ..model_versions import read_gate
+from ..model_versions import delete_work, read_gate
 from ..progress import Progress
 from ..regions import LabelScheme, same_task
 from .candidate import save_candidate
@@ -121,12 +121,15 @@ class FineTuning:
             given = given_facts(self.name, self.base, self.cases, self.scheme, self.options)
             state = run_state(self.folder, given)
             if (self.folder / "gate.json").exists():
+                gate = read_gate(self.folder)
                 self.progress("done", 1.0, "this run is finished already")
-                return read_gate(self.folder)
-            self.scans = scan_checksums(self.cases, self.start.card.modalities[0])
-            self.known = self._known()
-            parts, checked = self._prepared(state)
-            return self._gate(parts, checked)
+            else:
+                self.scans = scan_checksums(self.cases, self.start.card.modalities[0])
+                self.known = self._known()
+                parts, checked = self._prepared(state)
+                gate = self._gate(parts, checked)
+            delete_work(self.folder)
+            return gate
 
     def _known(self) -> list[str]:
         """Names of the cases that the base was tuned on: they would flatter both models.
@@ -227,6 +230,5 @@ class FineTuning:
             self.folder / "model", self.start.card, weights, gate, self.scans, parts.config
         )
         write_json(self.folder / "gate.json", gate)
-        parts.delete_checkpoints()
         self.progress("done", 1.0, f"{gate['verdict']}: {gate['reason']}")
         return gate

@@ -127,11 +127,6 @@ class Parts:
             trainer.run(until=steps)
         return {name: value.cpu() for name, value in trainer.average.state_dict().items()}
 
-    def delete_checkpoints(self) -> None:
-        """Once the run has ended; also those that a kill left half written."""
-        for path in self.folder.glob("part-*/*checkpoint.pt"):
-            path.unlink()
-
     def _tune_fold(self, number: int, held_out: list[LabeledCase]) -> None:
         checked = held_out[:CHECKED_PER_FOLD]
         steps = sorted(

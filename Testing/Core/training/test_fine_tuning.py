@@ -79,7 +79,9 @@ def test_a_run_leaves_table_and_candidate(
         (str(fold), str(step)) for fold in (1, 2, 3) for step in (0, 1, 2, 3)
     }
     assert all((run / f"part-{part}" / "training.csv").exists() for part in (1, 2, 3, 4))
-    assert not list(run.glob("part-*/checkpoint.pt"))
+    left = {path.name for path in run.rglob("*") if path.is_file()}
+    files = {".lock", "run.json", "scores.json", "validation.csv", "gate.json", "training.csv"}
+    assert left == files | {"mine.pt", "mine.json"}  # no copy of a scan, no checkpoint
     stages = list(dict.fromkeys(event.stage for event in events))
     assert stages == ["prepare", "tune", "gate", "done"]
     fractions = [event.fraction for event in events]
