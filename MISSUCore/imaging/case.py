@@ -20,6 +20,7 @@ from .dicom_series import DicomSeries, ScanSource, check_slices, only_series
 MAXIMUM_VOXELS = 2**29
 MINIMUM_VOXELS_PER_AXIS = 4
 EXTENTS_MM = (1.0, 1000.0)
+_SLANTED = "its axes are not at right angles; resample it to a plain grid"
 _NIFTI_FLOATS = {"16": "f4", "64": "f8"}  # data types by their NIfTI code
 
 
@@ -172,6 +173,8 @@ def _information(path: Path) -> sitk.ImageFileReader:
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
+        if "orthonormal" in str(error):
+            raise InputError(f"{path}: {_SLANTED}") from error
         raise InputError(
             f"{path}: cannot be read as an image; give NIfTI, NRRD, MetaImage or a DICOM folder"
         ) from error
@@ -211,7 +214,7 @@ def _check_geometry(path: ScanSource, image: sitk.Image) -> None:
         )
     direction = np.array(image.GetDirection()).reshape(3, 3)
     if not np.allclose(direction @ direction.T, np.eye(3), atol=1e-3):
-        raise InputError(f"{path}: its axes are not at right angles; resample it to a plain grid")
+        raise InputError(f"{path}: {_SLANTED}")
     if not np.isfinite(image.GetOrigin()).all():
         raise InputError(f"{path}: its header says no place in space; correct the header")
 

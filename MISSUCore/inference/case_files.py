@@ -18,6 +18,7 @@ from ..errors import InputError
 from ..files import atomic_write, errors_told
 from ..imaging.case import Case, checksum, read_case, read_image
 from ..imaging.dicom_series import ScanSource
+from ..imaging.nifti_place import place_warnings
 from ..imaging.preparation import image_like
 from ..imaging.preprocessing import (
     PreprocessedCase,
@@ -30,12 +31,10 @@ from ..imaging.rigid_search import rigid_inverse
 from ..model_store import RESEARCH_ONLY, Model, default_model, load_model
 from ..progress import Progress
 from ..regions import LabelScheme
-from .outputs import beside, check_outputs, write_image, write_transform
+from .outputs import OUTPUT_ENDINGS, beside, check_outputs, write_image, write_transform
 from .predictor import choose_device
 from .quality_page import write_quality_page
 from .segmentation import Segmentation, SegmentationOptions, check_modalities, segment_case
-
-OUTPUT_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 
 @dataclass(frozen=True)
@@ -112,6 +111,9 @@ def read_scans(
         brain_mask=mask,
         progress=progress.part(0.1, 1.0),
     )
+    for modality, source in case.paths.items():
+        if isinstance(source, Path) and source.is_file():
+            prepared.warnings += place_warnings(source, case.images[modality])
     own_reference = case.images[name] if other is None else other
     scan = name if other is None else scan_under(other, case.images, prepared.fixed)
     return ScansInOneSpace(

@@ -11,6 +11,8 @@ from ..errors import InputError, ResourceError
 from ..files import atomic_write, check_output
 from ..imaging.case import check_complete
 
+OUTPUT_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
+
 
 def check_outputs(files: list[Path], inputs: list[Path], overwrite: bool) -> None:
     """Make sure that files can be written, and that no input is lost by it.
@@ -56,10 +58,12 @@ def write_transform(stack: ExitStack, transform: sitk.Transform, path: Path) -> 
 def beside(path: Path, what: str, ending: str | None = None) -> Path:
     """``seg.nii.gz`` and ``probability_WT`` make ``seg_probability_WT.nii.gz``.
 
+    Only the ending is cut off: ``1.2.840.7.nii.gz`` is not to share its files with ``1.2.840.8``.
+
     Args:
-        path: of another file.
+        path: of another file, with one of :data:`OUTPUT_ENDINGS`.
         what: is added to its name.
         ending: instead of its own.
     """
-    stem, dot, endings = path.name.partition(".")
-    return path.with_name(f"{stem}_{what}{dot + endings if ending is None else ending}")
+    own = next(known for known in OUTPUT_ENDINGS if path.name.endswith(known))
+    return path.with_name(f"{path.name.removesuffix(own)}_{what}{ending or own}")

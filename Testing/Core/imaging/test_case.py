@@ -289,6 +289,17 @@ def test_axes_that_are_not_at_right_angles(
     refused(path, "its axes are not at right angles")
 
 
+def test_slanted_axes_in_nifti(tmp_path: Path, voxels: NDArray[np.float32]) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    path = tmp_path / "scan.nii.gz"
+    slanted = np.eye(4) + np.eye(4, k=1) * 0.1
+    slanted[2, 3] = 0.0
+    image = nibabel.Nifti1Image(voxels, slanted)
+    image.set_qform(None, 0)
+    nibabel.save(image, path)
+    refused(path, "its axes are not at right angles")
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

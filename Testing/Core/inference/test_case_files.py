@@ -248,6 +248,21 @@ def test_the_report(
     )
 
 
+def test_a_doubtful_place_is_told(
+    tmp_path: Path, paths: dict[str, Path], bright_model: MakeModel
+) -> None:
+    nibabel = pytest.importorskip("nibabel")
+    scan = nibabel.load(paths["t2"])
+    elsewhere = scan.affine + np.eye(4, k=3) * 25.0  # to the patient's right
+    scan = nibabel.Nifti1Image(np.asarray(scan.dataobj), scan.affine)
+    scan.set_qform(scan.affine, 1)
+    scan.set_sform(elsewhere, 2)
+    nibabel.save(scan, paths["t2"])
+    report = segment_files(paths, tmp_path / "seg.nii.gz", model=str(bright_model()), options=CPU)
+    (warning,) = (text for text in report["warnings"] if "two places" in text)
+    assert str(paths["t2"]) in warning and "25 mm" in warning
+
+
 def test_probability_files(
     tmp_path: Path,
     paths: dict[str, Path],
@@ -259,10 +274,10 @@ def test_probability_files(
     output.parent.mkdir()
     segment_files(paths, output, model=str(bright_model()), probabilities=True, options=CPU)
     files = {path.name for path in output.parent.iterdir()}
-    maps = {f"patient_probability_{name}.1.nii.gz" for name in ("WT", "TC", "ET")}
+    maps = {f"patient.1_probability_{name}.nii.gz" for name in ("WT", "TC", "ET")}
     assert files == {"patient.1.nii.gz", *maps}
     for name, mask in zip(("WT", "TC", "ET"), BRATS.to_regions(truth)):
-        image = sitk.ReadImage(str(output.with_name(f"patient_probability_{name}.1.nii.gz")))
+        image = sitk.ReadImage(str(output.with_name(f"patient.1_probability_{name}.nii.gz")))
         same_grid(image, sitk.ReadImage(str(paths["t1"])), 1e-6)
         np.testing.assert_array_equal(sitk.GetArrayFromImage(image) >= 0.5, mask)
 
