@@ -259,12 +259,15 @@ def _named(values: NDArray[np.float64] | None, regions: Sequence[str]) -> dict[s
 
 
 def format_table(gate: Mapping[str, Any]) -> str:
-    """The gate's figures and verdict for a terminal: base -> tuned, case by case."""
+    """The gate's figures and verdict for a terminal: base -> tuned, case by case.
+
+    "Others" are cases that the user did not give: has anything been forgotten?
+    """
     names = gate["regions"]
-    rows = [("case", names)]
+    rows = [("Dice", names)]
     for title, entries, mean in (
-        ("mean", gate["cases"], gate["mean"]),
-        ("mean", *_forgetting(gate)),
+        ("mean of your cases", gate["cases"], gate["mean"]),
+        ("mean of others", *_forgetting(gate)),
     ):
         rows += [(entry["case"], _cells(names, entry)) for entry in entries]
         if entries:

@@ -86,6 +86,10 @@ def check_labels(
         )
     if outside >= WORTH_TELLING:
         warnings.append(f"{outside:.1%} of the labeled voxels lie outside the brain")
+    if scheme.is_in_brain and count > brain.sum() / 2:
+        warnings.append(
+            f"the labels fill {count / brain.sum():.0%} of the brain: is it the right segmentation?"
+        )
     if count * voxel_ml < TINY_ML:
         warnings.append(f"only {count * voxel_ml:.3f} ml are labeled")
     return warnings

@@ -63,15 +63,23 @@ def run_state(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         if path.exists():
             state = json.loads(path.read_text(encoding="utf-8"))
         begun = "settings" in state
-        changed = [key for key in given if begun and state["given"].get(key) != given[key]]
+        before = state["given"] if begun else given
+        changed = [key for key in given if before.get(key) != given[key]]
+        names = _different(before["cases"], given["cases"]) if "cases" in changed else []
     except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
         raise InputError(f"{path}: is damaged; give another folder to start anew") from error
     if changed:
         raise InputError(
             f"{folder}: holds a run with other settings ({', '.join(changed)}); give the same to "
             "resume it, or another folder"
+            + (f"; added, changed or gone are: {', '.join(names)}" if names else "")
         )
     if not begun:
         state = {"given": dict(given)}
         write_json(path, state)
     return state
+
+
+def _different(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Names of the cases that are not the same."""
+    return [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]

@@ -275,6 +275,9 @@ def test_odd_labels_are_warned_of(add: Callable) -> None:
     spilled[4, 4:6, 13] = 2
     assert add(spilled).warnings == ("2.0% of the labeled voxels lie outside the brain",)
     assert add(tumor() * 0, seed=1, tumor=False).warnings == ()
+    whole = (scan(0) > 0).astype(np.uint8)  # a brain mask, say
+    (warning,) = add(whole, seed=2).warnings
+    assert warning == "the labels fill 100% of the brain: is it the right segmentation?"
 
 
 def test_scans_with_a_skull_are_refused(library: CaseLibrary, write_image: Callable) -> None:

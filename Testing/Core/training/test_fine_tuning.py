@@ -205,7 +205,11 @@ def test_sigterm_saves_and_ends_with_130(
 
 
 def test_another_run_in_the_folder_is_refused(
-    tune: Callable, base: Model, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tune: Callable,
+    base: Model,
+    brats_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(fine_tuning, "rehearsal_cases", dying(print, 0))
@@ -216,6 +220,12 @@ def test_another_run_in_the_folder_is_refused(
         tune()
     with pytest.raises(InputError, match=r"other settings \(rehearsal, changes\)"):
         tune(options=FineTuningOptions(changes={"steps": "6"}))
+    others = find_brats_cases(brats_folder)[1:]
+    others[0] = replace(others[0], labels=others[1].labels)
+    with pytest.raises(
+        InputError, match=r"\(cases\).* gone are: BraTS2021_00000, BraTS2021_00001$"
+    ):
+        tune(cases=others)
     with pytest.raises(InputError, match=r"other settings \(base\)"):
         tune(start=replace(base, card=replace(base.card, sha256="other")))
     with (

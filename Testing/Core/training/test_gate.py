@@ -143,12 +143,12 @@ def test_a_new_task_has_no_base_to_be_better_than() -> None:
 
 def test_the_table_shows_every_case_and_the_verdict() -> None:
     lines = format_table(judge(GOOD, KEPT, REGIONS)).splitlines()
-    assert lines[0].split() == ["case", "WT", "TC"]
+    assert lines[0].split() == ["Dice", "WT", "TC"]
     assert lines[1].split() == ["a", "0.500", "->", "0.700", "0.500", "->", "0.700"]
-    assert [line.split()[0] for line in lines[1:]] == [
+    assert [line.partition("  ")[0] for line in lines[1:-1]] == [
         *"abc",
-        "mean",
+        "mean of your cases",
         "simulated1",
-        "mean",
-        "better:",
+        "mean of others",
     ]
+    assert lines[-1].startswith("better: it gains")
