@@ -14,7 +14,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..files import sha256
-from .dicom_series import DicomSeries, ScanSource, check_slices, only_series
+from .dicom_series import DicomSeries, ScanSource, check_slices, is_dicom, only_series
 
 # A brain at 0.25 mm still fits; more is a wrong file or a header that lies.
 MAXIMUM_VOXELS = 2**29
@@ -148,6 +148,8 @@ def _read(path: ScanSource) -> sitk.Image:
         reader = _series_reader(path, path.files())
     elif path.is_dir():
         reader = _series_reader(path, only_series(path).files())
+    elif is_dicom(path):
+        reader = _series_reader(path, [path])  # of many frames
     else:
         reader = _file_reader(path)
     reader.SetOutputPixelType(sitk.sitkFloat32)
@@ -155,7 +157,8 @@ def _read(path: ScanSource) -> sitk.Image:
         image = reader.Execute()
     except RuntimeError as error:
         raise InputError(
-            f"{path}: cannot be read; it is damaged or cut off, or its header makes no sense"
+            f"{path}: cannot be read; it is damaged or cut off, its header makes no sense, or its "
+            "compression is not supported"
         ) from error
     if image.GetDimension() == 4:
         image = image[:, :, :, 0]  # a single volume, as some converters write it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -89,7 +89,16 @@ def find_case(folder: Path, progress: Progress | None = None) -> FoundCase:
         for source, found in usable.items()
     }
     scans = assign(guesses, finer)
-    _check_one_examination(folder, [candidates[source] for source in scans.values()])
+    # How fine the voxels are is no reason to choose a patient, or a time.
+    recognized = [source for source, guess in guesses.items() if guess.sequence in BRATS_MODALITIES]
+    _check_one_examination(
+        folder,
+        [
+            usable[source]
+            for source in recognized
+            if source in scans.values() or not usable[source].derived
+        ],
+    )
     left_over = {source: found.problem for source, found in candidates.items() if found.problem}
     for source, guess in guesses.items():
         if source not in scans.values():
@@ -119,8 +128,9 @@ def _candidates(folder: Path, progress: Progress) -> dict[ScanSource, _Candidate
                 progress("find", number / len(dicom), f"looking through {len(dicom)} DICOM files")
             yield path
 
-    for header in read_headers(told()):
-        found[header.series] = _series(header, folder)
+    headers = read_headers(told())
+    for header in headers:
+        found[header.series] = _series(header, folder, _elsewhere(header, headers))
     return found
 
 
@@ -152,9 +162,20 @@ def _image_file(path: Path, folder: Path) -> _Candidate:
     return _Candidate(guess, float(np.prod(reader.GetSpacing()[:3])), problem)
 
 
-def _series(header: SeriesHeader, folder: Path) -> _Candidate:
+def _elsewhere(header: SeriesHeader, headers: Sequence[SeriesHeader]) -> str:
+    """What is wrong if other folders hold files of the same series; "" if none does."""
+    uid = header.series.uid
+    first, *others = [other for other in headers if other.series.uid == uid]
+    if not uid or not others:
+        return ""
+    if any(sorted(other.places) != sorted(first.places) for other in others):
+        return "has its files in several folders; put them into one"
+    return f"is a copy of {first.series}" if header is not first else ""
+
+
+def _series(header: SeriesHeader, folder: Path, elsewhere: str) -> _Candidate:
     guess = _named("", header.series.folder, folder, header.tags)
-    problem = header.problem() or _shape_problem(3, 1, header.slices())
+    problem = header.problem() or elsewhere or _shape_problem(3, 1, header.frames)
     return _Candidate(
         guess,
         header.voxel_mm3(),
@@ -217,8 +238,8 @@ def _looked_at(guesses: dict[ScanSource, Guess], progress: Progress) -> dict[Sca
     return {**guesses, **guess_from_images(images, missing)}
 
 
-def _check_one_examination(folder: Path, chosen: list[_Candidate]) -> None:
-    examinations = {found.examination for found in chosen if found.examination}
+def _check_one_examination(folder: Path, scans: list[_Candidate]) -> None:
+    examinations = {found.examination for found in scans if found.examination}
     if len({patient for patient, _ in examinations}) > 1:
         raise InputError(f"{folder}: holds scans of several patients; give one folder a patient")
     if len(examinations) > 1:

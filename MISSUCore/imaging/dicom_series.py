@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,32 @@ _SERIES_UID = "0020|000e"
 _PLACE = "0020|0032"  # Image Position (Patient)
 _ORIENTATION = "0020|0037"  # Image Orientation (Patient)
 _PREAMBLE_BYTES = 128
+# Image Position (Patient) of each frame, in sequences that ITK does not show (PS3.5, 7.1.2).
+_FRAME_PLACE = re.compile(rb"\x20\0\x32\0(?:DS..|....)([-+.\deE ]+(?:\\[-+.\deE ]+){2})", re.DOTALL)
+# Direction cosines of one stack of slices may be rounded differently.
+_SAME_DIRECTION = 0.01
+_CHARACTER_SET = "0008|0005"
+# PS3.3, C.12.1.1.2, by the last word of the set's name.
+_CODECS = {
+    "100": "latin_1",
+    "101": "iso8859_2",
+    "109": "iso8859_3",
+    "110": "iso8859_4",
+    "144": "iso8859_5",
+    "127": "iso8859_6",
+    "126": "iso8859_7",
+    "138": "iso8859_8",
+    "148": "iso8859_9",
+    "203": "iso8859_15",
+    "166": "tis_620",
+    "13": "shift_jis",
+    "87": "iso2022_jp_2",
+    "159": "iso2022_jp_2",
+    "149": "euc_kr",
+    "58": "gb2312",
+    "GB18030": "gb18030",
+    "GBK": "gbk",
+}
 
 
 @dataclass(frozen=True)
@@ -63,42 +90,46 @@ class SeriesHeader:
     Attributes:
         series: the series.
         tags: attributes of its first file by keyword, those of ``KEYWORDS`` that it has.
-        size: columns, rows and frames of a file.
         pixel_spacing_mm: of its pixels.
         components: values a pixel.
-        places: Image Position (Patient) of each file.
-        orientations: all that its files have.
+        frames: of all files.
+        sizes: columns and rows, all that its files have.
+        places: Image Position (Patient) of each frame, in mm; empty for those that have none.
+        orientations: Image Orientation (Patient), all that its files have.
     """
 
     series: DicomSeries
     tags: dict[str, str]
-    size: tuple[int, ...]
     pixel_spacing_mm: tuple[float, ...]
     components: int
-    places: list[str] = field(default_factory=list)
-    orientations: set[str] = field(default_factory=set)
-
-    def slices(self) -> int:
-        """How many there are."""
-        return len(self.places) * self.size[2]
+    frames: int = 0
+    sizes: set[tuple[int, ...]] = field(default_factory=set)
+    places: list[tuple[float, ...]] = field(default_factory=list)
+    orientations: set[tuple[float, ...]] = field(default_factory=set)
 
     def problem(self) -> str:
         """Why the series is no single volume; "" if it is one."""
         if self.components != 1:
             return "is in color"
-        if len(self.orientations) > 1:
+        if len(self.sizes) > 1:
+            return "has slices of several sizes"
+        first = next(iter(self.orientations))
+        if any(not _parallel(other, first) for other in self.orientations):
             return "has slices in several directions, as a localizer"
+        if len(self.places) > 1 and () in self.places:
+            return "does not say where its slices are"
         if len(set(self.places)) < len(self.places):
             return "has several images of each slice"
         return ""
 
     def voxel_mm3(self) -> float:
         """Volume of a voxel, gaps between slices included."""
-        distance_mm = float(self.tags.get("SliceThickness") or self.pixel_spacing_mm[2])
+        (distance_mm, *_) = _numbers(self.tags.get("SliceThickness", "")) or (
+            self.pixel_spacing_mm[2],
+        )
         if len(self.places) > 1 and all(self.places):
-            places = np.array([[float(part) for part in p.split("\\")] for p in self.places])
-            length = np.linalg.norm(np.ptp(places, axis=0))
-            distance_mm = float(length) / (len(places) - 1)
+            length = np.linalg.norm(np.ptp(np.array(self.places), axis=0))
+            distance_mm = float(length) / (len(self.places) - 1)
         return float(np.prod(self.pixel_spacing_mm[:2])) * distance_mm
 
 
@@ -125,23 +156,27 @@ def only_series(folder: Path) -> DicomSeries:
 def check_slices(source: ScanSource, reader: sitk.ImageSeriesReader, image: sitk.Image) -> None:
     """Make sure that each slice is where the image has it.
 
-    ITK spaces the slices of a series evenly, whether one is missing or not.
+    ITK spaces the slices of a series evenly, whether one is missing or not, and takes the frames
+    of a file in their order there.
 
     Raises:
-        InputError: if one is missing, there twice, or does not say where it is.
+        InputError: if one is missing, there twice, out of order, or does not say where it is.
     """
-    if len(reader.GetFileNames()) != image.GetDepth():
-        return  # a file of many frames says itself where they are
-    for index in range(image.GetDepth()):
-        place = image.TransformIndexToPhysicalPoint((0, 0, index))
-        try:
-            told = [float(part) for part in reader.GetMetaData(index, _PLACE).split("\\")]
-            distance_mm = math.dist(told, place)
-        except (RuntimeError, ValueError) as error:
-            raise InputError(f"{source}: slice {index} does not say where it is") from error
+    files = reader.GetFileNames()
+    if len(files) == image.GetDepth():
+        told = [_numbers(reader.GetMetaData(index, _PLACE)) for index in range(len(files))]
+    else:
+        told = [place for file in files for place in _frame_places(Path(file))]
+        if len(told) != image.GetDepth():
+            return  # no frame says where it is
+    for index, place_mm in enumerate(told):
+        if len(place_mm) != 3:
+            raise InputError(f"{source}: slice {index} does not say where it is")
+        distance_mm = math.dist(place_mm, image.TransformIndexToPhysicalPoint((0, 0, index)))
         if distance_mm > 0.1 * image.GetSpacing()[2]:
             raise InputError(
-                f"{source}: the slices are not evenly spaced; one is missing or there twice"
+                f"{source}: the slices are not evenly spaced; one is missing, there twice or out "
+                "of order"
             )
 
 
@@ -178,17 +213,41 @@ def read_headers(files: Iterable[Path]) -> list[SeriesHeader]:
             header = found[path.parent, uid] = SeriesHeader(
                 series,
                 {keyword: value for keyword, value in tags.items() if value},
-                reader.GetSize(),
                 reader.GetSpacing(),
                 reader.GetNumberOfComponents(),
             )
-        header.places.append(_tag(reader, _PLACE))
-        header.orientations.add(_tag(reader, _ORIENTATION))
+        columns, rows, *frames = reader.GetSize()
+        several = math.prod(frames) > 1
+        header.frames += math.prod(frames)
+        header.sizes.add((columns, rows))
+        header.places += _frame_places(path) if several else [_numbers(_tag(reader, _PLACE))]
+        header.orientations.add(_numbers(_tag(reader, _ORIENTATION)))
     return list(found.values())
+
+
+def _frame_places(path: Path) -> list[tuple[float, ...]]:
+    """Where the frames of a file are, in mm, as far as they say it."""
+    return [_numbers(text.decode("ascii")) for text in _FRAME_PLACE.findall(path.read_bytes())]
+
+
+def _parallel(first: tuple[float, ...], second: tuple[float, ...]) -> bool:
+    return len(first) == len(second) and np.allclose(first, second, rtol=0, atol=_SAME_DIRECTION)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    """The values of an attribute; none if it is empty or no numbers."""
+    try:
+        return tuple(float(part) for part in text.split("\\"))
+    except ValueError:
+        return ()
 
 
 def _tag(reader: sitk.ImageFileReader, tag: str) -> str:
     if not reader.HasMetaDataKey(tag):
         return ""
+    raw = reader.GetMetaData(tag).encode("utf-8", "surrogateescape")
+    name = reader.GetMetaData(_CHARACTER_SET) if reader.HasMetaDataKey(_CHARACTER_SET) else ""
+    codec = _CODECS.get(re.split(r"[\s_\\]", name.strip())[-1], "utf_8")
+    raw = re.sub(rb"\x1b\$\)[AC]", b"", raw)  # announces Korean and Chinese
     # What is not in the file's character set must not break a message.
-    return reader.GetMetaData(tag).encode("utf-8", "replace").decode().strip(" \0")
+    return raw.decode(codec, "replace").strip(" \0")

@@ -60,6 +60,8 @@ def write_series(tmp_path: Path) -> WriteSeries:
         ending: str = ".dcm",
         slice_mm: float = 3.0,
         pixel_mm: float = 1.0,
+        first_mm: float = 0.0,
+        pixels: int = 16,
         **tags: str,
     ) -> DicomSeries:
         place = tmp_path / folder
@@ -68,8 +70,8 @@ def write_series(tmp_path: Path) -> WriteSeries:
         writer.SetImageIO("GDCMImageIO")
         writer.KeepOriginalImageUIDOn()
         uid = f"{ROOT}.{number}"
-        for index, pixels in enumerate(noise(slices, number)):
-            image = sitk.GetImageFromArray(pixels)
+        for index, voxels in enumerate(noise(slices, number)):
+            image = sitk.GetImageFromArray(voxels[:pixels])
             image.SetSpacing((pixel_mm, pixel_mm))
             values = {
                 "0008|0016": "1.2.840.10008.5.1.4.1.1.4",  # MR Image Storage
@@ -82,7 +84,7 @@ def write_series(tmp_path: Path) -> WriteSeries:
                 "0020|000e": uid,
                 "0020|0011": f"{number}",
                 "0020|0013": f"{index + 1}",
-                "0020|0032": f"-10\\-20\\{index * slice_mm}",
+                "0020|0032": f"-10\\-20\\{first_mm + index * slice_mm}",
                 "0020|0037": "1\\0\\0\\0\\1\\0",
                 **{tag.replace("_", "|").lstrip("x"): value for tag, value in tags.items()},
             }
@@ -266,6 +268,74 @@ def test_series_that_are_no_single_volume(tmp_path: Path, write_series: WriteSer
     assert reason(found, "T2 tra") == "has slices in several directions, as a localizer"
 
 
+def test_why_a_series_is_no_volume(tmp_path: Path, write_series: WriteSeries) -> None:
+    write_series("a", 1, "T1")
+    for path in write_series("a", 2, "T2").files():
+        path.write_bytes(path.read_bytes().replace(b"\x20\0\x32\0", b"\x20\0\x33\0"))
+    write_series("a", 3, "FLAIR", ending=".first")
+    write_series("a", 3, "FLAIR", ending=".second", slices=1, slice_mm=99, pixels=8)
+    found = find_case(tmp_path)
+    assert list(found.scans) == ["t1"]
+    assert reason(found, "T2") == "does not say where its slices are"
+    assert reason(found, "FLAIR") == "has slices of several sizes"
+
+
+def test_directions_that_were_rounded_differently(
+    tmp_path: Path, write_series: WriteSeries
+) -> None:
+    for ending, direction in ((".a", "1\\0\\0\\0\\1\\0"), (".b", "1\\0\\1e-5\\0\\1\\-1e-5")):
+        # Every other slice.
+        first = 0.0 if ending == ".a" else 3.0
+        write_series(
+            "a", 1, "T1", ending=ending, first_mm=first, slice_mm=6.0, x0020_0037=direction
+        )
+    assert list(find_case(tmp_path).scans) == ["t1"]
+
+
+def test_a_copy_in_another_folder(tmp_path: Path, write_series: WriteSeries) -> None:
+    series = write_series("a", 1, "AX T1")
+    write_series("b", 1, "AX T1")
+    found = find_case(tmp_path)
+    assert found.scans == {"t1": series}
+    assert list(found.left_over.values()) == [f"is a copy of {tmp_path / 'a'} (DICOM series AX T1)"]
+
+
+def test_a_series_in_pieces(tmp_path: Path, write_series: WriteSeries) -> None:
+    write_series("a", 1, "AX T1")
+    write_series("b", 1, "AX T1", first_mm=36.0)
+    with pytest.raises(InputError, match="has its files in several folders; put them into one"):
+        find_case(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("character_set", "codec", "description", "sequence"),
+    [
+        ("ISO_IR 100", "latin_1", "T1 après gado", "t1ce"),
+        ("ISO_IR 101", "iso8859_2", "T1 po kontraście", "t1ce"),
+        ("ISO_IR 144", "iso8859_5", "T1 без контраста", "t1"),
+        ("ISO_IR 192", "utf_8", "T1 造影後", "t1ce"),
+        ("\\ISO 2022 IR 87", "iso2022_jp", "T1 造影", "t1ce"),
+        ("GB18030", "gb18030", "T1 增强", "t1ce"),
+        ("", "utf_8", "T1 nach KM", "t1ce"),
+    ],
+)
+def test_descriptions_in_any_character_set(
+    tmp_path: Path,
+    write_series: WriteSeries,
+    character_set: str,
+    codec: str,
+    description: str,
+    sequence: str,
+) -> None:
+    raw = description.encode(codec)
+    series = write_series("a", 1, "X" * len(raw), x0008_0005=character_set)
+    for path in series.files():
+        path.write_bytes(path.read_bytes().replace(b"X" * len(raw), raw))
+    (found,) = find_case(tmp_path).guesses.items()
+    assert found[0] == sequence
+    assert found[1].reason == f"series description '{description}'"
+
+
 @pytest.mark.parametrize(
     ("tag", "message"),
     [("x0010_0020", "several patients"), ("x0020_000d", "2 examinations")],
@@ -277,6 +347,18 @@ def test_one_examination_of_one_patient(
     write_series("b", 2, "AX T2", **{tag: "1.2.3"})
     with pytest.raises(InputError, match=message):
         find_case(tmp_path)
+
+
+def test_the_finer_of_two_examinations_is_no_choice(
+    tmp_path: Path, write_series: WriteSeries
+) -> None:
+    write_series("a", 1, "AX T1")
+    follow_up = write_series("b", 2, "AX T1", slice_mm=1.0, x0020_000d="1.2.3")
+    with pytest.raises(InputError, match="2 examinations"):
+        find_case(tmp_path)
+    # What was computed elsewhere from a scan that is there does no harm.
+    write_series("b", 2, "AX T1", slice_mm=1.0, x0020_000d="1.2.3", x0008_0008="DERIVED\\MPR")
+    assert list(find_case(tmp_path).left_over) == [follow_up]
 
 
 def test_the_search_reports_how_far_it_is(tmp_path: Path, write_series: WriteSeries) -> None:
