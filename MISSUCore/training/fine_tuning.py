@@ -118,14 +118,14 @@ class FineTuning:
     def run(self) -> dict[str, Any]:
         """All of it, or what a run that was stopped has left to do."""
         with only_process(self.folder):
+            self.scans = scan_checksums(self.cases, self.start.card.modalities[0])
+            self.known = self._known()
             given = given_facts(self.name, self.base, self.cases, self.scheme, self.options)
             state = run_state(self.folder, given)
             if (self.folder / "gate.json").exists():
                 gate = read_gate(self.folder)
                 self.progress("done", 1.0, "this run is finished already")
             else:
-                self.scans = scan_checksums(self.cases, self.start.card.modalities[0])
-                self.known = self._known()
                 parts, checked = self._prepared(state)
                 gate = self._gate(parts, checked)
             delete_work(self.folder)
