@@ -46,14 +46,23 @@ class TrainingCase:
     changes: dict[str, dict[str, float]]
     warnings: tuple[str, ...]
 
+    @property
+    def title(self) -> str:
+        """What the user knows it by: the note, else when it was added."""
+        return self.note or self.added.astimezone().strftime("%d %b %H:%M")
+
 
 def readCases(library: Path) -> list[TrainingCase]:
-    """The cases of a library, oldest first; none if there is no such folder.
+    """The cases of a library, oldest first; none if there is no such folder, or no more.
 
     Damaged records are passed over: ``missu`` tells of them.
     """
     cases = []
-    for path in library.glob("cases/[!.]*/record.json"):
+    try:
+        paths = list(library.glob("cases/[!.]*/record.json"))
+    except OSError:  # a drive that was unplugged, a folder of somebody else
+        return []
+    for path in paths:
         try:
             cases.append(_case(path, json.loads(path.read_text(encoding="utf-8"))))
         except (OSError, ValueError, KeyError, TypeError, InputError):

@@ -17,7 +17,14 @@ class FineTuningLogic(LibraryLogic):
     """Runs ``missu finetune`` and ``missu models``, too, in processes of their own.
 
     A fine-tuning and one short command (adding a case, accepting a model) may be on at the same
-    time.
+    time. From a script, in Slicer or with the package slicer-core::
+
+        logic = FineTuningLogic()
+        logic.add(library, {"t1": t1, "t1ce": t1ce, "t2": t2, "flair": flair}, corrected)
+        run = logic.fineTune(library, TuningSettings(base="missu-brats-fast", minutes=30))
+        print(run.gate()["verdict"], run.gate()["reason"], run.gate()["mean"])
+        if run.gate()["recommended"]:
+            logic.use(logic.accept(run))
 
     Attributes:
         run: the fine-tuning that is on, or was the last; None before the first.
@@ -79,19 +86,21 @@ class FineTuningLogic(LibraryLogic):
 
         def failed(message: str, logPath: Path | None) -> None:
             _removeUnlessBegun(run)
-            onFailed(message, logPath)
+            if onFailed and not blocking:
+                onFailed(message, logPath)
 
         def cancelled() -> None:
             _removeUnlessBegun(run)
             if onCancelled:
                 onCancelled()
 
-        tuning = CoreRun(
-            None, onProgress, onFinished, failed if onFailed and not blocking else None, cancelled
-        )
-        tuning.start(
-            newProcess("MISSUCore.command_line"), lambda _: arguments, lambda _: _finished(run)
-        )
+        tuning = CoreRun(None, onProgress, onFinished, failed, cancelled)
+        try:
+            process = newProcess("MISSUCore.command_line")
+            tuning.start(process, lambda _: arguments, lambda _: _finished(run))
+        except SegmentationError:
+            _removeUnlessBegun(run)
+            raise
         self._tuning, self.run = tuning, run
         return tuning.wait() if blocking else None
 

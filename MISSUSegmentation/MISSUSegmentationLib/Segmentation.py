@@ -36,7 +36,8 @@ class SegmentationSettings:
     """How volumes are segmented.
 
     Attributes:
-        model: name of an installed model, or path of a .pt file; empty for the bundled one.
+        model: name of an installed model, or path of a .pt file; empty for the default, see
+            :meth:`.FineTuningLogic.use`.
         device: "auto", "cuda", "mps" or "cpu".
         registration: move scans that do not lie on each other; False trusts where they are.
         moveScans: lay scans that were moved on the result in the scene, too, by transforms.

@@ -109,9 +109,12 @@ class TuningRun:
 
 
 def readRuns(library: Path) -> list[TuningRun]:
-    """The runs of a library, the newest first."""
-    folders = [path for path in library.glob("runs/[!.]*") if path.is_dir()]
-    return [TuningRun(folder) for folder in sorted(folders, key=_begin, reverse=True)]
+    """The runs of a library, the newest first; none if it cannot be read."""
+    try:
+        folders = [path for path in library.glob("runs/[!.]*") if path.is_dir()]
+        return [TuningRun(folder) for folder in sorted(folders, key=_begin, reverse=True)]
+    except OSError:
+        return []
 
 
 def _begin(folder: Path) -> float:

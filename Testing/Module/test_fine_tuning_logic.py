@@ -26,7 +26,8 @@ import vtk
 from MISSUCore.progress import ProgressEvent
 from MISSUCore.regions import BRATS
 from MISSUSegmentationLib import CoreProcess as processModule
-from MISSUSegmentationLib.CoreInstallation import defaultModel, modelCards
+from MISSUSegmentationLib.CaseLibrary import readCases
+from MISSUSegmentationLib.CoreInstallation import InstallationError, defaultModel, modelCards
 from MISSUSegmentationLib.CoreRun import SegmentationError
 from MISSUSegmentationLib.FineTuningLogic import FineTuningLogic
 from MISSUSegmentationLib.ResultOrigin import keepOrigin, keptLabels, keptModel
@@ -320,6 +321,33 @@ def test_two_cases_are_too_few(library: Path) -> None:
     with pytest.raises(SegmentationError, match=r"3 or more .* there are 2"):
         FineTuningLogic().fineTune(library, TuningSettings(BUNDLED))
     assert readRuns(library) == []
+
+
+def test_a_run_that_is_refused_leaves_nothing(library: Path, script: Callable[[str], None]) -> None:
+    addCases(library, "a", "b", "c")
+    script("sys.exit('missu: 2 minutes do not suffice')\n")
+    with pytest.raises(SegmentationError, match="do not suffice"):
+        FineTuningLogic().fineTune(library, TuningSettings(BUNDLED))
+    assert readRuns(library) == []
+
+
+def test_a_run_whose_process_cannot_be_started_leaves_nothing(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing() -> list[str]:
+        raise InstallationError("PythonSlicer is not found; install Slicer again.")
+
+    addCases(library, "a", "b", "c")
+    monkeypatch.setattr(processModule, "corePython", missing)
+    with pytest.raises(SegmentationError, match="PythonSlicer"):
+        FineTuningLogic().fineTune(library, TuningSettings(BUNDLED))
+    assert readRuns(library) == []
+
+
+def test_a_library_that_cannot_be_reached_is_empty(tmp_path: Path) -> None:
+    nowhere = tmp_path / ("x" * 300)  # the system refuses it, as it does a drive that is gone
+    assert readCases(nowhere) == []
+    assert readRuns(nowhere) == []
 
 
 def test_a_run_of_the_command_line_is_resumed_there(tmp_path: Path) -> None:
