@@ -31,6 +31,7 @@ class CaseTable:
         self._table = table
         self._onUseChanged = onUseChanged
         self._filling = False
+        self._ids: list[str] = []
         table.verticalHeader().hide()
         table.itemChanged.connect(self._onItemChanged)
 
@@ -40,6 +41,13 @@ class CaseTable:
         titles = [_("Use"), _("Case"), _("Scans"), _("Tumor (ml)"), _("Corrected (ml)")]
         self._table.setColumnCount(len(titles))
         self._table.setHorizontalHeaderLabels(titles)
+        tip = _("What you have added to, and removed from, the region that you corrected most.")
+        self._table.horizontalHeaderItem(len(titles) - 1).setToolTip(tip)
+        ids = [case.id for case in cases]
+        if ids != self._ids:
+            # Else another case would take over the selection of one that was removed.
+            self._table.clearSelection()
+            self._ids = ids
         self._table.setRowCount(len(cases))
         for row, case in enumerate(cases):
             for column, text in enumerate(("", *_texts(case))):
@@ -69,9 +77,8 @@ def _texts(case: TrainingCase) -> list[str]:
     names = [TITLES.get(modality, modality) for modality in case.modalities]
     complete = set(case.modalities) == set(BRATS_MODALITIES)
     warning = "⚠ " if case.warnings else ""
-    title = case.note or case.added.astimezone().strftime("%Y-%m-%d")
     return [
-        f"{warning}{title}",
+        f"{warning}{case.title}",
         _("all 4") if complete else ", ".join(names),
         f"{case.volumesMl[case.scheme.region_names[0]]:.1f}",
         _correction(case),

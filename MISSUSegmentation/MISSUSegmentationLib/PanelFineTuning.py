@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from html import escape
-from pathlib import Path
 from typing import Any
 
 import qt
-import slicer
 from slicer.i18n import tr as _
 
 from MISSUCore.progress import ProgressEvent
@@ -24,6 +21,7 @@ from .PanelInputs import PanelInputs
 from .PanelLibrary import PanelLibrary
 from .PanelModels import PanelModels
 from .PanelRun import formatTime
+from .PanelStatus import PanelStatus
 from .PanelVerdict import PanelVerdict
 from .Segmentation import SegmentationSettings
 from .TuningPlot import findChart
@@ -61,13 +59,13 @@ class PanelFineTuning:
         self._models = models
         self._settings = settings
         self._onModelsChanged = onModelsChanged
-        self._logPath: Path | None = None
-        shared = (ui, self.logic, self.show, self.showError, self._follow)
-        self.library = PanelLibrary(*shared, self.refresh, inputs, settings)
-        self.verdict = PanelVerdict(*shared, self.onModelsChanged)
+        self._status = PanelStatus(ui.tuningStatusLabel, ui.fineTuningCollapsibleButton)
+        self.library = PanelLibrary(ui, self.logic, self._follow, self.refresh, inputs, settings)
+        self.verdict = PanelVerdict(
+            ui, self.logic, self._status, self._follow, self.onModelsChanged
+        )
         self._timer = _timer(POLL_MILLISECONDS, self.poll)
         self._curvesTimer = _timer(CURVES_MILLISECONDS, self._onCurvesTimer)
-        ui.tuningStatusLabel.linkActivated.connect(self._openLog)
         ui.tuneButton.clicked.connect(self.onTuneButton)
         ui.resumeButton.clicked.connect(self.onResumeButton)
         ui.tunedNameLineEdit.connect("textChanged(QString)", lambda _: self._updateButtons())
@@ -109,7 +107,6 @@ class PanelFineTuning:
     def _updateButtons(self) -> None:
         tuning = self.logic.isTuning()
         self._ui.tuningProgressBar.visible = tuning
-        self._ui.tuningStatusLabel.visible = bool(self._ui.tuningStatusLabel.text)
         problem = self._problem()
         button = self._ui.tuneButton
         button.text = _("Cancel") if tuning else _("Start fine-tuning")
@@ -164,16 +161,16 @@ class PanelFineTuning:
             start(
                 onProgress=self.showProgress,
                 onFinished=self._onFinished,
-                onFailed=self.showError,
+                onFailed=self._status.showError,
                 onCancelled=self._onCancelled,
                 blocking=False,
             )
         except SegmentationError as error:
-            self.showError(str(error), error.logPath)
+            self._status.showError(str(error), error.logPath)
             return
         self._ui.tuningProgressBar.value = 0
         self._ui.tuningProgressBar.setFormat(_("Starting"))
-        self.show(
+        self._status.show(
             _("You can go on working, and segment, while it runs; both take longer meanwhile.")
         )
         self._curvesTimer.start()
@@ -208,7 +205,10 @@ class PanelFineTuning:
     def showProgress(self, event: ProgressEvent) -> None:
         """Show what is done, how much, and the time left."""
         titles = {"prepare": _("Preparing the cases"), "gate": _("Comparing with the base")}
-        title = titles.get(event.stage, event.message.partition(", loss")[0] or event.stage)
+        title = titles.get(event.stage, _("Tuning"))
+        part = re.match(r"part (\d+) of (\d+)", event.message)
+        if part:
+            title = _("Tuning, part {number} of {count}").format(number=part[1], count=part[2])
         left = ""
         if event.seconds_left is not None:
             left = _("{time} left").format(time=formatTime(event.seconds_left))
@@ -219,10 +219,10 @@ class PanelFineTuning:
     def _onCancelled(self) -> None:
         begun = self.logic.run.hasBegun()
         goesOn = _("Cancelled; Resume goes on from the last checkpoint.")
-        self.show(goesOn if begun else _("Cancelled before it had begun."))
+        self._status.show(goesOn if begun else _("Cancelled before it had begun."))
 
     def _onFinished(self, run: TuningRun) -> None:
-        self.show(_("Done. Look at the table before you accept the tuned model."))
+        self._status.show(_("Done. Look at the table before you accept the tuned model."))
         self.verdict.read(self.library.folder(), run)
 
     def onModelsChanged(self) -> None:
@@ -233,25 +233,6 @@ class PanelFineTuning:
     def onDefaultButton(self) -> None:
         """Make the model that is chosen under Advanced the default."""
         self.verdict.use(self._models.chosen())
-
-    def show(self, message: str) -> None:
-        """Show sentences below the button; an empty text hides the last."""
-        self._ui.tuningStatusLabel.text = escape(message).replace("\n", "<br>")
-        self.update()
-
-    def showError(self, message: str, logPath: Path | None) -> None:
-        """Show what went wrong, with the log one click away."""
-        self._logPath = logPath
-        link = ' <a href="log">' + escape(_("Open log")) + "</a>" if logPath else ""
-        sentence = escape(message[:1].upper() + message[1:])
-        self._ui.tuningStatusLabel.text = f'<span style="color: #c62828">{sentence}</span>{link}'
-        self.update()
-        if self._ui.fineTuningCollapsibleButton.collapsed:
-            slicer.util.errorDisplay(message)
-
-    def _openLog(self) -> None:
-        if self._logPath:
-            qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self._logPath)))
 
 
 def _timer(milliseconds: int, onTimeout: Any) -> qt.QTimer:

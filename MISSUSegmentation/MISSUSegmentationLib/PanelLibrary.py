@@ -19,6 +19,7 @@ from .PanelCaseTable import CaseTable
 from .PanelInputs import PanelInputs
 from .PanelRun import stageTitle
 from .PanelSkull import offerDeepbet, skullMessage
+from .PanelStatus import PanelStatus, openFile
 from .SceneExchange import ExchangeError
 from .Segmentation import SegmentationSettings
 from .TrainingCase import loadTrainingCase
@@ -32,8 +33,6 @@ class PanelLibrary:
     Args:
         ui: widgets of the panel by name.
         logic: which changes the library.
-        show: shows a sentence to the user.
-        showError: shows a sentence, with the path of a log.
         onStarted: is called when a change was started.
         onChanged: is called when the library holds something else.
         inputs: tells which volumes are selected.
@@ -47,8 +46,6 @@ class PanelLibrary:
         self,
         ui: Any,
         logic: FineTuningLogic,
-        show: Callable[[str], None],
-        showError: Callable[[str, Path | None], None],
         onStarted: Callable[[], None],
         onChanged: Callable[[], None],
         inputs: PanelInputs,
@@ -57,8 +54,9 @@ class PanelLibrary:
         self.cases: list[TrainingCase] = []
         self._ui = ui
         self._logic = logic
-        self._show = show
-        self._showError = showError
+        status = PanelStatus(ui.libraryStatusLabel, ui.fineTuningCollapsibleButton)
+        self._show = status.show
+        self._showError = status.showError
         self._onStarted = onStarted
         self._onChanged = onChanged
         self._inputs = inputs
@@ -111,7 +109,8 @@ class PanelLibrary:
         self._ui.removeCaseButton.enabled = (
             bool(selected) and not busy and not self._logic.isTuning()
         )
-        self._ui.openLibraryButton.enabled = bool(self.cases)
+        for name in ("loadCaseButton", "removeCaseButton", "openLibraryButton"):
+            getattr(self._ui, name).visible = bool(self.cases)
         warnings = [f"⚠ {warning}" for case in selected for warning in case.warnings]
         hint = "\n".join(warnings) or problem or self._summary()
         self._ui.libraryHintLabel.text = hint
@@ -170,6 +169,7 @@ class PanelLibrary:
             )
         if self._isAdding:
             self._show(_("Adding the case."))
+        self.update()
 
     def _onAdding(self, event: ProgressEvent) -> None:
         stage = _("Checking and storing") if event.stage == "add" else stageTitle(event.stage)
@@ -182,6 +182,7 @@ class PanelLibrary:
     def _onCancelled(self) -> None:
         self._isAdding = False
         self._show(_("Cancelled; the library is as it was."))
+        self.update()
 
     def _onNotAdded(self, answers: dict[str, bool], message: str, logPath: Path | None) -> None:
         self._isAdding = False
@@ -198,6 +199,7 @@ class PanelLibrary:
             self.add(**{**answers, _answer(message): True})
         else:
             self._show("")
+        self.update()
 
     def _onAdded(self, case: TrainingCase) -> None:
         self._isAdding = False
@@ -214,7 +216,8 @@ class PanelLibrary:
 
     def onRemoveButton(self) -> None:
         cases = self._selected()
-        question = _("Delete {count} training case(s) for good?").format(count=len(cases))
+        question = _("Delete these training cases for good?")
+        question += "\n\n" + "\n".join(case.title for case in cases)
         if slicer.util.confirmOkCancelDisplay(question):
             ids = [case.id for case in cases]
             self._change(lambda **callbacks: self._logic.remove(self.folder(), ids, **callbacks))
@@ -225,14 +228,14 @@ class PanelLibrary:
             with slicer.util.WaitCursor():
                 volumes, segmentation = loadTrainingCase(case)
         except ExchangeError as error:
-            self._showError(str(error), None)
+            self._showError(str(error))
             return
         self._inputs.select(volumes)
         self._inputs.parameters.result = segmentation
         slicer.util.setSliceViewerLayers(background=next(iter(volumes.values())), fit=True)
 
     def onOpenButton(self) -> None:
-        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self.folder())))
+        openFile(self.folder())
 
     def _change(self, start: Callable[..., None]) -> None:
         def failed(message: str, logPath: Path | None) -> None:

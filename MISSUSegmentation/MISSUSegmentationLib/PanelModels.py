@@ -7,13 +7,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 
 from MISSUCore.imaging.modalities import BRATS_MODALITIES
 
 from .CoreInstallation import defaultModel, modelCards, modelFolder
+from .PanelStatus import openFile
 
 Card = dict[str, Any]
 
@@ -59,7 +59,7 @@ class PanelModels:
         self._ui.modelComboBox.setCurrentIndex(list(self.cards).index(model) if card else -1)
         missing = _("Model {model} is not installed here; choose another.").format(model=model)
         self._ui.modelCardLabel.text = describe(card) if card else escape(missing)
-        self._ui.defaultModelButton.enabled = card is not None and model != self.default
+        self._ui.defaultModelButton.visible = card is not None and model != self.default
         return card
 
     def chosen(self) -> str:
@@ -72,7 +72,7 @@ class PanelModels:
 
     def onFolderButton(self) -> None:
         modelFolder().mkdir(parents=True, exist_ok=True)
-        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(modelFolder())))
+        openFile(modelFolder())
 
     def onClearButton(self) -> None:
         files = userModelFiles()

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 
 from .Comparison import Scores
 from .CoreRun import SegmentationError
+from .PanelStatus import openFile
 from .ParameterNode import MISSUSegmentationParameterNode
 from .QualityPage import removePage
 from .ResultTable import ResultTable
@@ -134,7 +134,7 @@ class PanelResult:
     def onQualityPageButton(self) -> None:
         page = self._qualityPage()
         if page:  # else it was deleted since
-            qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(page)))
+            openFile(page)
         self._updateButtons()
 
     def _qualityPage(self) -> Path | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from slicer.i18n import tr as _
 
 from MISSUCore.progress import ProgressEvent
 
+from .PanelStatus import PanelStatus, openFile
 from .SceneExchange import TITLES
 from .SegmentationLogic import SegmentationLogic, SegmentationResult
 
@@ -38,9 +38,8 @@ class PanelRun:
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_MILLISECONDS)
         self._timer.timeout.connect(self.poll)
+        self._status = PanelStatus(ui.statusLabel)
         ui.progressBar.hide()
-        ui.statusLabel.hide()
-        ui.statusLabel.linkActivated.connect(self.openLog)
         ui.logButton.clicked.connect(self.openLog)
 
     def follow(self) -> None:
@@ -90,8 +89,7 @@ class PanelRun:
 
     def showMessage(self, message: str) -> None:
         """Show a sentence below the button; an empty one hides the last."""
-        self._ui.statusLabel.text = escape(message).replace("\n", "<br>")
-        self._ui.statusLabel.visible = bool(message)
+        self._status.show(message)
 
     def showDone(self, result: SegmentationResult) -> None:
         """Show that a segmentation is there, and which scans did not lie on it."""
@@ -107,13 +105,9 @@ class PanelRun:
 
     def showError(self, message: str, logPath: Path | None) -> None:
         """Show what went wrong, with the log one click away."""
-        link = ""
         if logPath:
             self.showLog(logPath)
-            link = ' <a href="log">' + escape(_("Open log")) + "</a>"
-        sentence = escape(message[:1].upper() + message[1:])
-        self._ui.statusLabel.text = f'<span style="color: #c62828">{sentence}</span>{link}'
-        self._ui.statusLabel.show()
+        self._status.showError(message, logPath)
 
     def showLog(self, logPath: Path) -> None:
         """Offer this log to be opened."""
@@ -123,7 +117,7 @@ class PanelRun:
     def openLog(self) -> None:
         """Open the last run's log in the system's text viewer."""
         if self.logPath:
-            qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(self.logPath)))
+            openFile(self.logPath)
 
 
 def stageTitle(stage: str) -> str:

@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 from .CaseLibrary import readCases
 from .CoreRun import SegmentationError
 from .FineTuningLogic import FineTuningLogic
+from .PanelStatus import PanelStatus
 from .PanelTable import fitHeight
 from .TuningPlot import drawCurves, findChart, showCurves
 from .TuningRun import TuningRun, readRuns
@@ -29,8 +30,7 @@ class PanelVerdict:
     Args:
         ui: widgets of the panel by name.
         logic: which accepts and discards.
-        show: shows a sentence to the user.
-        showError: shows a sentence, with the path of a log.
+        status: tells what is going on.
         onStarted: is called when a command was started.
         onModelsChanged: is called when there is another model, or another default.
     """
@@ -39,15 +39,14 @@ class PanelVerdict:
         self,
         ui: Any,
         logic: FineTuningLogic,
-        show: Callable[[str], None],
-        showError: Callable[[str, Path | None], None],
+        status: PanelStatus,
         onStarted: Callable[[], None],
         onModelsChanged: Callable[[], None],
     ) -> None:
         self._ui = ui
         self._logic = logic
-        self._show = show
-        self._showError = showError
+        self._show = status.show
+        self._showError = status.showError
         self._onStarted = onStarted
         self._onModelsChanged = onModelsChanged
         self._runs: list[TuningRun] = []
@@ -74,8 +73,8 @@ class PanelVerdict:
             state = _("running") if self._isOn(run) else _state(run)
             box.addItem(f"{run.folder.name} · {state}")
         box.setCurrentIndex(self._runs.index(choose) if choose in self._runs else 0)
-        for widget in (box, self._ui.runLabel, self._ui.curvesButton):
-            widget.visible = bool(self._runs)
+        for name in ("runHeadingLabel", "runLabel", "runComboBox", "curvesButton"):
+            getattr(self._ui, name).visible = bool(self._runs)
         self.showRun()
 
     def _isOn(self, run: TuningRun | None) -> bool:
@@ -181,12 +180,15 @@ class PanelVerdict:
 
     def _fillTable(self, gate: dict[str, Any] | None) -> None:
         run = self.run()
-        notes = {case.id: case.note for case in readCases(run.library)} if run else {}
-        rows = _tableRows(gate, notes) if gate else []
+        cases = readCases(run.library) if run else []
+        rows = _tableRows(gate, {case.id: case.title for case in cases}) if gate else []
         table = self._ui.gateTable
         titles = [_("Mean Dice"), *(gate["regions"] if gate else [])]
         table.setColumnCount(len(titles))
         table.setHorizontalHeaderLabels(titles)
+        regions = {region.name: region.title for case in cases for region in case.scheme.regions}
+        for column, title in enumerate(titles):
+            table.horizontalHeaderItem(column).setToolTip(regions.get(title, ""))
         table.setRowCount(len(rows))
         for index, (title, tip, base, tuned) in enumerate(rows):
             item = qt.QTableWidgetItem(title)
@@ -201,7 +203,7 @@ Scores = dict[str, float]
 
 
 def _tableRows(
-    gate: dict[str, Any], notes: dict[str, str]
+    gate: dict[str, Any], caseTitles: dict[str, str]
 ) -> list[tuple[str, str, Scores | None, Scores]]:
     """Rows of the table, means first: title, tooltip, Dice by region of the base and tuned model.
 
@@ -211,10 +213,10 @@ def _tableRows(
     rows = [(_("Your cases"), unseen, gate["mean"]["base"], gate["mean"]["tuned"])]
     if gate["forgetting"]:
         mean = gate["forgetting"]["mean"]
-        tip = _("Base model → tuned model, on cases of the base: has anything been forgotten?")
-        rows.append((_("Base's cases"), tip, mean["base"], mean["tuned"]))
+        tip = _("Base model → tuned model, on cases that are not yours: was anything forgotten?")
+        rows.append((_("Control cases"), tip, mean["base"], mean["tuned"]))
     for case in gate["cases"]:
-        title = notes.get(case["case"]) or case["case"]
+        title = caseTitles.get(case["case"], case["case"])
         rows.append((title, f"{case['case']}\n{unseen}", case["base"], case["tuned"]))
     return rows
 

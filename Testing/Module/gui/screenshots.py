@@ -22,7 +22,7 @@ from PySide6 import QtCore, QtGui, QtWidgets
 from .stand_in import application, python_qt
 from .user import Panel, putPythonOnPath
 
-WIDTH = 420
+WIDTH = 440
 THUMBNAIL_SIZE = (260, 280)
 
 
@@ -39,8 +39,8 @@ def main(folder: Path, thumbnail: Path | None, library: Path | None) -> None:
         panel = Panel()
 
         def take(name: str) -> None:
-            panel.parent.setFixedWidth(WIDTH)
-            panel.parent.adjustSize()
+            # As high as Slicer's scroll area makes it.
+            panel.parent.setFixedSize(WIDTH, panel.parent.layout().totalHeightForWidth(WIDTH))
             panel.settle()
             QtWidgets.QWidget.grab(panel.parent).save(str(folder / f"{name}.png"))
 

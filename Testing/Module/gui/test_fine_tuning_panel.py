@@ -132,6 +132,8 @@ def test_it_is_collapsed_and_reads_nothing_until_it_is_opened(panel: Panel, libr
     panel.expand("fineTuningCollapsibleButton")
     assert "Choose a folder" in panel.ui.libraryHintLabel.text
     assert not panel.ui.tuningProgressBar.visible
+    assert not panel.ui.runHeadingLabel.visible
+    assert not panel.ui.openLibraryButton.visible
     assert not panel.ui.addCaseButton.enabled
     assert not panel.ui.tuneButton.enabled
 
@@ -157,7 +159,7 @@ def test_a_corrected_case_is_added_with_what_was_changed(
     assert stored["changes"]["WT"]["added_ml"] == 0
     assert stored["model"] == {"name": BUNDLED}
     assert cases(segmented) == [["", "study 12", "all 4", "1.0", "WT +0.0 -0.0"]]
-    assert "added" in segmented.ui.tuningStatusLabel.text
+    assert "added" in segmented.ui.libraryStatusLabel.text
     assert segmented.ui.noteLineEdit.text == ""
     given = " ".join(missu.arguments())
     assert "Doe" not in given and "--scene" not in given
@@ -202,7 +204,7 @@ def test_a_missing_segment_is_told(segmented: Panel, library: Path, slicerApplic
     node = segmented.ui.resultSelector.currentNode()
     node.GetSegmentation().RemoveSegment("TC")
     segmented.click("addCaseButton")
-    assert "no segment Tumor core" in segmented.ui.tuningStatusLabel.text
+    assert "no segment Tumor core" in segmented.ui.libraryStatusLabel.text
     assert not library.exists()
 
 
@@ -211,8 +213,8 @@ def test_a_refusal_is_a_sentence_with_the_log(
 ) -> None:
     missu.behave(error="72% of the labeled voxels lie outside the brain; the labels are shifted")
     add(segmented)
-    assert "72% of the labeled voxels" in segmented.ui.tuningStatusLabel.text
-    assert "Open log" in segmented.ui.tuningStatusLabel.text
+    assert "72% of the labeled voxels" in segmented.ui.libraryStatusLabel.text
+    assert "Open log" in segmented.ui.libraryStatusLabel.text
 
 
 def test_adding_is_followed_and_can_be_cancelled(
@@ -220,11 +222,11 @@ def test_adding_is_followed_and_can_be_cancelled(
 ) -> None:
     missu.behave(hang=True)
     segmented.click("addCaseButton")
-    segmented.wait(lambda: "40 %" in segmented.ui.tuningStatusLabel.text)
+    segmented.wait(lambda: "40 %" in segmented.ui.libraryStatusLabel.text)
     assert segmented.ui.addCaseButton.text == "Cancel adding"
     segmented.click("addCaseButton")
     assert idle(segmented)
-    assert "Cancelled" in segmented.ui.tuningStatusLabel.text
+    assert "Cancelled" in segmented.ui.libraryStatusLabel.text
     assert segmented.ui.addCaseButton.text == "Add to training cases"
     assert segmented.ui.addCaseButton.enabled and not library.exists()
 
@@ -234,7 +236,7 @@ def test_slicer_does_not_leave_a_process_that_adds(
 ) -> None:
     missu.behave(hang=True)
     segmented.click("addCaseButton")
-    segmented.wait(lambda: "40 %" in segmented.ui.tuningStatusLabel.text)
+    segmented.wait(lambda: "40 %" in segmented.ui.libraryStatusLabel.text)
     segmented.widget.cleanup()
     assert idle(segmented) and not library.exists()
 
@@ -280,7 +282,7 @@ def test_the_table_tells_of_the_cases(tuning: Panel, threeCases: list[str]) -> N
     rows = cases(tuning)
     assert [row[3] for row in rows] == ["51.2"] * 3
     assert [row[4] for row in rows] == ["ET +5.0 -0.3", "unknown", "unknown"]
-    assert rows[2][1].startswith("⚠")
+    assert rows[2][1].startswith("⚠ 22 Nov")
     clickRow(tuning, 2, 1)
     assert "only 0.010 ml" in tuning.ui.libraryHintLabel.text
 
@@ -306,10 +308,12 @@ def test_a_case_is_removed_after_asking(
 ) -> None:
     tuning.widget.fineTuning.refresh()
     assert not tuning.ui.removeCaseButton.enabled
+    first = cases(tuning)[0][1]
     clickRow(tuning, 0, 1)
     tuning.click("removeCaseButton")
     tuning.wait(lambda: idle(tuning))
-    assert "for good" in questions[0]
+    assert questions == [f"Delete these training cases for good?\n\n{first}"]
+    assert not tuning.ui.casesTable.selectedItems()  # else the next case would be removed next
     assert len(cases(tuning)) == 2 and not (library / "cases" / "case-0").exists()
 
 
@@ -341,8 +345,9 @@ def test_a_run_from_start_to_accepted_default(
     assert tuning.ui.runComboBox.currentText == "my-model-run-1 · better"
     rows = table(tuning, "gateTable")
     assert rows[0] == ["Your cases", *["0.80 → 0.84"] * 3]
-    assert rows[1] == ["Base's cases", *["0.80 → 0.80"] * 3]
-    assert [row[0] for row in rows[2:]] == threeCases
+    assert rows[1] == ["Control cases", *["0.80 → 0.80"] * 3]
+    assert [row[0] for row in rows[2:]] == [row[1].lstrip("⚠ ") for row in cases(tuning)]
+    assert tuning.ui.gateTable.horizontalHeaderItem(3).toolTip() == "Enhancing tumor"
     assert "it gains 0.040" in tuning.ui.verdictLabel.text
     tuning.click("acceptButton")
     tuning.wait(lambda: "in use" in tuning.ui.tuningStatusLabel.text and idle(tuning))
@@ -356,7 +361,7 @@ def test_a_run_from_start_to_accepted_default(
     tuning.click("defaultModelButton")
     tuning.wait(lambda: idle(tuning))
     assert tuning.widget.models.default == BUNDLED
-    assert not tuning.ui.defaultModelButton.enabled
+    assert not tuning.ui.defaultModelButton.visible
 
 
 def test_the_settings_reach_missu(

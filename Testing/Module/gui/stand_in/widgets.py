@@ -36,6 +36,7 @@ class ctkCollapsibleButton(Access, QtWidgets.QAbstractButton):
         self.setCheckable(True)
         self.setChecked(True)
         self.toggled.connect(self._onToggled)
+        self.setSizePolicy(QtWidgets.QSizePolicy.Minimum, QtWidgets.QSizePolicy.Preferred)
         self.setContentsMargins(0, self._headerHeight(), 0, 0)
 
     def _headerHeight(self) -> int:
