@@ -7,6 +7,7 @@ import hashlib
 import json
 import secrets
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ else:
 
 # What models, cases and modalities may be called: a file name on every system.
 NAME = r"[\w.-]+"
+# Between attempts to replace a file that somebody reads just now.
+REPLACE_SECONDS = (0.01, 0.05, 0.2, 0.5)
 
 
 @contextmanager
@@ -36,9 +39,21 @@ def atomic_write(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
-            temporary.replace(path)
+            _replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _replace(source: Path, target: Path) -> None:
+    """Windows refuses while the target is read, as by the Slicer panel or a virus scanner."""
+    for seconds in REPLACE_SECONDS:
+        try:
+            source.replace(target)
+        except PermissionError:
+            time.sleep(seconds)
+        else:
+            return
+    source.replace(target)
 
 
 def write_json(path: Path, values: Any) -> None:

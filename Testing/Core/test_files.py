@@ -39,6 +39,24 @@ def test_a_file_is_replaced(tmp_path: Path) -> None:
     assert path.read_text() == "new"
 
 
+def test_a_file_is_replaced_once_nobody_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace, readers = Path.replace, [1, 2]
+
+    def refuse(path: Path, target: Path) -> Path:
+        if readers:  # as on Windows
+            raise PermissionError(f"{readers.pop()} others have it open")
+        return replace(path, target)
+
+    path = tmp_path / "run.json"
+    path.write_text("old")
+    monkeypatch.setattr(Path, "replace", refuse)
+    with atomic_write(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+
+
 @pytest.mark.parametrize("error", [RuntimeError("broken"), KeyboardInterrupt()])
 def test_a_failure_keeps_the_old_file_and_leaves_nothing(
     tmp_path: Path, error: BaseException
