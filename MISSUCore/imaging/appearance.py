@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import permutations
+from typing import Callable
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import stats
 
+from ..errors import InputError
 from .modalities import BRATS_MODALITIES, Guess, Key
 from .preparation import image_like
 
@@ -71,6 +73,31 @@ class Middle:
     image: sitk.Image
     inside: NDArray[np.bool_]
     features: NDArray[np.float64]
+
+
+def with_images(
+    guesses: Mapping[Key, Guess], read: Callable[[Key], sitk.Image]
+) -> dict[Key, Guess]:
+    """The guesses of one case, those that know nothing replaced by what the images look like.
+
+    Args:
+        guesses: from names and tags.
+        read: gives the 3-D image of a scan; it is asked only for those whose guess knows nothing,
+            and not at all if they are more than the sequences that are still missing: some must
+            be of another kind then.
+    """
+    silent = [key for key, guess in guesses.items() if not guess.confidence]
+    missing = set(BRATS_MODALITIES) - {guess.sequence for guess in guesses.values()}
+    result = dict(guesses)
+    if len(silent) <= len(missing):
+        images = {}
+        for key in silent:
+            try:
+                images[key] = read(key)
+            except InputError as error:
+                result[key] = Guess(None, 0.0, str(error))
+        result.update(guess_from_images(images, missing))
+    return result
 
 
 def guess_from_images(

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..progress import Progress
-from .appearance import guess_from_images
+from .appearance import with_images
 from .case import read_image
 from .dicom_series import ScanSource, SeriesHeader, is_dicom, read_headers
 from .modalities import BRATS_MODALITIES, IMAGE_ENDING, Guess, assign, guess_sequence
@@ -82,8 +82,12 @@ def find_case(folder: Path, progress: Progress | None = None) -> FoundCase:
     if not candidates:
         raise InputError(f"{folder}: holds no NIfTI, NRRD, MetaImage or DICOM image")
     usable = {source: found for source, found in candidates.items() if not found.problem}
-    guesses = {source: found.guess for source, found in usable.items()}
-    guesses = _looked_at(guesses, progress.part(0.8, 1.0))
+
+    def read(source: ScanSource) -> sitk.Image:
+        progress("find", 0.9, f"looking at {source}, whose name does not tell")
+        return read_image(source)
+
+    guesses = with_images({source: found.guess for source, found in usable.items()}, read)
     finer = {
         source: -found.voxel_mm3 - _DERIVED_PENALTY_MM3 * found.derived
         for source, found in usable.items()
@@ -219,23 +223,6 @@ def _sidecar(path: Path) -> dict[str, str]:
             value = f"{1000 * value:g}"
         tags[keyword] = str(value)
     return tags
-
-
-def _looked_at(guesses: dict[ScanSource, Guess], progress: Progress) -> dict[ScanSource, Guess]:
-    """The guesses, those that know nothing replaced by what the images look like."""
-    silent = [source for source, guess in guesses.items() if not guess.confidence]
-    missing = set(BRATS_MODALITIES) - {guess.sequence for guess in guesses.values()}
-    # Among more scans than there can be, some must be of another kind.
-    if not silent or len(silent) > len(missing):
-        return guesses
-    images = {}
-    for number, source in enumerate(silent):
-        progress("find", number / len(silent), f"looking at {source}, whose name does not tell")
-        try:
-            images[source] = read_image(source)
-        except InputError as error:
-            guesses = {**guesses, source: Guess(None, 0.0, str(error))}
-    return {**guesses, **guess_from_images(images, missing)}
 
 
 def _check_one_examination(folder: Path, scans: list[_Candidate]) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from MISSUCore.imaging.modalities import BRATS_MODALITIES
+from MISSUCore.imaging.modalities import BRATS_MODALITIES, assign
 
-from .InputGuess import guessModalities, guessOfVolume
+from .InputGuess import guessesOf, guessModalities, withImages
 from .ParameterNode import MISSUSegmentationParameterNode
 from .SceneExchange import TITLES, ExchangeError, checkVolumes
 
@@ -55,23 +55,29 @@ class PanelInputs:
         known = {modality: node for modality, node in self._guess.items() if node.GetScene()}
         if self.parameters is None or self.volumes() != known:
             return
-        guess = _guessFromScene()
+        guess = guessModalities(_scans())
         # When another patient is loaded, names fit two volumes: what is selected stays.
         if known.items() <= guess.items():
             self._guess = guess
             self.select(guess)
 
     def onGuessButton(self) -> None:
-        self._guess = _guessFromScene()
+        with slicer.util.WaitCursor():
+            guesses = withImages(guessesOf(_scans()))
+        self._guess = assign(guesses)
         self.select(self._guess)
+        sentence = _("{modality}: {reason} ({percent} % sure)")
         lines = [
-            f"{TITLES[modality]}: {guessOfVolume(self._guess[modality]).reason}"
-            for modality in BRATS_MODALITIES
-            if modality in self._guess
+            sentence.format(
+                modality=TITLES[modality],
+                reason=guesses[node].reason,
+                percent=round(100 * guesses[node].confidence),
+            )
+            for modality, node in self._guess.items()
         ]
         missing = [TITLES[modality] for modality in BRATS_MODALITIES if modality not in self._guess]
         if missing:
-            sentence = _("No volume, or more than one, is named like {names}; select it yourself.")
+            sentence = _("No volume, or more than one, seems to be {names}; select it yourself.")
             lines.append(sentence.format(names=", ".join(missing)))
         self._showMessage("\n".join(lines))
 
@@ -102,5 +108,5 @@ class PanelInputs:
         return []
 
 
-def _guessFromScene() -> Volumes:
-    return guessModalities(slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"))
+def _scans() -> list[slicer.vtkMRMLScalarVolumeNode]:
+    return slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")

@@ -1,4 +1,4 @@
-"""Which volume is which sequence; the names themselves are tested in Testing/Core/imaging."""
+"""Which volume is which sequence; names and images are tested in Testing/Core/imaging."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 slicer = pytest.importorskip("slicer", reason="needs the package slicer-core")
-from MISSUSegmentationLib.InputGuess import guessModalities, guessOfVolume
+from MISSUSegmentationLib.InputGuess import guessesOf, guessModalities, withImages
 
 
 def test_only_what_is_sure_is_guessed(scene: Any, addVolume: Callable[..., Any]) -> None:
@@ -28,7 +28,7 @@ def test_the_clearer_of_two_is_guessed(addVolume: Callable[..., Any]) -> None:
 
 
 def test_a_reason_is_given(addVolume: Callable[..., Any]) -> None:
-    guess = guessOfVolume(addVolume("5: AX T1 POST GAD", np.ones((4, 4, 4))))
+    (guess,) = guessesOf([addVolume("5: AX T1 POST GAD", np.ones((4, 4, 4)))]).values()
     assert (guess.sequence, guess.reason) == ("t1ce", "name '5: AX T1 POST GAD'")
 
 
@@ -62,3 +62,12 @@ def test_dicom_tells_more_than_the_name(
         "flair": unnamed,
         "t2": timed,
     }
+
+
+def test_what_is_no_scan_is_no_guess(scene: Any, addVolume: Callable[..., Any]) -> None:
+    empty = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Series 1")
+    constant = addVolume("Series 2", np.ones((4, 4, 4)))
+    guesses = withImages(guessesOf([empty, constant]))
+    assert {guess.sequence for guess in guesses.values()} == {None}
+    assert "no voxels" in guesses[empty].reason
+    assert "empty" in guesses[constant].reason

@@ -108,6 +108,21 @@ def test_what_the_user_cleared_stays_empty(
     assert panel.selected()["t2"] == "Case_t2"
 
 
+def test_guessing_says_why_and_how_sure_it_is(panel: Panel, case: dict[str, Any]) -> None:
+    panel.click("guessButton")
+    assert "T2: name &#x27;Case_t2&#x27; (95 % sure)" in panel.ui.statusLabel.text
+
+
+def test_images_tell_where_names_do_not(panel: Panel, slicerApplication: Any) -> None:
+    panel.click("sampleButton")
+    named = panel.selected()
+    for modality, name in named.items():
+        slicerApplication.util.getNode(name).SetName(f"Series {MODALITIES.index(modality)}")
+    panel.click("guessButton")
+    assert panel.selected() == {m: f"Series {MODALITIES.index(m)}" for m in named}
+    assert "FLAIR: the image looks like flair" in panel.ui.statusLabel.text
+
+
 def test_guessing_says_what_it_cannot_tell(
     panel: Panel, case: dict[str, Any], addVolume: Callable[..., Any]
 ) -> None:
