@@ -41,7 +41,8 @@ class Access:
 
 
 def _connect(sender: Any, signal: str, slot: Any) -> None:
-    """``sender.connect("clicked(bool)", slot)``."""
+    """``sender.connect("clicked(bool)", slot)``; PythonQt knows signals by their full signature."""
+    assert sender.metaObject().indexOfSignal(signal) >= 0, f"there is no signal {signal}"
     getattr(sender, signal.partition("(")[0]).connect(slot)
 
 
