@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ class PanelLibrary:
         self._inputs = inputs
         self._settings = settings
         self._isAdding = False
+        self._isMissing = False
         self._table = CaseTable(ui.casesTable, self.onUseChanged)
         ui.libraryPathLineEdit.setCurrentPath(qt.QSettings().value(FOLDER_SETTING) or "")
         ui.libraryPathLineEdit.connect("currentPathChanged(QString)", self.onFolderChosen)
@@ -86,6 +88,8 @@ class PanelLibrary:
         """Show what the library holds now."""
         folder = self.folder()
         self.cases = readCases(folder) if folder else []
+        # Not Path.is_dir, which fails for what the system cannot look at.
+        self._isMissing = folder is not None and not os.path.isdir(folder)  # noqa: PTH112
         self._table.show(self.cases)
         self.update()
 
@@ -112,7 +116,8 @@ class PanelLibrary:
         for name in ("loadCaseButton", "removeCaseButton", "openLibraryButton"):
             getattr(self._ui, name).visible = bool(self.cases)
         warnings = [f"⚠ {warning}" for case in selected for warning in case.warnings]
-        hint = "\n".join(warnings) or problem or self._summary()
+        missing = _("There is no such folder; the first case makes it.") if self._isMissing else ""
+        hint = "\n".join(warnings or filter(None, (missing, problem or self._summary())))
         self._ui.libraryHintLabel.text = hint
         self._ui.libraryHintLabel.visible = bool(hint)
 

@@ -267,11 +267,15 @@ def test_what_takes_off_the_skull_is_installed_for_adding_too(
     assert len(questions) == 1 and "deepbet" in questions[0]
 
 
-def test_an_emptied_folder_is_none(
+def test_a_folder_that_is_gone_or_emptied_is_told(
     tuning: Panel, threeCases: list[str], slicerApplication: Any
 ) -> None:
     tuning.widget.fineTuning.refresh()
     assert len(cases(tuning)) == 3
+    assert "no such folder" not in tuning.ui.libraryHintLabel.text
+    tuning.ui.libraryPathLineEdit.setCurrentPath("/drive/that/was/unplugged")
+    assert cases(tuning) == []
+    assert "no such folder" in tuning.ui.libraryHintLabel.text
     tuning.ui.libraryPathLineEdit.setCurrentPath("")
     assert cases(tuning) == []
     assert "Choose a folder" in tuning.ui.libraryHintLabel.text
