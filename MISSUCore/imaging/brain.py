@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -18,6 +17,7 @@ from scipy import ndimage
 
 from ..errors import InputError
 from ..progress import Progress
+from .background import FAINT, background, content_mask, contrast_to_background
 from .case import same_grid
 from .preparation import image_like, working_grid
 
@@ -29,8 +29,6 @@ _VOTES = {"t1": 2, "t1ce": 2}
 _CLOSING_MM = 3
 # To tell a head from a brain, voxels of about 2 mm are enough.
 _COARSE_MM = 2.0
-# What differs less from the background, as part of the bright voxels, is interpolation's ringing.
-_FAINT = 0.01
 # A brain ends before the scan does; a head goes on as neck, 200 square centimeters wide.
 _CUT_CM2 = 40.0
 # Scalp lies 3 to 9 mm deep, skull 6 to 18 mm; a brain's rim is hardly brighter than what it covers.
@@ -122,10 +120,11 @@ def has_skull(image: sitk.Image) -> bool:
     the image cuts through it, and noise around it or a bright scalp over a dark skull give it away.
     Zeros in the air, a missing face, or a background other than 0 make no difference.
     """
-    contrast = _coarse_contrast(image)
+    factors = [max(1, int(_COARSE_MM // spacing)) for spacing in image.GetSpacing()]
+    contrast = sitk.BinShrink(image_like(contrast_to_background(image), image), factors)
     voxels = sitk.GetArrayViewFromImage(contrast)
     spacing_mm = np.array(contrast.GetSpacing()[::-1])
-    content = ndimage.binary_fill_holes(voxels > _FAINT)
+    content = ndimage.binary_fill_holes(voxels > FAINT)
     if content.sum() * spacing_mm.prod() / 1000 > PLAUSIBLE_BRAIN_ML[1]:
         return True
     if _cut_cm2(content, spacing_mm) <= _CUT_CM2:
@@ -139,12 +138,6 @@ def has_skull(image: sitk.Image) -> bool:
     if scalp and skull and max(scalp) > _BRIGHT_SCALP * min(skull):
         return True
     return bool((voxels[~content] > 0).mean() > 0.5)
-
-
-def content_mask(image: sitk.Image) -> sitk.Image:
-    """Mask (8-bit) of what is not background: the commonest value on the faces of the image."""
-    voxels = sitk.GetArrayViewFromImage(image)
-    return image_like((voxels != _background(voxels)).astype(np.uint8), image)
 
 
 def extract_brain(image: sitk.Image) -> sitk.Image:
@@ -239,21 +232,6 @@ def strip(image: sitk.Image, mask: sitk.Image) -> sitk.Image:
     return image_like(np.where(inside, voxels, np.float32(0)), image)
 
 
-def _background(voxels: NDArray[Any]) -> float:
-    faces = [voxels.take(end, axis).ravel() for axis in range(3) for end in (0, -1)]
-    values, counts = np.unique(np.concatenate(faces), return_counts=True)
-    return float(values[counts.argmax()])
-
-
-def _coarse_contrast(image: sitk.Image) -> sitk.Image:
-    """How far voxels are from the background, 1 where it is bright, on voxels of about 2 mm."""
-    voxels = sitk.GetArrayViewFromImage(image)
-    contrast = np.abs(voxels - _background(voxels), dtype=np.float32)
-    contrast /= np.percentile(contrast[contrast > 0], 99)
-    factors = [max(1, int(_COARSE_MM // spacing)) for spacing in image.GetSpacing()]
-    return sitk.BinShrink(image_like(contrast, image), factors)
-
-
 def _cut_cm2(content: NDArray[np.bool_], spacing_mm: NDArray[np.float64]) -> float:
     """The largest area in which a face of the image cuts through what it shows."""
     return max(
@@ -265,9 +243,9 @@ def _cut_cm2(content: NDArray[np.bool_], spacing_mm: NDArray[np.float64]) -> flo
 
 def _without_gap(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
     """The voxels with a background just below the head: -1024 would use up all the contrast."""
-    background = voxels == _background(voxels)
-    low = np.percentile(voxels[~background], 0.1)
-    return np.where(background, low, np.maximum(voxels, low)).astype(np.float32)
+    outside = voxels == background(voxels)
+    low = np.percentile(voxels[~outside], 0.1)
+    return np.where(outside, low, np.maximum(voxels, low)).astype(np.float32)
 
 
 def _volume_ml(mask: sitk.Image) -> float:

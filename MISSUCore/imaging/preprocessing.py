@@ -16,6 +16,7 @@ import SimpleITK as sitk
 
 from ..errors import InputError
 from ..progress import Progress
+from .background import lifted
 from .bias_field import correct_bias_field
 from .brain import Brain, agreed_brain, find_brains, strip
 from .case import same_grid
@@ -151,10 +152,14 @@ def preprocess(
     elif options.brain_extraction:
         with _timed(case, "brain"):
             brains = find_brains(images, progress.part(0, 0.3))
-            for name, brain in brains.items():
-                if brain.stripped:
-                    # Its background may be something else than 0.
-                    case.whole[name] = strip(images[name], brain.mask)
+    for name, image in images.items() if brains else ():
+        # Registration expects 0 beyond a scan, and nothing below: some have -1024 there, or 0 in
+        # the middle of the brain's range, as a z-score leaves it.
+        brain = brains.get(name)
+        if brain and brain.stripped:
+            case.whole[name] = strip(lifted(image, brain.mask), brain.mask)
+        else:
+            case.whole[name] = lifted(image)
     if options.registration:
         with _timed(case, "register"):
             _register(case, brains, progress.part(0.3, 0.8))

@@ -19,7 +19,6 @@ from MISSUCore.imaging.brain import (
     Brain,
     BrainExtractionMissing,
     agreed_brain,
-    content_mask,
     extract_brain,
     find_brains,
     has_skull,
@@ -110,12 +109,6 @@ def test_part_of_a_head_has_a_skull(make_image: MakeImage) -> None:
     voxels = head_voxels()
     voxels[voxels == 160] = 95  # fat is suppressed
     assert has_skull(make_image(voxels, SPACING)[:, :, 30:])  # told by the noise
-
-
-def test_content_is_what_differs_from_the_background(make_image: MakeImage) -> None:
-    voxels = brain_voxels()
-    image = make_image(np.where(voxels == 0, -1024, voxels), SPACING)
-    assert np.array_equal(sitk.GetArrayFromImage(content_mask(image)), voxels != 0)
 
 
 @pytest.fixture

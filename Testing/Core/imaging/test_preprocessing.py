@@ -198,6 +198,33 @@ def test_the_stripped_scans_are_the_brain_of_the_others(
     assert case.brain_method == "as in t2"
 
 
+def test_nothing_lies_below_the_background(
+    images: dict[str, sitk.Image],
+    known_registration: list[dict[str, object]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Air of -1024 in a head, and a z-scored brain on 0: what is registered has the lowest at 0."""
+    brain = sitk.Cast(images["t2"] > 3, sitk.sitkUInt8)
+    mask = sitk.Cast(brain, sitk.sitkFloat32)
+    given = {"t1": images["t1"] - 1024, "t2": (images["t2"] - 6) * mask}
+    found = {
+        "t1": Brain(sitk.Cast(images["t1"] > 5, sitk.sitkUInt8), stripped=False),
+        "t2": Brain(brain, stripped=True),
+    }
+    brains(monkeypatch, found)
+    monkeypatch.setattr(
+        preprocessing, "agreed_brain", lambda moved: AgreedBrain(found["t1"].mask, {}, {})
+    )
+    preprocess(given, PreprocessingOptions())
+    (asked,) = known_registration
+    for part, name in (("fixed", "t1"), ("moving", "t2")):
+        seen = sitk.GetArrayFromImage(asked[part])
+        before = sitk.GetArrayFromImage(given[name])
+        inside = sitk.GetArrayFromImage(brain) > 0 if name == "t2" else np.ones(before.shape, bool)
+        assert not seen[~inside].any()
+        np.testing.assert_allclose(seen[inside], before[inside] - before[inside].min(), atol=0.05)
+
+
 def test_stripped_scans_stay_whole(
     images: dict[str, sitk.Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:
