@@ -157,12 +157,17 @@ class TransUNet(nn.Module):
         return crop(self.decode(self.context(deepest), skips), size)
 
     def pad(self, x: Tensor) -> Tensor:
-        """The scan with zeros (background) after its ends, so that every stage halves evenly."""
+        """The scan with zeros (background) after its ends, so that every stage halves evenly.
+
+        At least two voxels along each axis are left in the deepest stage: a single one cannot be
+        normalized.
+        """
         if x.shape[1] != self.config.modalities:
             raise ValueError(
                 f"the network takes {self.config.modalities} modalities, not {x.shape[1]}"
             )
-        padding = [-length % self.config.stride for length in x.shape[2:]]
+        stride = self.config.stride
+        padding = [max(-length % stride, 2 * stride - length) for length in x.shape[2:]]
         return F.pad(x, [end for length in reversed(padding) for end in (0, length)])
 
 

@@ -135,12 +135,17 @@ def test_features_halve_and_skips_are_taken_from_the_deepest_on() -> None:
 def test_any_size_is_padded_with_background_and_cropped(size: tuple[int, int, int]) -> None:
     network = TransUNet(TINY).eval()
     scan = torch.randn(1, 2, *size)
-    padded = torch.zeros(1, 2, *(8 * ((side + 7) // 8) for side in size))
+    padded = torch.zeros(1, 2, *(max(16, 8 * ((side + 7) // 8)) for side in size))
     padded[..., : size[0], : size[1], : size[2]] = scan
     expected = network(padded)[..., : size[0], : size[1], : size[2]]
     logits = network(scan)
     assert logits.shape == (1, 3, *size)
     torch.testing.assert_close(logits, expected)
+
+
+def test_a_tiny_scan_can_be_normalized() -> None:
+    network = TransUNet(replace(TINY, normalization="instance")).eval()
+    assert network(torch.randn(1, 2, 3, 1, 8)).isfinite().all()
 
 
 def test_the_position_is_only_resampled_away_from_its_own_size(
