@@ -92,6 +92,14 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
+@dataclass
+class _Pace:
+    """What the time left follows from: when the command began, and what was done before."""
+
+    began: float
+    skipped: float = 0.0
+
+
 class Progress:
     """Reports to a sink where a command stands, and how long it will still take.
 
@@ -102,21 +110,26 @@ class Progress:
         self.sink = sink
         self.start = start
         self.end = end
-        self.began = time.monotonic()
+        self.pace = _Pace(time.monotonic())
 
     def part(self, start: float, end: float) -> Progress:
         """The progress of a part that runs from ``start`` to ``end`` of this one's scale."""
         length = self.end - self.start
         inner = Progress(self.sink, self.start + start * length, self.start + end * length)
-        inner.began = self.began
+        inner.pace = self.pace
         return inner
+
+    def skip(self, fraction: float) -> None:
+        """``fraction`` of this part was done by an earlier run, and took no time now."""
+        self.pace.skipped = self.start + fraction * (self.end - self.start)
 
     def __call__(self, stage: str, fraction: float, message: str = "") -> None:
         """Report that ``fraction`` of this part is done."""
         whole = self.start + min(max(fraction, 0.0), 1.0) * (self.end - self.start)
-        elapsed = time.monotonic() - self.began
+        elapsed = time.monotonic() - self.pace.began
+        done = whole - self.pace.skipped
         # Before a twentieth is done, an estimate would be a guess.
-        left = elapsed / whole * (1 - whole) if whole >= 0.05 else None
+        left = elapsed / done * (1 - whole) if done >= 0.05 else None
         self.sink(
             ProgressEvent(stage, round(whole, 4), message, None if left is None else round(left, 1))
         )

@@ -71,6 +71,8 @@ def train(
         learned.prepare_all(progress.part(0.0, 0.02), trainer.rank, trainer.ranks)
         held_out.prepare_all(progress.part(0.02, 0.03), trainer.rank, trainer.ranks)
         trainer.progress = progress.part(0.03, 1.0)
+        if trainer.step:
+            trainer.progress.skip(trainer.step / trainer.steps)
         with stopped_by_signals(trainer):
             trainer.run()
     if trainer.rank > 0:

@@ -134,6 +134,7 @@ class Parts:
         )
         known = self.scores.known(number)
         if {(step, mix) for step in steps for mix in self.mixes} <= known:
+            _PartProgress(self.progress, number).skip(1.0)
             return
         trial = self.trial()
         start = self.start.network.state_dict()
@@ -156,6 +157,8 @@ class Parts:
     def _part(self, number: int, cases: list[LabeledCase]) -> Trainer:
         trainer = self._trainer(self.folder / f"part-{number}", cases)
         trainer.progress = _PartProgress(self.progress, number)
+        if trainer.step:
+            trainer.progress.skip(trainer.step / trainer.steps)
         return trainer
 
     def _trainer(self, folder: Path, cases: list[LabeledCase]) -> Trainer:
@@ -175,7 +178,7 @@ class _PartProgress(Progress):
     def __init__(self, parts: Progress, number: int) -> None:
         part = parts.part((number - 1) / (FOLDS + 1), number / (FOLDS + 1))
         super().__init__(part.sink, part.start, part.end)
-        self.began = part.began
+        self.pace = part.pace
         self.number = number
 
     def __call__(self, stage: str, fraction: float, message: str = "") -> None:

@@ -99,6 +99,18 @@ def test_seconds_left_follow_from_the_time_taken(clock: list[float]) -> None:
     assert [event.seconds_left for event in events] == [None, 30, 20, 0]
 
 
+def test_what_an_earlier_run_did_took_no_time(clock: list[float]) -> None:
+    events: list[ProgressEvent] = []
+    progress = Progress(events.append)
+    part = progress.part(0.2, 1)
+    part.skip(0.5)  # of the whole, 0.6
+    clock[0] += 5
+    part("a", 0.525)  # too early to tell
+    part("a", 0.625)  # 5 s for a tenth
+    progress("b", 1)
+    assert [event.seconds_left for event in events] == [None, 15, 0]
+
+
 def test_a_terminal_shows_a_bar() -> None:
     stream = Terminal()
     bar = TerminalBar(stream)
