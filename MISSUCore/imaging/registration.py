@@ -83,7 +83,8 @@ def register(
     fixed_head = find_head(fixed_name, fixed, fixed_mask)
     overlay = Overlay(moving_head, fixed_head)
     transform = centered(fixed_head.center_mm)
-    on_one_grid = same_grid(moving, fixed)
+    # The same voxels, in whatever order they are stored.
+    on_one_grid = same_grid(*(sitk.DICOMOrient(image, "LPS") for image in (moving, fixed)))
     skipped = on_one_grid and overlay.is_best(transform)
     if not skipped:
         report("register", 0.0, f"laying {moving_name} on {fixed_name}")

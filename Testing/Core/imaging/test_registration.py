@@ -181,8 +181,10 @@ def test_the_same_result_with_any_number_of_threads(fixed: sitk.Image) -> None:
     assert first.quality == second.quality
 
 
-def test_aligned_scans_on_one_grid_are_left_alone(fixed: sitk.Image) -> None:
-    result = register(scan(second_look, spacing=(4.0, 4.0, 4.0)), fixed)
+@pytest.mark.parametrize("order", ["LPS", "RAS", "PIR"])
+def test_aligned_scans_on_one_grid_are_left_alone(fixed: sitk.Image, order: str) -> None:
+    moving = scan(second_look, spacing=(4.0, 4.0, 4.0))
+    result = register(sitk.DICOMOrient(moving, order), fixed)
     assert result.skipped
     assert result.moved_mm == pytest.approx(0, abs=1e-9)
     assert result.transform.GetParameters() == (0,) * 6
