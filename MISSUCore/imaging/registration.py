@@ -14,7 +14,7 @@ from ..progress import Progress
 from .agreement import Overlay, is_small
 from .case import same_grid
 from .head import Head, find_head
-from .registration_checks import fit_warnings, header_warnings, mirror_warnings
+from .registration_checks import POOR_QUALITY, fit_warnings, header_warnings, mirror_warnings
 from .rigid_search import COARSE, FINE, centered, search, transformed
 
 _TURN_RADIANS = np.deg2rad(20.0)
@@ -59,8 +59,8 @@ def register(
     """Find the rigid transform that lays one scan of a head on another of the same head.
 
     The search starts from where the headers say that the scans are, and again with the centers of
-    mass on each other, turned as they agree best; the better result counts. Same input and seed,
-    same result, on any number of processor cores.
+    mass on each other, turned as they agree best; the better result counts. Where brains fit
+    poorly, whole heads are tried. Same input and seed, same result, on any number of cores.
 
     Args:
         moving: 3-D scan, float, with skull or without (then 0 outside the brain).
@@ -89,6 +89,11 @@ def register(
     if not skipped:
         report("register", 0.0, f"laying {moving_name} on {fixed_name}")
         transform = _coarse_search(moving_head, fixed_head, overlay, seed)
+        if moving_mask is not None and overlay.agreement(transform) < POOR_QUALITY:
+            # A part of a brain may be led astray; what is around it shows where the head is.
+            heads = find_head(moving_name, moving), find_head(fixed_name, fixed)
+            by_heads = _coarse_search(*heads, Overlay(*heads), seed)
+            transform = max(transform, by_heads, key=lambda found: _fit(overlay, found))
         report("register", 0.4)
         transform = search(moving_head, fixed_head, transform, FINE, seed)
         # Who put them on one grid has registered them; a smaller move is as likely an error of the

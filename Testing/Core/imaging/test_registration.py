@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ import SimpleITK as sitk
 from numpy.typing import ArrayLike, NDArray
 
 from MISSUCore.errors import InputError
+from MISSUCore.imaging import registration
 from MISSUCore.imaging.case import read_image, same_grid
+from MISSUCore.imaging.head import Head, find_head
 from MISSUCore.imaging.preparation import image_like
 from MISSUCore.imaging.registration import moved, register
 from MISSUCore.progress import Progress, ProgressEvent
@@ -287,6 +290,28 @@ def test_masks_keep_out_what_moves_on_its_own(fixed: sitk.Image) -> None:
     brains = [image_like(brain(places(image)).astype(np.uint8), image) for image in scans]
     moving_mask = moved(brains[1], sitk.Euler3DTransform(move.GetInverse()))
     result = register(moving, scans[0], moving_mask=moving_mask, fixed_mask=brains[0])
+    assert largest_error_mm(result.transform, move) < 1
+
+
+def test_heads_help_where_brains_lead_astray(
+    fixed: sitk.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As they do on a real T2 that shows 60 % of the brain, whose skull stands out of it."""
+    move = a_move((0, 8, 0), (0.0, 0.0, 15.0))
+    moving = scan(second_look, move)
+    masks = [
+        image_like((places(image)[..., 2] > 20).astype(np.uint8), image)
+        for image in (fixed, moving)
+    ]
+    coarse_search = registration._coarse_search
+
+    def astray(moving_head: Head, fixed_head: Head, *given: Any) -> sitk.Euler3DTransform:
+        if np.array_equal(moving_head.points_mm, find_head("", moving, masks[1]).points_mm):
+            return a_move((0, 0, 60), (0.0, 50.0, -30.0))
+        return coarse_search(moving_head, fixed_head, *given)
+
+    monkeypatch.setattr(registration, "_coarse_search", astray)
+    result = register(moving, fixed, moving_mask=masks[1], fixed_mask=masks[0])
     assert largest_error_mm(result.transform, move) < 1
 
 
