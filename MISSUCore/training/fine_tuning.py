@@ -20,7 +20,7 @@ from typing import Any
 
 from ..errors import InputError
 from ..files import NAME, only_process, write_json
-from ..inference.predictor import choose_device
+from ..inference.predictor import choose_device, has_bfloat16
 from ..model_store import Model
 from ..model_versions import delete_work, read_gate
 from ..progress import Progress
@@ -194,7 +194,8 @@ class FineTuning:
         self.progress("prepare", 0.08, "measuring how fast this machine is")
         precisions = [config.mixed_precision]
         if self.device.type == "cpu" and "mixed_precision" not in self.options.changes:
-            precisions = [True, False]  # few processors are faster with half precision
+            # Few processors are faster with half precision, even of those that have it.
+            precisions = [False, True] if has_bfloat16(self.device) else [False]
         seconds = {
             half: replace(parts, config=replace(config, mixed_precision=half)).seconds_per_step()
             for half in precisions

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from ..errors import InputError, MISSUError, ResourceError
 from ..evaluation.metrics import dice
 from ..files import atomic_write
-from ..inference.predictor import Predictor, fastest_layout
+from ..inference.predictor import Predictor, fastest_layout, has_bfloat16
 from ..model_store import Model
 from ..network.transunet import NetworkConfig, SelfDistillingTransUNet, TrainingOutput
 from ..progress import Progress
@@ -113,6 +113,7 @@ class Trainer:
             self._load_start(self.start, scheme)
         self.model.to(self.device)
         self.layout = fastest_layout(self.model, self.device)
+        self.half_precision = config.mixed_precision and has_bfloat16(self.device)
         # The annotations of Module.to do not know its memory_format.
         self.model.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.average = deepcopy(self.model.network)
@@ -290,7 +291,7 @@ class Trainer:
 
     def _losses(self, volumes: Tensor, classes: Tensor) -> LossTerms:
         taught = self._teacher_starts or self.step % self.config.teach_every == 0
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.mixed_precision):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half_precision):
             if taught:
                 output = self.parallel(volumes)
             else:

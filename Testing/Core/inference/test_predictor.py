@@ -21,6 +21,7 @@ from MISSUCore.inference.predictor import (
     choose_device,
     fastest_layout,
     free_memory_bytes,
+    has_bfloat16,
     region_logits,
 )
 from MISSUCore.progress import Progress, ProgressEvent
@@ -112,6 +113,33 @@ def test_temperatures_divide_the_log_odds_of_each_region(
 )
 def test_memory_layout(layer: nn.Module, device: str, layout: torch.memory_format) -> None:
     assert fastest_layout(nn.Sequential(layer), torch.device(device)) == layout
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "has"),
+    [
+        ({"avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, False),
+        ({"avx512_f": True, "avx512_bf16": True, "amx_bf16": False}, True),
+        ({"neon": True, "bf16": True}, True),
+        (None, False),  # PyTorch that does not tell
+    ],
+)
+def test_bfloat16_is_for_processors_that_have_it(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool] | None, has: bool
+) -> None:
+    if capabilities is None:
+        monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    else:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert has_bfloat16(torch.device("cpu")) == has
+
+
+@pytest.mark.parametrize(("version", "has"), [((7, 0), False), ((8, 6), True)])
+def test_bfloat16_is_for_gpus_that_have_it(
+    monkeypatch: pytest.MonkeyPatch, version: tuple[int, int], has: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: version)
+    assert has_bfloat16(torch.device("cuda")) == has
 
 
 # Windows

@@ -560,8 +560,9 @@ def test_the_log_adds_up(make_trainer, tiny_config):
 @pytest.mark.parametrize("distillation", [0.0, 0.3])
 @pytest.mark.parametrize("mixed_precision", [False, True])
 def test_every_row_of_the_ablation_trains_all_its_weights(
-    make_trainer, tiny_config, fusion, transformer, distillation, mixed_precision
+    make_trainer, tiny_config, monkeypatch, fusion, transformer, distillation, mixed_precision
 ):
+    monkeypatch.setattr("MISSUCore.training.trainer.has_bfloat16", lambda device: True)
     shape = {"channels": (4, 8, 8), "convolutions": (1, 2, 1), "skips": 2}
     config = tiny_config(
         network={**shape, "fusion": fusion, "transformer": transformer},
@@ -575,6 +576,18 @@ def test_every_row_of_the_ablation_trains_all_its_weights(
     # A weight without gradient would make training on several devices fail.
     assert set(trainer.optimizer.state) == set(trainer.model.parameters())
     assert (row[3] > 0) == (fusion == "local")
+
+
+@pytest.mark.parametrize(("wanted", "there"), [(True, True), (True, False), (False, True)])
+def test_half_precision_needs_a_device_that_has_it(
+    make_trainer, tiny_config, monkeypatch, wanted, there
+):
+    monkeypatch.setattr("MISSUCore.training.trainer.has_bfloat16", lambda device: there)
+    trainer = make_trainer(tiny_config(mixed_precision=wanted, epochs=1))
+    kinds = set()
+    trainer.model.network.head.register_forward_hook(lambda *given: kinds.add(given[2].dtype))
+    trainer._train_step(iter(trainer._loader()))
+    assert kinds == {torch.bfloat16 if wanted and there else torch.float32}
 
 
 def test_workers_change_nothing(make_trainer, tiny_config):
