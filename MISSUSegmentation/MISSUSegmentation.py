@@ -131,6 +131,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.run.stop()
         self.exit()
         self.removeObservers()
+        self.logic = None  # what Qt has still to call finds nothing to do
 
     def enter(self) -> None:
         """The user comes to the panel."""
@@ -151,7 +152,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         qt.QTimer.singleShot(0, self.onSceneSettled)
 
     def onSceneSettled(self) -> None:
-        if self.parent.isEntered and self.parameters is None:
+        if self.logic and self.parent.isEntered and self.parameters is None:
             self.initializeParameterNode()
 
     @vtk.calldata_type(vtk.VTK_OBJECT)

@@ -585,6 +585,16 @@ def test_the_panel_lives_on_after_a_closed_scene(
     assert len(segmentations(slicerApplication)) == 1
 
 
+def test_a_scene_closed_just_before_the_end_revives_nothing(
+    slicerApplication: Any, missu: SimpleNamespace
+) -> None:
+    panel = Panel()
+    slicerApplication.mrmlScene.Clear(False)
+    panel.close()
+    panel.settle()
+    assert panel.widget.parameters is None
+
+
 def test_a_result_arrives_while_the_user_is_elsewhere(
     panel: Panel, case: dict[str, Any], missu: SimpleNamespace, slicerApplication: Any
 ) -> None:

@@ -36,8 +36,9 @@ class Panel:
         self.settle()
 
     def close(self) -> None:
-        """As Slicer at its end."""
-        self.widget.cleanup()
+        """As Slicer at its end, which comes once."""
+        if self.widget.logic:
+            self.widget.cleanup()
         self.parent.close()
 
     def settle(self) -> None:
