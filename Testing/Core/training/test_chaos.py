@@ -165,7 +165,9 @@ def test_two_slices_in_one_place_are_refused(tmp_path):
     series = patient / "T1DUAL" / "DICOM_anon" / "InPhase"
     shutil.rmtree(series)
     write_series(series, np.where(LIVER, 1000, 100), AXIAL * (1, 1, 0), [2, 4, 6, 8, 10])
-    with pytest.raises(InputError, match="not evenly spaced; one is missing, there twice or out of order"):
+    with pytest.raises(
+        InputError, match="not evenly spaced; one is missing, there twice or out of order"
+    ):
         read_again(patient)
 
 
