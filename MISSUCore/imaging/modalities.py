@@ -17,8 +17,10 @@ from .sequence_words import Words, words_of
 IMAGE_ENDING = re.compile(r"\.(nii\.gz|nii|nrrd|nhdr|mha|mhd)$", re.IGNORECASE)
 
 BRATS_MODALITIES = ("t1", "t1ce", "t2", "flair")
-CHAOS_MODALITIES = ("t1", "t2")
-# Of a scan's DICOM attributes those that tell its sequence, by keyword.
+# The first of these that is there stays where it is, and the others are moved to it: brain
+# extraction knows T1 best.
+FIXED_FIRST = ("t1", "t1ce", "flair", "t2")
+# The DICOM attributes that tell the sequence of a scan, by keyword.
 DICOM_TAGS = {
     "Modality": "0008,0060",
     "ImageType": "0008,0008",
@@ -32,8 +34,6 @@ DICOM_TAGS = {
     "EchoTime": "0018,0081",
     "InversionTime": "0018,0082",
 }
-
-
 # All that the last part of a BraTS or BIDS name may be.
 _SHORT_NAME = re.compile(r"t1(n|w|c|ce|gd)?|t2[wf]?|fla(ir)?|seg|labels?", re.IGNORECASE)
 # Parts of a BIDS name that say nothing of the sequence, though what is in them may look so.

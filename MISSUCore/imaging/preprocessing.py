@@ -20,12 +20,10 @@ from .background import lifted
 from .bias_field import correct_bias_field
 from .brain import Brain, agreed_brain, find_brains, strip
 from .case import same_grid
+from .modalities import FIXED_FIRST
 from .registration import Registration, moved, register
 from .scan_checks import brain_warnings, check_overlap, sequence_warnings
 
-# The first of these that is there stays where it is, and the others are moved to it: brain
-# extraction knows T1 best.
-FIXED_FIRST = ("t1", "t1ce", "flair", "t2")
 # Dice of the brain in one scan with the brain that all agree on; 0.95 and more if all is well.
 DOUBTFUL_AGREEMENT = 0.9
 

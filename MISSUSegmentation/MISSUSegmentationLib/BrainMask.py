@@ -7,6 +7,8 @@ import importlib.util
 import numpy as np
 import slicer
 
+from MISSUCore.imaging.modalities import FIXED_FIRST
+
 from .SceneExchange import (
     ExchangeError,
     imageOn,
@@ -15,10 +17,6 @@ from .SceneExchange import (
     segmentImage,
     volumeLike,
 )
-
-# As MISSUCore/imaging/preprocessing.py: the first of these stays where it is, and a brain mask on
-# its grid is taken to be drawn on it.
-FIXED_ORDER = ("t1", "t1ce", "flair", "t2")
 
 
 def hdBetIsInstalled() -> bool:
@@ -45,7 +43,8 @@ def hdBetMask(
         )
     from HDBrainExtractionTool import HDBrainExtractionToolLogic
 
-    volume = next(volumes[modality] for modality in FIXED_ORDER if modality in volumes)
+    # MISSUCore leaves this one where it is, and takes a mask on its grid as drawn on it.
+    volume = next(volumes[modality] for modality in FIXED_FIRST if modality in volumes)
     scan = relativeTo(referenceVolume(volumes), volume)
     segmentation = slicer.vtkMRMLSegmentationNode()
     segmentation.SetHideFromEditors(True)
