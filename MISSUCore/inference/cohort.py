@@ -20,7 +20,7 @@ from typing import Any, Callable
 import torch
 
 from ..errors import InputError, MISSUError
-from ..files import atomic_write
+from ..files import write_json
 from ..imaging.case_lists import ListedCase
 from ..progress import Progress, silent
 from ..settings import settings_from_dict, settings_to_dict
@@ -214,9 +214,7 @@ def _read_record(place: Path) -> CaseRecord:
 
 
 def _write_record(place: Path, record: CaseRecord) -> None:
-    with atomic_write(place / RECORD_NAME) as temporary:
-        text = json.dumps(settings_to_dict(record), indent=2)
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_json(place / RECORD_NAME, settings_to_dict(record))
 
 
 def _write_summary(

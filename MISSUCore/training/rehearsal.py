@@ -29,7 +29,6 @@ from ..progress import Progress
 from ..regions import BRATS
 from .case_lists import LabeledCase, find_brats_cases
 
-KINDS = ("auto", "simulated", "none")
 REHEARSED, CHECKED = 8, 4  # cases to rehearse on, and to find out on what was forgotten
 # Seeds of the simulated cases: fixed, so that all runs are checked on the same.
 FIRST_REHEARSED_SEED, FIRST_CHECKED_SEED = 4000, 3000
