@@ -24,7 +24,7 @@ from ..files import write_json
 from ..imaging.case_lists import ListedCase
 from ..progress import Progress, silent
 from ..settings import settings_from_dict, settings_to_dict
-from .cohort_summary import DONE, FAILED, CaseRecord, CohortSummary
+from .cohort_summary import DONE, FAILED, CohortRecord, CohortSummary
 from .predictor import choose_device
 
 RECORD_NAME = "cohort.json"
@@ -77,9 +77,9 @@ def segment_cohort(
     for case in own:
         place, earlier = folder / case.name, records[case.name]
         try:
-            begun = CaseRecord(inputs=_inputs(case), settings=plain_settings, files=earlier.files)
+            begun = CohortRecord(inputs=_inputs(case), settings=plain_settings, files=earlier.files)
         except InputError as error:
-            records[case.name] = CaseRecord(FAILED, files=earlier.files, error=str(error))
+            records[case.name] = CohortRecord(FAILED, files=earlier.files, error=str(error))
             _write_record(place, records[case.name])
             continue
         if not _is_done(place, earlier, begun):
@@ -121,8 +121,8 @@ def process_of_all() -> tuple[int, int]:
 
 
 def _segment(
-    case: ListedCase, place: Path, begun: CaseRecord, segment_one: SegmentOne, progress: Progress
-) -> CaseRecord:
+    case: ListedCase, place: Path, begun: CohortRecord, segment_one: SegmentOne, progress: Progress
+) -> CohortRecord:
     start = monotonic()
     try:
         for name in begun.files:
@@ -177,7 +177,7 @@ def _fingerprint(what: str, path: Path) -> dict[str, str]:
     return {"path": str(path.resolve()), "sizes_and_times_sha256": digest}
 
 
-def _is_done(place: Path, earlier: CaseRecord, begun: CaseRecord) -> bool:
+def _is_done(place: Path, earlier: CohortRecord, begun: CohortRecord) -> bool:
     return (
         earlier.state == DONE
         and (earlier.inputs, earlier.settings) == (begun.inputs, begun.settings)
@@ -203,22 +203,22 @@ def _check_folder(place: Path) -> None:
         )
 
 
-def _read_record(place: Path) -> CaseRecord:
+def _read_record(place: Path) -> CohortRecord:
     path = place / RECORD_NAME
     try:
-        return settings_from_dict(CaseRecord, json.loads(path.read_text(encoding="utf-8")))
+        return settings_from_dict(CohortRecord, json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        return CaseRecord()
+        return CohortRecord()
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: {error}; remove it to begin anew") from error
 
 
-def _write_record(place: Path, record: CaseRecord) -> None:
+def _write_record(place: Path, record: CohortRecord) -> None:
     write_json(place / RECORD_NAME, settings_to_dict(record))
 
 
 def _write_summary(
-    cases: Sequence[ListedCase], folder: Path, own: Mapping[str, CaseRecord]
+    cases: Sequence[ListedCase], folder: Path, own: Mapping[str, CohortRecord]
 ) -> CohortSummary:
     """Write the summary of all cases, those of other processes as their records say.
 

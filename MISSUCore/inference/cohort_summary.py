@@ -16,7 +16,7 @@ NOT_DONE = "not done"  # yet, or not to the end
 
 
 @dataclass(frozen=True)
-class CaseRecord:
+class CohortRecord:
     """What became of a case.
 
     Attributes:
@@ -53,7 +53,7 @@ class CaseRecord:
 class CohortSummary:
     """The records of all cases by name, in the order of their list."""
 
-    records: Mapping[str, CaseRecord]
+    records: Mapping[str, CohortRecord]
 
     def count(self, state: str) -> int:
         """How many cases are in a state."""
@@ -83,7 +83,7 @@ class CohortSummary:
             writer.writeheader()
             writer.writerows(rows)
 
-    def _row(self, name: str, record: CaseRecord) -> dict[str, Any]:
+    def _row(self, name: str, record: CohortRecord) -> dict[str, Any]:
         volumes = {
             f"{region}_volume_ml": record.volumes_ml.get(region, "") for region in self.regions
         }
@@ -118,7 +118,7 @@ class CohortSummary:
         lines.append(f"{len(self.records)} cases: {', '.join(counts)}")
         return "\n".join(lines)
 
-    def _cell(self, record: CaseRecord, region: str) -> str:
+    def _cell(self, record: CohortRecord, region: str) -> str:
         if region not in record.volumes_ml:
             return ""
         expected = record.confidence.get(region)
