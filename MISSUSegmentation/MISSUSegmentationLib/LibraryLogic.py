@@ -11,12 +11,12 @@ import slicer
 from MISSUCore.progress import ProgressEvent
 
 from .BrainMask import hdBetMask
+from .CaseExchange import writeTrainingCase
 from .CaseLibrary import TrainingCase, readCases
 from .CoreInstallation import torchIsInstalled
 from .CoreRun import CoreRun, SegmentationError, newProcess
 from .SceneExchange import ExchangeError, checkVolumes
 from .Segmentation import SegmentationSettings
-from .TrainingCase import writeTrainingCase
 
 OnProgress = Callable[[ProgressEvent], None]
 OnFinished = Callable[[Any], None]

@@ -13,6 +13,7 @@ from slicer.i18n import tr as _
 
 from MISSUCore.progress import ProgressEvent
 
+from .CaseExchange import loadTrainingCase
 from .CaseLibrary import MINIMUM_CASES, TrainingCase, readCases
 from .CoreRun import BrainExtractionMissing, SegmentationError
 from .FineTuningLogic import FineTuningLogic
@@ -23,7 +24,6 @@ from .PanelSkull import offerDeepbet, skullMessage
 from .PanelStatus import PanelStatus, openFile
 from .SceneExchange import ExchangeError
 from .Segmentation import SegmentationSettings
-from .TrainingCase import loadTrainingCase
 
 FOLDER_SETTING = "MISSU/TrainingCases"
 

@@ -26,6 +26,7 @@ import vtk
 from MISSUCore.progress import ProgressEvent
 from MISSUCore.regions import BRATS
 from MISSUSegmentationLib import CoreProcess as processModule
+from MISSUSegmentationLib.CaseExchange import loadTrainingCase, writeTrainingCase
 from MISSUSegmentationLib.CaseLibrary import readCases
 from MISSUSegmentationLib.CoreInstallation import InstallationError, defaultModel, modelCards
 from MISSUSegmentationLib.CoreRun import SegmentationError
@@ -34,7 +35,6 @@ from MISSUSegmentationLib.ResultOrigin import keepOrigin, keptLabels, keptModel
 from MISSUSegmentationLib.SceneExchange import arrayFromImage, ijkToRasArray
 from MISSUSegmentationLib.Segmentation import SegmentationSettings
 from MISSUSegmentationLib.SegmentationNodes import importSegmentation
-from MISSUSegmentationLib.TrainingCase import loadTrainingCase, writeTrainingCase
 from MISSUSegmentationLib.TuningPlot import drawCurves, findChart
 from MISSUSegmentationLib.TuningRun import TuningRun, TuningSettings, newRun, readRuns
 
