@@ -37,7 +37,7 @@ def agreement(
         moving: 3-D scan, float.
         fixed: 3-D scan, float.
         transform: from points of the fixed scan's space to the moving scan's own (mm); by default
-            they are the same.
+            the identity.
         mask: not 0 in the head or brain of the fixed scan; found, if not given.
 
     Raises:

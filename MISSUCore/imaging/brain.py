@@ -1,4 +1,4 @@
-"""Does a scan show the skull, where is the brain, and away with the rest.
+"""Whether a scan shows the skull, where the brain is, and taking off the rest.
 
 The network is trained on brains with 0 around them. The brain is found by deepbet (Fisch et al.,
 Computers in Biology and Medicine 2024), an optional package: its networks are trained on

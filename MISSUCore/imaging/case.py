@@ -1,4 +1,4 @@
-"""Reading the scans of a case, and refusing what is none."""
+"""Reading the scans of a case, and refusing what is no scan."""
 
 from __future__ import annotations
 

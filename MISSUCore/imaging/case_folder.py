@@ -23,7 +23,7 @@ MINIMUM_SLICES = 10
 _DERIVED_PENALTY_MM3 = 1e6
 # Attributes that dcm2niix writes beside a NIfTI file; BIDS has times in seconds.
 _SIDECAR_TIMES = ("EchoTime", "RepetitionTime", "InversionTime")
-_TOLD = 6
+_LISTED = 6  # in the message that no scan is recognized
 
 
 @dataclass(frozen=True)
@@ -109,10 +109,10 @@ def find_case(folder: Path, progress: Progress | None = None) -> FoundCase:
             left_over[source] = _why_left(guess, scans)
     if not scans:
         listed = [f"{_name(source, folder)} ({why})" for source, why in left_over.items()]
-        more = f" and {len(listed) - _TOLD} more" if len(listed) > _TOLD else ""
+        more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
         raise InputError(
             f"{folder}: no scan is recognized as {', '.join(BRATS_MODALITIES)}; found "
-            f"{', '.join(listed[:_TOLD])}{more}; give the scans by name, as --t1 FILE"
+            f"{', '.join(listed[:_LISTED])}{more}; give the scans by name, as --t1 FILE"
         )
     chosen = {name: _with_rivals(guesses, source) for name, source in scans.items()}
     return FoundCase(scans, chosen, left_over)
@@ -126,13 +126,13 @@ def _candidates(folder: Path, progress: Progress) -> dict[ScanSource, _Candidate
         found[path] = _image_file(path, folder)
     dicom = [path for path in files if path not in found and is_dicom(path)]
 
-    def told() -> Iterator[Path]:
+    def with_progress() -> Iterator[Path]:
         for number, path in enumerate(dicom):
             if number % 100 == 0:
                 progress("find", number / len(dicom), f"looking through {len(dicom)} DICOM files")
             yield path
 
-    headers = read_headers(told())
+    headers = read_headers(with_progress())
     for header in headers:
         found[header.series] = _series(header, folder, _elsewhere(header, headers))
     return found

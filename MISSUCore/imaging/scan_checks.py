@@ -16,8 +16,8 @@ from .modalities import BRATS_MODALITIES
 # Dice of stripped brains: 0.97 and more in one patient, even with slices of 5 mm, and at most 0.945
 # in two whose brains were laid on each other (6 pairs of BraTS cases).
 SAME_BRAIN = 0.955
-# Of 0.85. Of 54 BraTS cases, whole or with scans left out, none is in doubt; two scans that were
-# exchanged are noticed in 22 of 27 (T1 and T1ce) to 26 of 27.
+# Confidence, which is 0.85 at most. No warning in 54 BraTS cases, whole or with scans left out; two
+# scans that were exchanged are noticed in 22 of 27 (T1 and T1ce) to 26 of 27.
 SURELY_ANOTHER = 0.75
 
 

@@ -64,7 +64,7 @@ class ScansInOneSpace:
         return image_like(sitk.GetArrayViewFromImage(result), self.own_reference)
 
     def on_reference(self) -> dict[str, sitk.Image]:
-        """The scans without skull, all where they lie on the reference as its header has it."""
+        """The scans without skull, all moved to where the reference's header says it is."""
         registration = self.prepared.registrations.get(self.reference_scan)
         if registration is None or registration.skipped:
             return self.prepared.images

@@ -53,7 +53,7 @@ def segment_cohort(
         cases: from :func:`.read_cases`.
         folder: for the cases' folders.
         segment_one: segments one case; what it raises makes the case failed, but for Ctrl-C.
-        settings: all but the scans that decides the result, in JSON types: options, the model's
+        settings: what decides the result beside the scans, in JSON types: options, the model's
             checksum, the version of this library; not the device.
         progress: hears of every case; under torchrun only in the first process.
 
@@ -84,7 +84,7 @@ def segment_cohort(
             continue
         if not _is_done(place, earlier, begun):
             waiting.append((case, begun))
-    # What an earlier try did not survive comes last, lest it stop the others again.
+    # Cases that ended an earlier process come last, lest they keep the others waiting again.
     waiting.sort(key=lambda pair: records[pair[0].name].was_interrupted)
     progress("cohort", 0.0, f"{len(waiting)} of {len(own)} cases to segment")
     for number, (case, begun) in enumerate(waiting):
@@ -125,8 +125,8 @@ def _segment(
 ) -> CohortRecord:
     start = monotonic()
     try:
-        for name in begun.files:
-            (place / Path(name).name).unlink(missing_ok=True)  # An outdated result is none.
+        for name in begun.files:  # Or they would pass for results of now.
+            (place / Path(name).name).unlink(missing_ok=True)
         report = segment_one(case, place, progress)
     except Exception as error:
         foreseen = isinstance(error, MISSUError)

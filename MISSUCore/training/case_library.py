@@ -1,9 +1,9 @@
 """A folder of the user's own corrected cases, to fine-tune on.
 
 ``LIBRARY/cases/ID/`` holds the scans and the label map of a case on one grid, as NIfTI files that
-carry nothing of their source but voxels and geometry, and ``record.json``. A case appears, is
-replaced and goes by the renaming of its folder: a kill at any moment leaves it whole. One process
-at a time changes a library.
+carry nothing of their source but voxels and geometry, and ``record.json``. Cases are added,
+replaced and removed by renaming their folders: a kill at any moment leaves each of them whole. One
+process at a time changes a library.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
 The folder of a run holds: ``run.json``, what the run is; ``prepared`` and ``rehearsal``, cases on
 the working grid and simulated ones; ``part-1`` to ``part-4``, the trainer's logs for three folds
 and for the final model; ``scores.json`` and ``validation.csv``, Dice of held-out cases on the way;
-``gate.json``, table and verdict; ``model``, the candidate. What only a run under way needs goes
-when it ends. See :mod:`.gate` for what the folds are for, and :mod:`.tuning_parts` for the parts.
+``gate.json``, table and verdict; ``model``, the candidate. What only a run under way needs is
+deleted at its end. See :mod:`.gate` for what the folds are for, and :mod:`.tuning_parts` for the
+parts.
 """
 
 from __future__ import annotations
@@ -151,10 +152,10 @@ class FineTuning:
         return known
 
     def _prepared(self, state: dict[str, Any]) -> tuple[Parts, list[LabeledCase]]:
-        """The parts, ready to be trained, and the cases to find out on what was forgotten.
+        """The parts, ready to be trained, and the cases to check for forgetting.
 
         Args:
-            state: what ``run.json`` holds; it is given the settings if it lacks them.
+            state: what ``run.json`` holds; settings that it lacks are planned, and added to it.
         """
         config = tuning_config(self.start.card, self.scheme, self.new_task, self.options.changes)
         rehearsed, checked = rehearsal_cases(
@@ -180,6 +181,7 @@ class FineTuning:
         everything = parts.prepared([*self.cases, *rehearsed, *checked])
         everything.prepare_all(self.progress.part(0.05, 0.08))
         if "settings" not in state:
+            # Refuses a case of the user's that is rehearsed, too: both may come from one folder.
             scan_checksums(everything.cases, config.modalities[0])
             state["settings"] = self._planned(parts)
             write_json(self.folder / "run.json", state)
@@ -187,7 +189,11 @@ class FineTuning:
         return replace(parts, config=changed_config(config, planned)), checked
 
     def _planned(self, parts: Parts) -> dict[str, Any]:
-        """Number of steps and precision with which this machine is done in time."""
+        """Number of steps and precision with which this machine keeps to the time limit.
+
+        Raises:
+            InputError: if there is too little time.
+        """
         config = parts.config
         if config.steps:
             return {"steps": config.steps}

@@ -29,7 +29,7 @@ from ..progress import Progress
 from ..regions import BRATS
 from .case_lists import LabeledCase, find_brats_cases
 
-REHEARSED, CHECKED = 8, 4  # cases to rehearse on, and to find out on what was forgotten
+REHEARSED, CHECKED = 8, 4  # cases to rehearse on, and others to check for forgetting
 # Seeds of the simulated cases: fixed, so that all runs are checked on the same.
 FIRST_REHEARSED_SEED, FIRST_CHECKED_SEED = 4000, 3000
 
@@ -37,7 +37,7 @@ FIRST_REHEARSED_SEED, FIRST_CHECKED_SEED = 4000, 3000
 def rehearsal_cases(
     kind: str, base: Model, folder: Path, progress: Progress
 ) -> tuple[list[LabeledCase], list[LabeledCase]]:
-    """Cases to rehearse on, and others to find out on what was forgotten.
+    """Cases to rehearse on, and others to check for forgetting.
 
     Args:
         kind: ``"simulated"``; ``"none"``; ``"auto"``: simulated where that is possible; or a folder

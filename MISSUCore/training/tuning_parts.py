@@ -31,15 +31,15 @@ from .trial import Trial
 from .tuning_config import MINIMUM_STEPS
 
 FOLDS = 3
-CHECKS = 3  # how often on the way of a fold its held-out cases are looked at
-CHECKED_PER_FOLD = 8  # held-out cases that are looked at; more would take longer than tuning
+CHECKS = 3  # how often, while a fold is tuned, its held-out cases are segmented
+CHECKED_PER_FOLD = 8  # held-out cases that are segmented; more would take longer than tuning
 
 
 def looks(cases: int, mixes: int) -> int:
-    """How often a held-out case is looked at in all folds.
+    """How many segmentations of held-out cases all folds take together.
 
     Args:
-        cases: number of those that are judged.
+        cases: how many are judged.
         mixes: how many shares of the tuned weights are tried.
     """
     return (1 + CHECKS * mixes) * min(cases, FOLDS * CHECKED_PER_FOLD)
@@ -110,7 +110,7 @@ class Parts:
         return (trainer.seconds - first) / 3
 
     def tune_folds(self) -> list[CaseScores]:
-        """Train on all folds but one, each in turn, and try the model on that one."""
+        """For each fold, train without its cases, and try the model on them."""
         shuffled = sorted(self.judged, key=lambda case: case.name)
         random.Random(0).shuffle(shuffled)  # noqa: S311
         folds = [shuffled[fold::FOLDS] for fold in range(FOLDS)]
