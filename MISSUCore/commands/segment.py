@@ -140,8 +140,7 @@ def _segmentation_options(options: argparse.Namespace) -> SegmentationOptions:
     )
 
 
-def _segment_cohort(options: argparse.Namespace, progress: Progress) -> None:
-    """Segment every case of the list into its folder, and print what became of each."""
+def _check_cohort(options: argparse.Namespace) -> None:
     if not options.output_folder:
         raise InputError("no place for the results given; give --output-folder")
     single = ("output", "report", "brain_mask", "case", "image", *BRATS_MODALITIES)
@@ -149,6 +148,11 @@ def _segment_cohort(options: argparse.Namespace, progress: Progress) -> None:
     if wrong or isinstance(options.quality_page, Path):
         name = wrong[0].replace("_", "-") if wrong else "quality-page FILE"
         raise InputError(f"--{name} is for a single case; leave it out, or leave out --cases")
+
+
+def _segment_cohort(options: argparse.Namespace, progress: Progress) -> None:
+    """Segment every case of the list into its folder, and print what became of each."""
+    _check_cohort(options)
     from .. import __version__
     from ..imaging.case_lists import ListedCase, read_cases
     from ..inference.case_files import segment_files

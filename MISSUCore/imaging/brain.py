@@ -185,7 +185,7 @@ def agreed_brain(brains: Mapping[str, Brain]) -> AgreedBrain:
     stripped = {name: brain for name, brain in brains.items() if brain.stripped}
     masks, left_out = {}, {}
     for name, brain in (stripped or brains).items():
-        volume_ml = _volume_ml(brain.mask)
+        volume_ml = content_ml(brain.mask)
         if PLAUSIBLE_BRAIN_ML[0] <= volume_ml <= PLAUSIBLE_BRAIN_ML[1]:
             masks[name] = brain.mask
         else:
@@ -232,6 +232,12 @@ def strip(image: sitk.Image, mask: sitk.Image) -> sitk.Image:
     return image_like(np.where(inside, voxels, np.float32(0)), image)
 
 
+def content_ml(image: sitk.Image) -> float:
+    """Volume in ml of what is not 0 in an image."""
+    voxels = np.count_nonzero(sitk.GetArrayViewFromImage(image))
+    return float(voxels * np.prod(image.GetSpacing()) / 1000)
+
+
 def _cut_cm2(content: NDArray[np.bool_], spacing_mm: NDArray[np.float64]) -> float:
     """The largest area in which a face of the image cuts through what it shows."""
     return max(
@@ -246,10 +252,6 @@ def _without_gap(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
     outside = voxels == background(voxels)
     low = np.percentile(voxels[~outside], 0.1)
     return np.where(outside, low, np.maximum(voxels, low)).astype(np.float32)
-
-
-def _volume_ml(mask: sitk.Image) -> float:
-    return float(sitk.GetArrayViewFromImage(mask).sum() * np.prod(mask.GetSpacing()) / 1000)
 
 
 def _grid_around(masks: list[sitk.Image]) -> sitk.Image:

@@ -11,14 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
 from ..progress import Progress
 from .background import lifted
 from .bias_field import correct_bias_field
-from .brain import Brain, agreed_brain, find_brains, strip
+from .brain import Brain, agreed_brain, content_ml, find_brains, strip
 from .case import same_grid
 from .modalities import FIXED_FIRST
 from .registration import Registration, moved, register
@@ -79,10 +78,7 @@ class PreprocessedCase:
     @property
     def brain_ml(self) -> float | None:
         """Volume of the brain; None if the scans came without skull."""
-        if self.brain is None:
-            return None
-        voxels = np.count_nonzero(sitk.GetArrayViewFromImage(self.brain))
-        return round(float(voxels * np.prod(self.brain.GetSpacing()) / 1000), 1)
+        return None if self.brain is None else round(content_ml(self.brain), 1)
 
     def moved_along(self, image: sitk.Image, name: str) -> sitk.Image:
         """An image that lies on a scan as it was read, moved to where that scan is now."""

@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..errors import InputError
-from ..imaging.brain import PLAUSIBLE_BRAIN_ML
+from ..imaging.brain import PLAUSIBLE_BRAIN_ML, content_ml
 from ..imaging.case import overlap
 from ..regions import LabelScheme
 
@@ -42,20 +42,9 @@ def check_labels(
             or not empty against what the user says, or lie outside the brain, or if the scans
             have a skull.
     """
-    for name, image in images.items():
-        if not overlap(labels, image):
-            raise InputError(
-                f"the labels lie apart in space from {name}; they are of another case, or a header "
-                "is wrong"
-            )
-        reached = _content_ml(stored[name]) / _content_ml(image)
-        if reached < MINIMUM_COVERAGE:
-            raise InputError(
-                f"the grid of the labels reaches only {reached:.0%} of the brain in {name}; export "
-                "the segmentation on the grid of a scan"
-            )
+    _check_reach(labels, images, stored)
     brain = np.any([sitk.GetArrayViewFromImage(image) != 0 for image in stored.values()], axis=0)
-    voxel_ml = _voxel_ml(labels)
+    voxel_ml = float(np.prod(labels.GetSpacing())) / 1000
     if scheme.is_in_brain:
         brain_ml = brain.sum() * voxel_ml
         if brain_ml > PLAUSIBLE_BRAIN_ML[1]:
@@ -95,9 +84,19 @@ def check_labels(
     return warnings
 
 
-def _voxel_ml(image: sitk.Image) -> float:
-    return float(np.prod(image.GetSpacing())) / 1000
-
-
-def _content_ml(image: sitk.Image) -> float:
-    return np.count_nonzero(sitk.GetArrayViewFromImage(image)) * _voxel_ml(image)
+def _check_reach(
+    labels: sitk.Image, images: Mapping[str, sitk.Image], stored: Mapping[str, sitk.Image]
+) -> None:
+    """Make sure that the labels' grid holds the brain of every scan."""
+    for name, image in images.items():
+        if not overlap(labels, image):
+            raise InputError(
+                f"the labels lie apart in space from {name}; they are of another case, or a header "
+                "is wrong"
+            )
+        reached = content_ml(stored[name]) / content_ml(image)
+        if reached < MINIMUM_COVERAGE:
+            raise InputError(
+                f"the grid of the labels reaches only {reached:.0%} of the brain in {name}; export "
+                "the segmentation on the grid of a scan"
+            )
