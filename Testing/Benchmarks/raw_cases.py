@@ -40,6 +40,7 @@ def main() -> None:
     for number, case in enumerate(cases):
         generator = np.random.default_rng(number)
         labels = read_label_map(case.labels)
+        masks = BRATS.to_regions(sitk.GetArrayFromImage(labels))
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             before = segment_files(case.images, folder / "before.nii.gz", preprocessing=AS_THEY_ARE)
@@ -48,20 +49,15 @@ def main() -> None:
                 image = read_image(path)
                 grid = thick_grid(image, THICK_AXES[modality], generator)
                 move = random_move(image, generator, 15, 20)
-                brain = image_like((sitk.GetArrayViewFromImage(image) != 0) * np.float32(1), image)
-                scan = sitk.Mask(thick(image, grid), thick(brain, grid) >= 0.5)
                 scans[modality] = folder / f"{modality}.nii.gz"
+                brain = sitk.GetArrayViewFromImage(image) != 0
+                scan = sitk.Mask(thick(image, grid), filled(brain, image, grid))
                 sitk.WriteImage(moved(scan, move), str(scans[modality]))
                 if modality == "t1ce":
-                    truth = [
-                        sitk.GetArrayFromImage(thick(image_like(mask, labels), grid)) >= 0.5
-                        for mask in BRATS.to_regions(sitk.GetArrayViewFromImage(labels)).astype(
-                            "f4"
-                        )
-                    ]
+                    thick_masks = [filled(mask, labels, grid) for mask in masks]
             after = segment_files(scans, folder / "after.nii.gz")
-            rows.append([*_scores(before, BRATS.to_regions(sitk.GetArrayFromImage(labels)))])
-            rows[-1] += _scores(after, truth)
+            truth = [sitk.GetArrayFromImage(mask) > 0 for mask in thick_masks]
+            rows.append(_scores(before, masks) + _scores(after, truth))
             print(case.name, *(f"{score:.3f}" for score in rows[-1]), sep="\t", flush=True)
             print(after["seconds"], *after["warnings"], sep="\n    ")
     print("mean", *(f"{score:.3f}" for score in np.mean(rows, axis=0)), sep="\t")
@@ -111,6 +107,11 @@ def thick(image: sitk.Image, grid: sitk.Image) -> sitk.Image:
     fine.SetOrigin((np.array(grid.GetOrigin()) - along * (SLICE_MM - 1) / 2).tolist())
     slices = sitk.GetArrayFromImage(sitk.Resample(image, fine))
     return image_like(slices.reshape(depth, SLICE_MM, height, width).mean(axis=1), grid)
+
+
+def filled(mask: np.ndarray, image: sitk.Image, grid: sitk.Image) -> sitk.Image:
+    """What a mask on the voxels of an image fills by half or more, on a grid of thick slices."""
+    return thick(image_like(mask.astype(np.float32), image), grid) >= 0.5
 
 
 if __name__ == "__main__":

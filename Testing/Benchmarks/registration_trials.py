@@ -37,7 +37,7 @@ DIRECTIONS = {
     "coronal": (1, 0, 0, 0, 0, 1, 0, -1, 0),
 }
 SLICE_MM = 5
-BARS = (1.0, 1.0)  # mm, degrees
+BAR_MM, BAR_DEGREES = 1.0, 1.0
 
 
 def random_move(rng: np.random.Generator, center_mm: Points) -> sitk.Euler3DTransform:
@@ -101,7 +101,12 @@ def after(move: sitk.Euler3DTransform, found: sitk.Euler3DTransform) -> sitk.Eul
 def brats_trial(
     folder: Path, number: int, seed: int, recut: bool
 ) -> tuple[np.ndarray, Registration]:
-    """Errors against the true move and against the scans as they are, and seconds."""
+    """A BraTS scan moved and registered; prints how its line begins.
+
+    Returns:
+        The numbers of the line: errors against the true move and against what is found for the
+        scans as they are, quality, seconds; and what was found.
+    """
     rng = np.random.default_rng((seed, number))
     cases = sorted(path for path in folder.iterdir() if path.is_dir())
     case = cases[rng.permutation(len(cases))[0]]
@@ -128,7 +133,7 @@ def brats_trial(
 
 
 def raw_trials(folder: Path, trials: int, seed: int) -> list[tuple[np.ndarray, Registration]]:
-    """Errors of scans with moved headers against the same scans as they are."""
+    """Errors of scans with moved headers against the same scans as they are; prints a line each."""
     scans = {
         kind: read_image(next(folder.glob(f"*_{kind}.nii*"))) for kind in ("t1", "t1c", "t2", "fla")
     }
@@ -152,15 +157,15 @@ def raw_trials(folder: Path, trials: int, seed: int) -> list[tuple[np.ndarray, R
         result = register(moved(scans[kind], back), fixed, moving_name=kind)
         seconds = time.process_time() - began
         truth = after(move, as_they_are[kind].transform)
-        row = errors(result.transform, truth, points)
+        found = errors(result.transform, truth, points)
+        rows.append((np.array([*found, *found, result.quality, seconds]), result))
         print(f"{number:3d} {kind:5s}", end=" ")
-        print_row(np.array([*row, *row, result.quality, seconds]), result)
-        rows.append((np.array([*row, *row, result.quality, seconds]), result))
+        print_row(*rows[-1])
     return rows
 
 
 def print_row(row: np.ndarray, result: Registration) -> None:
-    """One line of the table."""
+    """The numbers of a line, and the warnings."""
     print("  ".join(f"{value:6.2f}" for value in row[:6]), f" {row[6]:.3f} {row[7]:5.1f} s")
     for warning in result.warnings:
         print("    ", warning)
@@ -178,18 +183,24 @@ def main() -> None:
     rows = []
     if options.raw:
         rows = raw_trials(options.raw, options.trials, options.seed)
-    elif options.folder:
+    else:
+        if not options.folder:
+            parser.error("give a folder of BraTS cases, or --raw")
         for number in range(options.trials):
             rows.append(brats_trial(options.folder, number, options.seed, options.recut))
             print_row(*rows[-1])
     table = np.array([row for row, _ in rows])
-    for name, share in (
-        ("true move: mean", (table[:, 0] <= 1) & (table[:, 2] <= 1)),
-        ("true move: largest", (table[:, 1] <= 1) & (table[:, 2] <= 1)),
-        ("scans as they are: mean", (table[:, 3] <= 1) & (table[:, 5] <= 1)),
-        ("scans as they are: largest", (table[:, 4] <= 1) & (table[:, 5] <= 1)),
+    for title, distance, turn in (
+        ("true move, mean over the brain", 0, 2),
+        ("true move, largest in the brain", 1, 2),
+        ("scans as they are, mean over the brain", 3, 5),
+        ("scans as they are, largest in the brain", 4, 5),
     ):
-        print(f"within 1 mm and 1 degree of {name} error: {share.sum()} of {len(share)}")
+        good = (table[:, distance] <= BAR_MM) & (table[:, turn] <= BAR_DEGREES)
+        print(
+            f"error within {BAR_MM:g} mm and {BAR_DEGREES:g} degree against {title}: {good.sum()} "
+            f"of {len(good)}"
+        )
     print("median  ", *(f"{value:7.3f}" for value in np.median(table, axis=0)))
     print("largest ", *(f"{value:7.3f}" for value in table.max(axis=0)))
     print("smallest", *(f"{value:7.3f}" for value in table.min(axis=0)))
