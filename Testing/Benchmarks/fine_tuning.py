@@ -24,13 +24,15 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 from held_out import split
+from numpy.typing import NDArray
 
 from MISSUCore.evaluation.metrics import dice
 from MISSUCore.files import sha256
@@ -40,11 +42,11 @@ from MISSUCore.model_store import DEFAULT_MODEL, Model, find_model, load_model
 from MISSUCore.regions import numbering_of
 from MISSUCore.simulated_lesion import ED, ET, NCR
 from MISSUCore.simulated_look import BRATS_LOOK, Look
-from MISSUCore.simulation import SimulatedCase, simulate_case
+from MISSUCore.simulation import simulate_case
 from MISSUCore.training.case_library import CaseLibrary
+from MISSUCore.training.case_lists import LabeledCase, find_brats_cases
 
 TUNED_SEEDS, UNSEEN_SEEDS = range(100, 105), range(105, 110)
-MODALITIES = ("t1", "t1ce", "t2", "flair")
 
 
 def hemorrhagic_look() -> Look:
@@ -61,38 +63,44 @@ def hemorrhagic_look() -> Look:
     return Look(sequences, noise=0.3, bias=0.1)
 
 
-def simulate(seeds: Sequence[int], folder: Path) -> list[Path]:
-    """Folders of the cases of these seeds; those that are there are not made again."""
-    places = [folder / f"simulated{seed}" for seed in seeds]
-    for seed, place in zip(seeds, places):
+def simulate(seeds: Sequence[int], folder: Path) -> list[LabeledCase]:
+    """The cases of these seeds, in a folder of their own; those there are not made again."""
+    for seed in seeds:
+        place = folder / f"simulated{seed}"
         if not (place / f"simulated{seed}_seg.nii.gz").exists():
-            case: SimulatedCase = simulate_case(seed, look=hemorrhagic_look())
-            case.write(place)
+            simulate_case(seed, look=hemorrhagic_look()).write(place)
             print(f"simulated case {seed}", flush=True)
-    return places
+    return find_brats_cases(folder)
 
 
-def scans(place: Path) -> dict[str, Path]:
-    """The scans in a folder of BraTS by modality."""
-    return {name: place / f"{place.name}_{name}.nii.gz" for name in MODALITIES}
-
-
-def mean_dice(
-    model: Model, cases: Sequence[tuple[str, dict[str, Path], Path]]
-) -> dict[str, list[float]]:
-    """Dice by region of each case, on its own grid."""
-    scores = {}
-    for name, images, labels in cases:
-        scheme = model.card.label_scheme()
-        found = segment_case(read_case(images).images, model).labels
-        truth = sitk.GetArrayFromImage(read_label_map(labels))
+def mean_dice(model: Model, cases: Sequence[LabeledCase]) -> NDArray[np.float64]:
+    """Mean Dice by region over cases, each on its own grid; prints each."""
+    scheme = model.card.label_scheme()
+    scores = []
+    for case in cases:
+        found = segment_case(read_case(case.images).images, model).labels
+        truth = sitk.GetArrayFromImage(read_label_map(case.labels))
         numbering = numbering_of(np.unique(truth).tolist(), scheme)
         masks = zip(
             scheme.to_regions(sitk.GetArrayViewFromImage(found)), numbering.to_regions(truth)
         )
-        scores[name] = [dice(ours, theirs) for ours, theirs in masks]
-        print(f"  {name}  {'  '.join(f'{value:.3f}' for value in scores[name])}", flush=True)
-    return scores
+        scores.append([dice(ours, theirs) for ours, theirs in masks])
+        print(f"  {case.name}  {'  '.join(f'{value:.3f}' for value in scores[-1])}", flush=True)
+    return np.mean(scores, axis=0)
+
+
+def compare(candidate: Model, groups: Mapping[str, Sequence[LabeledCase]]) -> dict[str, Any]:
+    """Mean Dice of base and tuned model on groups of cases, and its change; prints all."""
+    summary = {}
+    for title, cases in groups.items():
+        means = {}
+        for name, model in (("base", load_model(DEFAULT_MODEL)), ("tuned", candidate)):
+            print(f"{title}, {name}", flush=True)
+            means[name] = mean_dice(model, cases)
+        change = float(np.mean(means["tuned"] - means["base"]))
+        print(f"{title}: {means['base'].round(3)} -> {means['tuned'].round(3)}, {change:+.4f}")
+        summary[title] = {**{name: mean.tolist() for name, mean in means.items()}, "change": change}
+    return summary
 
 
 def missu(*arguments: object) -> list[str]:
@@ -100,12 +108,11 @@ def missu(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "MISSUCore", *map(str, arguments)]
 
 
-def fill_library(folder: Path, places: Sequence[Path]) -> None:
+def fill_library(folder: Path, cases: Sequence[LabeledCase]) -> None:
     """Add the cases as a user would."""
-    for place in places:
-        options = [part for name, path in scans(place).items() for part in (f"--{name}", path)]
-        labels = place / f"{place.name}_seg.nii.gz"
-        command = missu("library", folder, "add", *options, "--labels", labels, "--replace")
+    for case in cases:
+        options = [part for name, path in case.images.items() for part in (f"--{name}", path)]
+        command = missu("library", folder, "add", *options, "--labels", case.labels, "--replace")
         subprocess.run(command, check=True)
 
 
@@ -169,21 +176,8 @@ def main() -> None:
         return
 
     _, held_out = split(options.folder)
-    groups = {
-        "unseen cases of the kind": [
-            (place.name, scans(place), place / f"{place.name}_seg.nii.gz") for place in unseen
-        ],
-        "held-out BraTS cases": [(case.name, case.images, case.labels) for case in held_out],
-    }
-    summary = {}
-    for title, cases in groups.items():
-        means = {}
-        for name, model in (("base", load_model(DEFAULT_MODEL)), ("tuned", candidate)):
-            print(f"{title}, {name}", flush=True)
-            means[name] = np.mean(list(mean_dice(model, cases).values()), axis=0)
-        change = float(np.mean(means["tuned"] - means["base"]))
-        print(f"{title}: {means['base'].round(3)} -> {means['tuned'].round(3)}, {change:+.4f}")
-        summary[title] = {**{name: mean.tolist() for name, mean in means.items()}, "change": change}
+    groups = {"unseen cases of the kind": unseen, "held-out BraTS cases": held_out}
+    summary = compare(candidate, groups)
     (options.output / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
 
 
