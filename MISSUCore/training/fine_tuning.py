@@ -14,10 +14,12 @@ import json
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from ..errors import InputError
 from ..files import NAME, only_process, write_json
@@ -94,7 +96,16 @@ def fine_tune(
 
 @dataclass
 class FineTuning:
-    """A run of :func:`fine_tune`, which says what the arguments are."""
+    """A run of :func:`fine_tune`, which says what the arguments are.
+
+    Attributes:
+        new_task: whether the base does another task, and there is nothing to compare with.
+        start: the base, as a beginning for the task.
+        device: where it computes.
+        began: when, on the monotonic clock.
+        scans: once it runs: checksum of a scan of each case, by the case's name.
+        known: once it runs: names of the cases that the base was tuned on already.
+    """
 
     cases: list[LabeledCase]
     scheme: LabelScheme
@@ -103,9 +114,14 @@ class FineTuning:
     name: str
     options: FineTuningOptions
     progress: Progress
+    new_task: bool = field(init=False)
+    start: Model = field(init=False)
+    device: torch.device = field(init=False)
+    began: float = field(init=False, default_factory=time.monotonic)
+    scans: dict[str, str] = field(init=False)
+    known: list[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.began = time.monotonic()
         modalities = tuple(self.base.card.modalities)
         if not set(modalities) <= set(self.cases[0].images):
             modalities = tuple(self.cases[0].images)

@@ -27,9 +27,7 @@ from MISSUCore.imaging.registration import Registration, moved
 from MISSUCore.imaging.rigid_search import rigid_inverse
 from MISSUCore.inference import case_files
 from MISSUCore.inference.cleanup import Cleanup
-from MISSUCore.inference.segmentation import (
-    SegmentationOptions,
-)
+from MISSUCore.inference.segmentation import SegmentationOptions
 from MISSUCore.progress import Progress, ProgressEvent
 from MISSUCore.regions import BRATS
 

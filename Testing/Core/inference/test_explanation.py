@@ -119,16 +119,6 @@ def test_random_weights_give_other_maps(part: str, volume: torch.Tensor) -> None
 
 
 @pytest.fixture
-def truth() -> NDArray[np.uint8]:
-    """Nested boxes, off the middle and of another length along every axis."""
-    labels = np.zeros((20, 24, 28), dtype=np.uint8)
-    labels[3:13, 11:20, 4:16] = 2
-    labels[5:11, 13:19, 6:14] = 1
-    labels[6:11, 13:18, 7:12] = 4
-    return labels
-
-
-@pytest.fixture
 def write_case(
     write_image: Callable[..., Path], truth: NDArray[np.uint8]
 ) -> Callable[..., dict[str, Path]]:
