@@ -29,12 +29,11 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
     """Explain the case that the options name."""
     given = scans(options, progress.part(0.0, 0.03))
     from ..inference.explanation import explain_files
-    from ..model_store import default_model
 
     explained = explain_files(
         given.paths,
         options.output,
-        model=options.model or default_model(),
+        model=options.model,
         reference=options.reference,
         brain_mask=options.brain_mask,
         preprocessing=preprocessing(options),

@@ -97,12 +97,11 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         raise InputError("--quality-page: give a file")
     given = scans(options, progress.part(0.0, 0.03))
     from ..inference.case_files import segment_files
-    from ..model_store import default_model
 
     report = segment_files(
         given.paths,
         options.output,
-        model=options.model or default_model(),
+        model=options.model,
         reference=options.reference,
         brain_mask=options.brain_mask,
         report=options.report,

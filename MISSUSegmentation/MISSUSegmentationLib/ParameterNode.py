@@ -64,7 +64,7 @@ class MISSUSegmentationParameterNode:
         result: segmentation that the Result section is about.
         reference: segmentation to compare it with.
         segments: what the segments of the next result are.
-        model: name of the model; empty for the first that is installed.
+        model: name of the model; empty for the default.
         device: where the network runs.
         brainExtraction: how skulls are taken off.
         registration: move scans that do not lie on each other.
