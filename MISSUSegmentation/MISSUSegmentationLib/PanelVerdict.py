@@ -88,7 +88,7 @@ class PanelVerdict:
         isOn = self._isOn(run)
         self._resumeProblem = _resumeProblem(run) if run else ""
         self._fillTable(self._gate)
-        self._ui.verdictLabel.text = _verdict(run, self._resumeProblem) if run else ""
+        self._ui.verdictLabel.text = _verdict(run, self._gate, self._resumeProblem) if run else ""
         self._ui.verdictLabel.visible = run is not None and not isOn
         self._ui.acceptButton.visible = self._ui.discardButton.visible = isOpen
         self._ui.resumeButton.visible = run is not None and not self._gate and not isOn
@@ -261,9 +261,8 @@ def _resumeProblem(run: TuningRun) -> str:
     return ""
 
 
-def _verdict(run: TuningRun, resumeProblem: str) -> str:
+def _verdict(run: TuningRun, gate: dict[str, Any] | None, resumeProblem: str) -> str:
     """The verdict in words, or what to do about a run that has none."""
-    gate = run.gate()
     if gate is None:
         goesOn = _("It was stopped before its end; Resume goes on from its last checkpoint.")
         return escape(resumeProblem or goesOn)
