@@ -70,9 +70,7 @@ def train(
             progress = Progress(silent)
         learned.prepare_all(progress.part(0.0, 0.02), trainer.rank, trainer.ranks)
         held_out.prepare_all(progress.part(0.02, 0.03), trainer.rank, trainer.ranks)
-        trainer.progress = progress.part(0.03, 1.0)
-        if trainer.step:
-            trainer.progress.skip(trainer.step / trainer.steps)
+        trainer.report_to(progress.part(0.03, 1.0))
         with stopped_by_signals(trainer):
             trainer.run()
     if trainer.rank > 0:

@@ -159,6 +159,12 @@ class Trainer:
         """The network to train; a comparison with other networks overrides it."""
         return SelfDistillingTransUNet(config)
 
+    def report_to(self, progress: Progress) -> None:
+        """Report every step there; those of an earlier run took no time now."""
+        self.progress = progress
+        if self.step:
+            progress.skip(self.step / self.steps)
+
     def stop(self) -> None:
         """Ask to save and stop after the step under way; safe to call from a signal handler."""
         self.stop_requested = True

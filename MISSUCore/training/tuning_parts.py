@@ -156,9 +156,7 @@ class Parts:
 
     def _part(self, number: int, cases: list[LabeledCase]) -> Trainer:
         trainer = self._trainer(self.folder / f"part-{number}", cases)
-        trainer.progress = _PartProgress(self.progress, number)
-        if trainer.step:
-            trainer.progress.skip(trainer.step / trainer.steps)
+        trainer.report_to(_PartProgress(self.progress, number))
         return trainer
 
     def _trainer(self, folder: Path, cases: list[LabeledCase]) -> Trainer:
