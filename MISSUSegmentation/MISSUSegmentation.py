@@ -18,26 +18,26 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-from MISSUSegmentationLib.CoreInstallation import (
+from MISSUSegmentationLib.Core.CoreInstallation import (
     InstallationError,
     installTorch,
     torchIsInstalled,
 )
-from MISSUSegmentationLib.CoreRun import BrainExtractionMissing, SegmentationError
-from MISSUSegmentationLib.PanelFineTuning import PanelFineTuning
-from MISSUSegmentationLib.PanelInputs import PanelInputs
-from MISSUSegmentationLib.PanelModels import PanelModels
-from MISSUSegmentationLib.PanelResult import PanelResult, showInViews
-from MISSUSegmentationLib.PanelRun import PanelRun
-from MISSUSegmentationLib.PanelSkull import offerDeepbet, skullMessage
-from MISSUSegmentationLib.ParameterNode import (
+from MISSUSegmentationLib.Core.CoreRun import BrainExtractionMissing, SegmentationError
+from MISSUSegmentationLib.Logic.ParameterNode import (
     BrainExtraction,
     MISSUSegmentationParameterNode,
     Segments,
 )
-from MISSUSegmentationLib.SampleData import registerSampleData
-from MISSUSegmentationLib.Segmentation import SegmentationResult, SegmentationSettings
-from MISSUSegmentationLib.SegmentationLogic import SegmentationLogic
+from MISSUSegmentationLib.Logic.Segmentation import SegmentationResult, SegmentationSettings
+from MISSUSegmentationLib.Logic.SegmentationLogic import SegmentationLogic
+from MISSUSegmentationLib.Panel.PanelFineTuning import PanelFineTuning
+from MISSUSegmentationLib.Panel.PanelInputs import PanelInputs
+from MISSUSegmentationLib.Panel.PanelModels import PanelModels
+from MISSUSegmentationLib.Panel.PanelResult import PanelResult, showInViews
+from MISSUSegmentationLib.Panel.PanelRun import PanelRun
+from MISSUSegmentationLib.Panel.PanelSkull import offerDeepbet, skullMessage
+from MISSUSegmentationLib.Scene.SampleData import registerSampleData
 
 HOMEPAGE = "https://github.com/SlicerMISSU/SlicerMISSU"
 
@@ -315,8 +315,8 @@ class MISSUSegmentationTest(ScriptedLoadableModuleTest):
 
     def test_segmentSampleCase(self) -> None:
         """The tumor of the drawn case is found, and both looks of a result fit together."""
-        from MISSUSegmentationLib.ResultTable import rows
-        from MISSUSegmentationLib.SampleCase import addSampleCase
+        from MISSUSegmentationLib.Panel.ResultTable import rows
+        from MISSUSegmentationLib.Scene.SampleCase import addSampleCase
 
         if not torchIsInstalled():
             self.skipTest("PyTorch is not installed")

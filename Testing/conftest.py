@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from MISSUCore.model_store import ModelCard, save_model
-from MISSUCore.network.transunet import NetworkConfig, TransUNet
-from MISSUCore.regions import BRATS
+from MISSUCore.contract.labels import BRATS
+from MISSUCore.contract.model_card import ModelCard
+from MISSUCore.contract.network_config import NetworkConfig
+from MISSUCore.models.store import save_model
+from MISSUCore.network.transunet import TransUNet
 
 TINY_NETWORK = NetworkConfig(
     outputs=3,

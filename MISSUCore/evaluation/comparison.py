@@ -14,14 +14,14 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from ..errors import InputError
-from ..files import atomic_write
-from ..imaging.case import read_label_map
-from ..imaging.modalities import IMAGE_ENDING
-from ..progress import Progress
-from ..regions import BRATS, LabelScheme, numbering_of
-from .measurements import volumes_ml
+from ..contract.labels import BRATS, LabelScheme, numbering_of
+from ..contract.modalities import IMAGE_ENDING
+from ..core.errors import InputError
+from ..core.events import Progress
+from ..core.files import atomic_write
+from ..io.reading import read_label_map
 from .metrics import score_region
+from .volumes import volumes_ml
 
 # File headers round: a thousandth of a mm, or of a direction cosine, is still the same grid.
 GRID_TOLERANCE = 1e-3
@@ -150,6 +150,12 @@ def compare(
 
     Raises:
         InputError: see :func:`find_pairs` and :func:`compare_pair`.
+
+    Examples:
+        >>> from MISSUCore import compare
+        >>> comparison = compare(folder / "labels.nii.gz", folder / "labels.nii.gz")
+        >>> [(row.region, row.dice) for row in comparison.rows]
+        [('WT', 1.0), ('TC', 1.0), ('ET', 1.0)]
     """
     progress = progress or Progress()
     pairs = find_pairs(prediction, reference)

@@ -14,26 +14,22 @@ from typing import Any
 import SimpleITK as sitk
 
 from .. import __version__
-from ..errors import InputError
-from ..files import atomic_write, errors_told
-from ..imaging.case import Case, checksum, read_case, read_image
-from ..imaging.dicom_series import ScanSource
-from ..imaging.nifti_place import place_warnings
-from ..imaging.preparation import image_like
-from ..imaging.preprocessing import (
-    PreprocessedCase,
-    PreprocessingOptions,
-    preprocess,
-    scan_under,
-)
-from ..imaging.registration import moved
-from ..imaging.rigid_search import rigid_inverse
-from ..model_store import RESEARCH_ONLY, Model, default_model, load_model
-from ..progress import Progress
-from ..regions import LabelScheme
+from ..contract.labels import LabelScheme
+from ..contract.model_card import RESEARCH_ONLY
+from ..core.errors import InputError
+from ..core.events import Progress
+from ..core.files import atomic_write, errors_told
+from ..io.dicom import ScanSource
+from ..io.geometry import image_like
+from ..io.nifti import place_warnings
+from ..io.reading import Case, checksum, read_case, read_image
+from ..models.store import Model, default_model, load_model
+from ..preprocessing.pipeline import PreprocessedCase, PreprocessingOptions, preprocess, scan_under
+from ..preprocessing.registration.rigid import moved
+from ..preprocessing.registration.search import rigid_inverse
+from ..reporting.quality_page import write_quality_page
 from .outputs import OUTPUT_ENDINGS, beside, check_outputs, write_image, write_transform
 from .predictor import choose_device
-from .quality_page import write_quality_page
 from .segmentation import Segmentation, SegmentationOptions, check_modalities, segment_case
 
 
@@ -197,6 +193,12 @@ def segment_files(
     Raises:
         InputError: if anything given cannot be used; nothing is written then.
         ResourceError: if memory or disk space do not suffice.
+
+    Examples:
+        >>> from MISSUCore import find_case, segment_files
+        >>> report = segment_files(find_case(folder).scans, folder / "seg.nii.gz")
+        >>> sorted(report["volumes_ml"])
+        ['ET', 'TC', 'WT']
     """
     began = time.monotonic()
     options = options or SegmentationOptions()

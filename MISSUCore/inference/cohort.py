@@ -19,11 +19,11 @@ from typing import Any, Callable
 
 import torch
 
-from ..errors import InputError, MISSUError
-from ..files import write_json
-from ..imaging.case_lists import ListedCase
-from ..progress import Progress, silent
-from ..settings import settings_from_dict, settings_to_dict
+from ..core.errors import InputError, MISSUError
+from ..core.events import Progress, silent
+from ..core.files import write_json
+from ..core.serialization import settings_from_dict, settings_to_dict
+from ..io.case_lists import ListedCase
 from .cohort_summary import DONE, FAILED, CohortRecord, CohortSummary
 from .predictor import choose_device
 

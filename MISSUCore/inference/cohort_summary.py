@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..files import atomic_write
+from ..core.files import atomic_write
 
 DONE = "done"
 FAILED = "failed"

@@ -18,13 +18,14 @@ import SimpleITK as sitk
 import torch
 from torch import Tensor, nn
 
-from ..errors import ResourceError
-from ..imaging.dicom_series import ScanSource
-from ..imaging.preparation import image_like, prepare, to_reference
-from ..imaging.preprocessing import PreprocessingOptions
-from ..model_store import Model, default_model, load_model
+from ..core.errors import ResourceError
+from ..core.events import Progress
+from ..io.dicom import ScanSource
+from ..io.geometry import image_like
+from ..models.store import Model, default_model, load_model
 from ..network.transunet import TransUNet
-from ..progress import Progress
+from ..preprocessing.pipeline import PreprocessingOptions
+from ..preprocessing.working_grid import prepare, to_reference
 from .case_files import input_files, read_scans
 from .outputs import check_outputs, write_image
 from .predictor import choose_device, is_out_of_memory, region_logits
@@ -86,7 +87,7 @@ def explain_case(
 
     Args:
         images: skull-stripped, co-registered 3-D float images by modality.
-        model: from :func:`MISSUCore.model_store.load_model`.
+        model: from :func:`MISSUCore.models.store.load_model`.
         reference: its grid is the maps'; by default the first image's.
         device: as :func:`.choose_device` takes it.
         progress: hears of the stages.

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from ..errors import InputError, ResourceError
-from ..files import atomic_write, check_output
-from ..imaging.case import check_complete
+from ..core.errors import InputError, ResourceError
+from ..core.files import atomic_write, check_output
+from ..io.reading import check_complete
 
 OUTPUT_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 

@@ -8,8 +8,8 @@ from itertools import combinations, product
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError, MISSUError, ResourceError
-from ..progress import Progress
+from ..core.errors import InputError, MISSUError, ResourceError
+from ..core.events import Progress
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 # Measured: one pass over 3.5 million voxels in float32 on CPU takes 3.0 GiB at its peak.

@@ -10,15 +10,16 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 
-from ..errors import InputError
-from ..evaluation.measurements import volumes_ml
-from ..imaging.brain import PLAUSIBLE_BRAIN_ML
-from ..imaging.case import overlap
-from ..imaging.preparation import PreparedCase, image_like, prepare, to_reference
-from ..model_store import Model, ModelCard
-from ..progress import Progress
-from .cleanup import Cleanup, clean, nest
+from ..contract.model_card import ModelCard
+from ..core.errors import InputError
+from ..core.events import Progress
+from ..evaluation.volumes import volumes_ml
+from ..io.geometry import image_like, overlap
+from ..models.store import Model
+from ..preprocessing.brain_extraction import PLAUSIBLE_BRAIN_ML
+from ..preprocessing.working_grid import PreparedCase, prepare, to_reference
 from .confidence import doubts, expected_dice
+from .postprocessing import Cleanup, clean, nest
 from .predictor import Predictor, choose_device
 
 
@@ -79,7 +80,7 @@ def segment_case(
 
     Args:
         images: 3-D float images by modality; their grids may differ.
-        model: from :func:`MISSUCore.model_store.load_model`.
+        model: from :func:`MISSUCore.models.store.load_model`.
         reference: its grid is the result's; by default the first image's.
         options: how.
         progress: hears of the stages.
@@ -88,6 +89,14 @@ def segment_case(
         InputError: if the modalities are not those of the model, a scan has no contrast, or the
             reference lies apart from the scans.
         ResourceError: if the memory does not suffice.
+
+    Examples:
+        >>> from MISSUCore import load_model, read_case, segment_case
+        >>> names = ("t1", "t1ce", "t2", "flair")
+        >>> case = read_case({name: folder / f"{name}.nii.gz" for name in names})
+        >>> result = segment_case(case.images, load_model("missu-brats-fast"))
+        >>> sorted(result.volumes_ml)
+        ['ET', 'TC', 'WT']
     """
     options = options or SegmentationOptions()
     progress = progress or Progress()

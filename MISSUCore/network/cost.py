@@ -40,7 +40,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from .transunet import NetworkConfig, TransUNet
+from ..contract.network_config import NetworkConfig
+from .transunet import TransUNet
 
 # Parameters and multiply-adds of Table III, in millions and in billions.
 PAPER = {"inference": (10.50, 132.11), "explicit_msf": (17.38, 196.61)}

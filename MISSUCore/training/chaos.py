@@ -21,10 +21,10 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from ..errors import InputError
-from ..imaging.case import read_image
-from ..imaging.preparation import image_like
-from .case_lists import LabeledCase
+from ..core.errors import InputError
+from ..io.geometry import image_like
+from ..io.reading import read_image
+from .brats import LabeledCase
 
 # The masks hold four organs in gray: liver 63, right kidney 126, left kidney 189, spleen 252. The
 # organizers ask to take a range around each.

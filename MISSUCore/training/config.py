@@ -7,10 +7,10 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..errors import InputError
-from ..network.transunet import NetworkConfig
-from ..regions import TARGETS
-from ..settings import settings_from_dict, settings_to_dict
+from ..contract.labels import TARGETS
+from ..contract.network_config import NetworkConfig
+from ..core.errors import InputError
+from ..core.serialization import settings_from_dict, settings_to_dict
 from .augmentation import AugmentationConfig
 from .losses import LOSSES
 

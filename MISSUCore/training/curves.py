@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from ..files import atomic_write
+from ..core.files import atomic_write
 
 
 def write_curves(folder: Path) -> Path | None:

@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from .. import __version__
-from ..errors import InputError
-from ..files import atomic_write
-from ..imaging.case import read_image
-from ..imaging.preparation import prepare, prepare_labels
-from ..progress import Progress
-from ..regions import LabelScheme
-from .case_lists import LabeledCase
+from ..contract.labels import LabelScheme
+from ..core.errors import InputError
+from ..core.events import Progress
+from ..core.files import atomic_write
+from ..io.reading import read_image
+from ..preprocessing.working_grid import prepare, prepare_labels
+from .brats import LabeledCase
 from .labels import read_labels
 
 

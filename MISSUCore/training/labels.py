@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
-from ..errors import InputError
-from ..imaging.case import read_label_map
-from ..imaging.preparation import image_like
-from ..regions import CHAOS_LIVER, LabelScheme, numbering_of
-from .case_lists import LabeledCase
+from ..contract.labels import CHAOS_LIVER, LabelScheme, numbering_of
+from ..core.errors import InputError
+from ..io.geometry import image_like
+from ..io.reading import read_label_map
+from .brats import LabeledCase
 from .chaos import read_chaos_masks
 
 

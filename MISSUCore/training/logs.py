@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..files import append_text, atomic_write
+from ..core.files import append_text, atomic_write
 
 
 def append_row(path: Path, columns: Sequence[str], step: int, values: Iterable[float]) -> None:

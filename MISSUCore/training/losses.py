@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..contract.labels import TARGETS
 from ..network.transunet import TrainingOutput
-from ..regions import TARGETS
 
 LOSSES = ("cross_entropy", "dice", "dice_cross_entropy")
 

@@ -11,13 +11,14 @@ from datetime import date
 from pathlib import Path
 from types import FrameType
 
-from ..errors import InputError
-from ..files import NAME
+from ..contract.labels import LabelScheme, label_scheme
+from ..contract.model_card import ModelCard
+from ..core.errors import InputError
+from ..core.events import Progress, silent
+from ..core.files import NAME
 from ..inference.predictor import choose_device
-from ..model_store import Model, ModelCard, save_model
-from ..progress import Progress, silent
-from ..regions import LabelScheme, label_scheme
-from .case_lists import LabeledCase
+from ..models.store import Model, save_model
+from .brats import LabeledCase
 from .config import TrainingConfig
 from .datasets import PreparedCases
 from .trainer import Trainer, process_group
@@ -55,6 +56,19 @@ def train(
     Raises:
         InputError: if the name or a case cannot be used, or the folder holds another run.
         Stopped: if the run was asked to stop; it can be resumed.
+
+    Examples:
+        >>> from MISSUCore import train
+        >>> from MISSUCore.training.brats import LabeledCase
+        >>> from MISSUCore.training.config import training_config
+        >>> names = ("t1", "t1ce", "t2", "flair")
+        >>> cases = [
+        ...     LabeledCase(p.name, {n: p / f"{n}.nii.gz" for n in names}, p / "labels.nii.gz")
+        ...     for p in case_folders
+        ... ]
+        >>> config = training_config("brats-fast", {"epochs": "1", "patch_size": "[16, 16, 16]"})
+        >>> train(config, cases[:2], cases[2:], folder / "run", "first").name
+        'first'
     """
     if not re.fullmatch(NAME, name):
         raise InputError(f"model name {name!r}: use letters, digits, dots, dashes, underscores")

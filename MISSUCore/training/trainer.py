@@ -20,14 +20,15 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
-from ..errors import InputError, MISSUError, ResourceError
+from ..contract.labels import LabelScheme, label_scheme
+from ..contract.network_config import NetworkConfig
+from ..core.errors import InputError, MISSUError, ResourceError
+from ..core.events import Progress
+from ..core.files import atomic_write
 from ..evaluation.metrics import dice
-from ..files import atomic_write
 from ..inference.predictor import Predictor, fastest_layout, has_bfloat16
-from ..model_store import Model
-from ..network.transunet import NetworkConfig, SelfDistillingTransUNet, TrainingOutput
-from ..progress import Progress
-from ..regions import LabelScheme, label_scheme
+from ..models.store import Model
+from ..network.transunet import SelfDistillingTransUNet, TrainingOutput
 from .augmentation import random_patch
 from .config import TrainingConfig
 from .curves import write_curves

@@ -17,10 +17,10 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from MISSUCore.evaluation.metrics import dice
-from MISSUCore.imaging.brain import find_brains, has_skull
-from MISSUCore.imaging.case import read_image, read_label_map
-from MISSUCore.imaging.modalities import modality_of_file_name
-from MISSUCore.imaging.preprocessing import PreprocessingOptions, preprocess
+from MISSUCore.io.reading import read_image, read_label_map
+from MISSUCore.preprocessing.brain_extraction import find_brains, has_skull
+from MISSUCore.preprocessing.pipeline import PreprocessingOptions, preprocess
+from MISSUCore.sequences.rules import modality_of_file_name
 
 
 def main() -> None:

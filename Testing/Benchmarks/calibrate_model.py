@@ -27,11 +27,11 @@ from scipy.special import expit
 from scipy.stats import pearsonr, spearmanr
 
 from MISSUCore.evaluation.metrics import dice
-from MISSUCore.imaging.case import read_case
-from MISSUCore.imaging.preparation import prepare, prepare_labels
 from MISSUCore.inference.predictor import region_logits
 from MISSUCore.inference.segmentation import segment_case
-from MISSUCore.model_store import Model, load_model
+from MISSUCore.io.reading import read_case
+from MISSUCore.models.store import Model, load_model
+from MISSUCore.preprocessing.working_grid import prepare, prepare_labels
 from MISSUCore.training.labels import read_labels
 
 BINS = np.linspace(0, 1, 11)

@@ -19,9 +19,10 @@ import torch
 from held_out import split
 from networks import PEERS, VARIANTS, peer_model
 
-from MISSUCore.network.transunet import NetworkConfig, SelfDistillingTransUNet
-from MISSUCore.progress import Progress, TerminalBar
-from MISSUCore.regions import label_scheme
+from MISSUCore.contract.labels import label_scheme
+from MISSUCore.contract.network_config import NetworkConfig
+from MISSUCore.core.events import Progress, TerminalBar
+from MISSUCore.network.transunet import SelfDistillingTransUNet
 from MISSUCore.training.config import training_config
 from MISSUCore.training.datasets import PreparedCases
 from MISSUCore.training.trainer import Trainer

@@ -34,17 +34,17 @@ import SimpleITK as sitk
 from held_out import split
 from numpy.typing import NDArray
 
+from MISSUCore.contract.labels import numbering_of
+from MISSUCore.core.files import sha256
 from MISSUCore.evaluation.metrics import dice
-from MISSUCore.files import sha256
-from MISSUCore.imaging.case import read_case, read_label_map
+from MISSUCore.finetuning.library.store import CaseLibrary
 from MISSUCore.inference.segmentation import segment_case
-from MISSUCore.model_store import DEFAULT_MODEL, Model, find_model, load_model
-from MISSUCore.regions import numbering_of
-from MISSUCore.simulated_lesion import ED, ET, NCR
-from MISSUCore.simulated_look import BRATS_LOOK, Look
-from MISSUCore.simulation import simulate_case
-from MISSUCore.training.case_library import CaseLibrary
-from MISSUCore.training.case_lists import LabeledCase, find_brats_cases
+from MISSUCore.io.reading import read_case, read_label_map
+from MISSUCore.models.store import DEFAULT_MODEL, Model, find_model, load_model
+from MISSUCore.simulation.case import simulate_case
+from MISSUCore.simulation.contrast import BRATS_LOOK, Look
+from MISSUCore.simulation.lesion import ED, ET, NCR
+from MISSUCore.training.brats import LabeledCase, find_brats_cases
 
 TUNED_SEEDS, UNSEEN_SEEDS = range(100, 105), range(105, 110)
 

@@ -6,13 +6,8 @@ import argparse
 from pathlib import Path
 
 import MISSUCore
-from MISSUCore.model_store import DEFAULT_MODEL
-from MISSUCore.training.case_lists import (
-    LabeledCase,
-    find_brats_cases,
-    read_names,
-    split_cases,
-)
+from MISSUCore.models.store import DEFAULT_MODEL
+from MISSUCore.training.brats import LabeledCase, find_brats_cases, read_names, split_cases
 
 NAMES = Path(MISSUCore.__file__).with_name("training") / "validation_brats.txt"
 

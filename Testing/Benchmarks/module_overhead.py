@@ -20,8 +20,9 @@ from pathlib import Path
 import slicer
 
 sys.path[:0] = [str(Path(__file__).parents[2] / part) for part in (".", "MISSUSegmentation")]
-from MISSUCore.imaging.modalities import BRATS_MODALITIES, modality_of_file_name  # noqa: E402
-from MISSUSegmentationLib.SegmentationLogic import (  # noqa: E402
+from MISSUCore.contract.modalities import BRATS_MODALITIES  # noqa: E402
+from MISSUCore.sequences.rules import modality_of_file_name  # noqa: E402
+from MISSUSegmentationLib.Logic.SegmentationLogic import (  # noqa: E402
     SegmentationLogic,
     SegmentationResult,
     SegmentationSettings,

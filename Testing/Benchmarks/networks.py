@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from monai.networks.nets import UNETR, DynUNet, SegResNet
 from torch import Tensor, nn
 
-from MISSUCore.network.transunet import NetworkConfig, SelfDistillingTransUNet, crop
+from MISSUCore.contract.network_config import NetworkConfig
+from MISSUCore.network.transunet import SelfDistillingTransUNet, crop
 
 # Settings that make a variant of MISSU, as `missu train --set` takes them.
 VARIANTS = {

@@ -18,13 +18,13 @@ import numpy as np
 import SimpleITK as sitk
 from held_out import split
 
+from MISSUCore.contract.labels import BRATS
 from MISSUCore.evaluation.metrics import dice
-from MISSUCore.imaging.case import read_image, read_label_map
-from MISSUCore.imaging.preparation import image_like
-from MISSUCore.imaging.preprocessing import AS_THEY_ARE
-from MISSUCore.imaging.registration import moved
 from MISSUCore.inference.case_files import segment_files
-from MISSUCore.regions import BRATS
+from MISSUCore.io.geometry import image_like
+from MISSUCore.io.reading import read_image, read_label_map
+from MISSUCore.preprocessing.pipeline import AS_THEY_ARE
+from MISSUCore.preprocessing.registration.rigid import moved
 
 SLICE_MM = 5
 THICK_AXES = {"t1": 2, "t1ce": 2, "t2": 0, "flair": 1}  # x, y, z: two axial, sagittal, coronal

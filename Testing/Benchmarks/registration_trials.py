@@ -25,11 +25,11 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from MISSUCore.imaging.case import read_image
-from MISSUCore.imaging.head import find_head
-from MISSUCore.imaging.preparation import image_like
-from MISSUCore.imaging.registration import Registration, moved, register
-from MISSUCore.imaging.rigid_search import Points, transformed
+from MISSUCore.io.geometry import image_like
+from MISSUCore.io.reading import read_image
+from MISSUCore.preprocessing.registration.head import find_head
+from MISSUCore.preprocessing.registration.rigid import Registration, moved, register
+from MISSUCore.preprocessing.registration.search import Points, transformed
 
 DIRECTIONS = {
     "axial": (1, 0, 0, 0, 1, 0, 0, 0, 1),

@@ -4,7 +4,7 @@
 
 Prints the accuracy on the held-out cases for one, two, three and four scans of a case at a time,
 and on a case as it left the scanner. ``--fit`` prints the constants of
-``MISSUCore/imaging/appearance.py``, fitted to the other cases, and measures with them.
+``MISSUCore/sequences/appearance.py``, fitted to the other cases, and measures with them.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from held_out import split
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from MISSUCore.imaging import appearance
-from MISSUCore.imaging.case import read_image
-from MISSUCore.imaging.modalities import BRATS_MODALITIES, IMAGE_ENDING, guess_from_name
-from MISSUCore.training.case_lists import LabeledCase
+from MISSUCore.contract.modalities import BRATS_MODALITIES, IMAGE_ENDING
+from MISSUCore.io.reading import read_image
+from MISSUCore.sequences import appearance
+from MISSUCore.sequences.rules import guess_from_name
+from MISSUCore.training.brats import LabeledCase
 
 L2_PENALTY = 0.01
 LIKENESS_PER_CORRELATION = 3.0

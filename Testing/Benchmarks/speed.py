@@ -23,9 +23,10 @@ import torch
 from networks import PEERS, peer, peer_model
 from torch import nn
 
+from MISSUCore.contract.labels import BRATS
+from MISSUCore.contract.network_config import NetworkConfig
 from MISSUCore.inference.predictor import Predictor, choose_device, fastest_layout
-from MISSUCore.network.transunet import NetworkConfig, SelfDistillingTransUNet, TransUNet
-from MISSUCore.regions import BRATS
+from MISSUCore.network.transunet import SelfDistillingTransUNet, TransUNet
 from MISSUCore.training.losses import MISSULoss, SegmentationLoss
 
 BRAIN_MM = (145, 175, 140)

@@ -18,11 +18,11 @@ import numpy as np
 import SimpleITK as sitk
 from held_out import split
 
-from MISSUCore.imaging.case import read_case, read_label_map
-from MISSUCore.imaging.preparation import image_like
 from MISSUCore.inference.segmentation import segment_case
-from MISSUCore.model_store import DEFAULT_MODEL, load_model
-from MISSUCore.simulation import simulate_case
+from MISSUCore.io.geometry import image_like
+from MISSUCore.io.reading import read_case, read_label_map
+from MISSUCore.models.store import DEFAULT_MODEL, load_model
+from MISSUCore.simulation.case import simulate_case
 
 Images = Mapping[str, sitk.Image]
 

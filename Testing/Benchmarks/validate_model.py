@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from held_out import measuring_parser, split
 
+from MISSUCore.contract.modalities import BRATS_MODALITIES
 from MISSUCore.evaluation.comparison import compare
-from MISSUCore.imaging.modalities import BRATS_MODALITIES
-from MISSUCore.imaging.preprocessing import AS_THEY_ARE
 from MISSUCore.inference.case_files import segment_files
 from MISSUCore.inference.segmentation import SegmentationOptions
+from MISSUCore.preprocessing.pipeline import AS_THEY_ARE
 
 
 def main() -> None:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from MISSUCore.errors import InputError
+from MISSUCore.contract.labels import BRATS, BRATS_2023, CHAOS_LIVER
+from MISSUCore.core.errors import InputError
+from MISSUCore.core.events import Progress
 from MISSUCore.evaluation.comparison import TITLES, Comparison, Row, compare, find_pairs
-from MISSUCore.progress import Progress
-from MISSUCore.regions import BRATS, BRATS_2023, CHAOS_LIVER
 
 SPACING = (0.5, 1.0, 2.0)  # x, y, z in mm: a voxel has 0.001 ml
 

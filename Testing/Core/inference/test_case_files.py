@@ -20,16 +20,16 @@ import torch
 from numpy.typing import NDArray
 
 from MISSUCore import __version__
-from MISSUCore.errors import InputError, ResourceError
-from MISSUCore.imaging import preprocessing
-from MISSUCore.imaging.preprocessing import AS_THEY_ARE, PreprocessingOptions
-from MISSUCore.imaging.registration import Registration, moved
-from MISSUCore.imaging.rigid_search import rigid_inverse
+from MISSUCore.contract.labels import BRATS
+from MISSUCore.core.errors import InputError, ResourceError
+from MISSUCore.core.events import Progress, ProgressEvent
 from MISSUCore.inference import case_files
-from MISSUCore.inference.cleanup import Cleanup
+from MISSUCore.inference.postprocessing import Cleanup
 from MISSUCore.inference.segmentation import SegmentationOptions
-from MISSUCore.progress import Progress, ProgressEvent
-from MISSUCore.regions import BRATS
+from MISSUCore.preprocessing import pipeline as preprocessing
+from MISSUCore.preprocessing.pipeline import AS_THEY_ARE, PreprocessingOptions
+from MISSUCore.preprocessing.registration.rigid import Registration, moved
+from MISSUCore.preprocessing.registration.search import rigid_inverse
 
 ORIGIN = (-31.0, 42.5, 17.25)
 CPU = SegmentationOptions(device="cpu")

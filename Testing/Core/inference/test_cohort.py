@@ -13,12 +13,12 @@ import pytest
 import torch
 
 import MISSUCore
-from MISSUCore.errors import InputError, ResourceError
-from MISSUCore.imaging.case_lists import ListedCase
+from MISSUCore.core.errors import InputError, ResourceError
+from MISSUCore.core.events import Progress
 from MISSUCore.inference import cohort
 from MISSUCore.inference.cohort import device_of_process, segment_cohort
 from MISSUCore.inference.cohort_summary import DONE, FAILED, NOT_DONE
-from MISSUCore.progress import Progress
+from MISSUCore.io.case_lists import ListedCase
 
 SETTINGS = {"model": "abc", "mirror": False, "sizes": (1, 2)}
 
@@ -302,7 +302,7 @@ def test_processes_at_the_same_time(cases, tmp_path):
     program = """
 import json, sys
 from pathlib import Path
-from MISSUCore.imaging.case_lists import ListedCase
+from MISSUCore.io.case_lists import ListedCase
 from MISSUCore.inference.cohort import segment_cohort
 def one(case, folder, progress):
     (folder / "done.txt").open("a").write("x")

@@ -13,14 +13,15 @@ import SimpleITK as sitk
 import torch
 from numpy.typing import NDArray
 
-from MISSUCore.errors import InputError, ResourceError
-from MISSUCore.imaging.preprocessing import AS_THEY_ARE
+from MISSUCore.contract.labels import BRATS
+from MISSUCore.contract.network_config import NetworkConfig
+from MISSUCore.core.errors import InputError, ResourceError
+from MISSUCore.core.events import Progress, ProgressEvent
 from MISSUCore.inference import explanation
 from MISSUCore.inference.explanation import explain_case, gradient_maps
-from MISSUCore.model_store import load_model
-from MISSUCore.network.transunet import NetworkConfig, TransUNet
-from MISSUCore.progress import Progress, ProgressEvent
-from MISSUCore.regions import BRATS
+from MISSUCore.models.store import load_model
+from MISSUCore.network.transunet import TransUNet
+from MISSUCore.preprocessing.pipeline import AS_THEY_ARE
 
 MEMBERSHIP = torch.from_numpy(BRATS.membership)
 MODALITIES = ("t1", "t1ce", "t2", "flair")

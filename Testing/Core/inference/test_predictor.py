@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from MISSUCore.errors import InputError, MISSUError, ResourceError
+from MISSUCore.contract.labels import BRATS
+from MISSUCore.core.errors import InputError, MISSUError, ResourceError
+from MISSUCore.core.events import Progress, ProgressEvent
 from MISSUCore.inference import predictor as predictor_module
 from MISSUCore.inference.predictor import (
     BYTES_PER_VOXEL,
@@ -24,8 +26,6 @@ from MISSUCore.inference.predictor import (
     has_bfloat16,
     region_logits,
 )
-from MISSUCore.progress import Progress, ProgressEvent
-from MISSUCore.regions import BRATS
 
 CPU = torch.device("cpu")
 MEMBERSHIP = torch.from_numpy(BRATS.membership)

@@ -11,16 +11,12 @@ import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from MISSUCore.errors import InputError
-from MISSUCore.inference.cleanup import Cleanup
-from MISSUCore.inference.segmentation import (
-    SegmentationOptions,
-    check_modalities,
-    segment_case,
-)
-from MISSUCore.model_store import Model, load_model
-from MISSUCore.progress import Progress, ProgressEvent
-from MISSUCore.regions import BRATS
+from MISSUCore.contract.labels import BRATS
+from MISSUCore.core.errors import InputError
+from MISSUCore.core.events import Progress, ProgressEvent
+from MISSUCore.inference.postprocessing import Cleanup
+from MISSUCore.inference.segmentation import SegmentationOptions, check_modalities, segment_case
+from MISSUCore.models.store import Model, load_model
 
 MODALITIES = ("t1", "t1ce", "t2", "flair")
 ORIGIN = (-31.0, 42.5, 17.25)

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from MISSUCore.contract.network_config import NetworkConfig
 from MISSUCore.network.blocks import SelfAttention
 from MISSUCore.network.cost import Cost, cost_report, cost_table, network_cost
-from MISSUCore.network.transunet import NetworkConfig, SelfDistillingTransUNet, TransUNet
+from MISSUCore.network.transunet import SelfDistillingTransUNet, TransUNet
 
 
 def test_a_convolution() -> None:

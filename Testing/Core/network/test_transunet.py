@@ -10,8 +10,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from MISSUCore.network.transunet import NetworkConfig, SelfDistillingTransUNet, TransUNet, crop
-from MISSUCore.settings import settings_from_dict, settings_to_dict
+from MISSUCore.contract.network_config import NetworkConfig
+from MISSUCore.core.serialization import settings_from_dict, settings_to_dict
+from MISSUCore.network.transunet import SelfDistillingTransUNet, TransUNet, crop
 
 TINY = NetworkConfig(
     modalities=2,

@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from MISSUCore.network.transunet import NetworkConfig
+from MISSUCore.contract.network_config import NetworkConfig
 from MISSUCore.training.augmentation import AugmentationConfig
 from MISSUCore.training.config import TrainingConfig
 from MISSUCore.training.trainer import Trainer

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from MISSUCore.errors import InputError
-from MISSUCore.imaging.case import read_image
-from MISSUCore.regions import BRATS, CHAOS_LIVER, LabelScheme
-from MISSUCore.training.case_lists import LabeledCase
+from MISSUCore.contract.labels import BRATS, CHAOS_LIVER, LabelScheme
+from MISSUCore.core.errors import InputError
+from MISSUCore.io.reading import read_image
+from MISSUCore.training.brats import LabeledCase
 from MISSUCore.training.chaos import find_chaos_cases, read_chaos_masks
 from MISSUCore.training.labels import read_labels
 

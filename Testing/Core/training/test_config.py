@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from MISSUCore.errors import InputError
-from MISSUCore.settings import settings_from_dict
+from MISSUCore.core.errors import InputError
+from MISSUCore.core.serialization import settings_from_dict
 from MISSUCore.training.config import PRESETS, TrainingConfig, training_config
 
 

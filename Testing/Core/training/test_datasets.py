@@ -10,13 +10,13 @@ import SimpleITK as sitk
 import torch
 from torch.utils.data import DataLoader
 
-from MISSUCore.errors import InputError
-from MISSUCore.imaging.case import read_image
-from MISSUCore.imaging.preparation import prepare
-from MISSUCore.progress import Progress
-from MISSUCore.regions import BRATS, CHAOS_LIVER
+from MISSUCore.contract.labels import BRATS, CHAOS_LIVER
+from MISSUCore.core.errors import InputError
+from MISSUCore.core.events import Progress
+from MISSUCore.io.reading import read_image
+from MISSUCore.preprocessing.working_grid import prepare
 from MISSUCore.training import datasets
-from MISSUCore.training.case_lists import LabeledCase, find_brats_cases
+from MISSUCore.training.brats import LabeledCase, find_brats_cases
 from MISSUCore.training.datasets import PreparedCases, ResumableSampler
 
 MODALITIES = ("t1", "t1ce", "t2", "flair")

@@ -13,19 +13,21 @@ import pytest
 import torch
 
 import MISSUCore
-from MISSUCore.errors import InputError
-from MISSUCore.regions import label_scheme
-from MISSUCore.training.case_lists import find_brats_cases, split_cases
+from MISSUCore.contract.labels import label_scheme
+from MISSUCore.core.errors import InputError
+from MISSUCore.training.brats import find_brats_cases, split_cases
 from MISSUCore.training.config import training_config
 from MISSUCore.training.datasets import PreparedCases
 from MISSUCore.training.run import train
 from MISSUCore.training.trainer import Stopped, Trainer
 
+pytestmark = pytest.mark.slow
+
 # Runs a command, and beside it tells what each process has learned.
 PROGRAM = """
 import os, signal, sys
 import torch
-from MISSUCore.command_line import main
+from MISSUCore.cli.main import main
 from MISSUCore.training import run, trainer
 
 torch.set_num_threads(1)

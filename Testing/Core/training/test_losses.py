@@ -8,8 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from MISSUCore.network.transunet import NetworkConfig, SelfDistillingTransUNet, TrainingOutput
-from MISSUCore.regions import BRATS
+from MISSUCore.contract.labels import BRATS
+from MISSUCore.contract.network_config import NetworkConfig
+from MISSUCore.network.transunet import SelfDistillingTransUNet, TrainingOutput
 from MISSUCore.training.losses import (
     MISSULoss,
     SegmentationLoss,

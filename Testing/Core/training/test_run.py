@@ -15,16 +15,18 @@ import pytest
 import torch
 
 import MISSUCore
-from MISSUCore.errors import InputError
-from MISSUCore.model_store import load_model
+from MISSUCore.core.errors import InputError
+from MISSUCore.core.events import Progress, parse_line
+from MISSUCore.models.store import load_model
 from MISSUCore.network.transunet import TransUNet
-from MISSUCore.progress import Progress, parse_line
 from MISSUCore.training import curves, trainer
 from MISSUCore.training.augmentation import AugmentationConfig
-from MISSUCore.training.case_lists import find_brats_cases
+from MISSUCore.training.brats import find_brats_cases
 from MISSUCore.training.curves import read_log, write_curves
 from MISSUCore.training.run import train
 from MISSUCore.training.trainer import LOG_COLUMNS, Trainer
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(MISSUCore.__file__).parents[1]
 

@@ -16,14 +16,17 @@ import numpy as np
 import pytest
 import torch
 
-from MISSUCore.errors import InputError, MISSUError, ResourceError
-from MISSUCore.model_store import ModelCard, load_model, save_model
+from MISSUCore.contract.labels import BRATS
+from MISSUCore.contract.model_card import ModelCard
+from MISSUCore.core.errors import InputError, MISSUError, ResourceError
+from MISSUCore.core.events import Progress
+from MISSUCore.models.store import load_model, save_model
 from MISSUCore.network.transunet import TransUNet
-from MISSUCore.progress import Progress
-from MISSUCore.regions import BRATS
 from MISSUCore.training import trainer as trainer_module
 from MISSUCore.training.augmentation import AugmentationConfig
 from MISSUCore.training.trainer import LOG_COLUMNS, MAXIMUM_BAD_STEPS, Stopped
+
+pytestmark = pytest.mark.slow
 
 VARIED = AugmentationConfig(
     affine_probability=0.5,
@@ -127,7 +130,7 @@ KILLED_PROGRAM = """
 import os, runpy, signal, sys
 from pathlib import Path
 import torch
-from MISSUCore.progress import Progress
+from MISSUCore.core.events import Progress
 from MISSUCore.training.trainer import Trainer
 
 torch.set_num_threads(1)

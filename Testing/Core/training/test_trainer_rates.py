@@ -8,6 +8,8 @@ from copy import deepcopy
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
+
 
 def weights(trainer) -> dict:
     return deepcopy(trainer.model.state_dict())

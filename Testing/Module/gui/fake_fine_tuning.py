@@ -17,7 +17,7 @@ REGIONS = ("WT", "TC", "ET")
 
 
 def main(arguments: list[str], behavior: dict[str, Any]) -> int:
-    """As MISSUCore.command_line.main."""
+    """As MISSUCore.cli.main.main."""
     command = {"library": library, "finetune": finetune, "models": models}[arguments[0]]
     complaint = command(arguments, behavior)
     if complaint:

@@ -22,7 +22,7 @@ def progress(stage: str, fraction: float, seconds_left: float) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """As MISSUCore.command_line.main."""
+    """As MISSUCore.cli.main.main."""
     import SimpleITK as sitk
 
     def value(option: str) -> str:
@@ -66,10 +66,10 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     program, *given = sys.argv[1:]
-    commandLine = ModuleType("MISSUCore.command_line")
+    commandLine = ModuleType("MISSUCore.cli.main")
     commandLine.main = main
     # Whatever the program imports of MISSUCore is there, and costs nothing.
     modules = {name: ModuleType(name) for name in ("MISSUCore", *given)}
-    sys.modules.update(modules, **{"MISSUCore.command_line": commandLine})
+    sys.modules.update(modules, **{"MISSUCore.cli.main": commandLine})
     sys.argv = [program, *given]
     runpy.run_path(program, run_name="__main__")

@@ -79,7 +79,7 @@ def drawThumbnail(path: Path) -> None:
     """A slice through the sample's tumor in T1ce, with the true outlines."""
     import slicer
 
-    from MISSUCore.regions import BRATS
+    from MISSUCore.contract.labels import BRATS
 
     scan = slicer.util.getNode("SimulatedTumor_t1ce")
     truth = slicer.util.getNode("SimulatedTumor_truth")

@@ -64,7 +64,7 @@ def questions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def threeCases(library: Path) -> list[str]:
     """IDs of cases in the library."""
-    from MISSUCore.regions import BRATS
+    from MISSUCore.contract.labels import BRATS
 
     change = {"added_ml": 1.2, "removed_ml": 0.3, "dice": 0.9}
     for number in range(3):

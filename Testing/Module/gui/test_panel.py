@@ -57,6 +57,7 @@ def test_an_empty_scene_tells_what_is_missing(panel: Panel) -> None:
     assert not panel.ui.compareButton.enabled
 
 
+@pytest.mark.slow
 def test_opening_loads_no_torch() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "Testing.Module.gui.opening"],
@@ -689,7 +690,7 @@ def test_a_reload_takes_the_library_along(panel: Panel, monkeypatch: pytest.Monk
     names = {name for name in sys.modules if name.startswith(("MISSUCore", "MISSUSegmentationLib"))}
     for name in names:  # put back at the end
         monkeypatch.setitem(sys.modules, name, sys.modules[name])
-    assert "MISSUSegmentationLib.PanelRun" in names
+    assert "MISSUSegmentationLib.Panel.PanelRun" in names
     panel.widget.onReload()
     assert not names & set(sys.modules)
 
@@ -811,6 +812,7 @@ def test_terminology_and_samples_are_there_after_startup(slicerApplication: Any)
     assert layers.GetBackgroundVolumeID() in {volume.GetID() for volume in volumes}
 
 
+@pytest.mark.slow
 def test_the_self_test_passes_with_the_bundled_model(
     slicerApplication: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

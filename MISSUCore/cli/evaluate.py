@@ -1,0 +1,41 @@
+"""``missu evaluate``: segmentations against references."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..core.events import Progress
+from .options import Commands
+
+
+def add(commands: Commands, common: argparse.ArgumentParser) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "evaluate",
+        parents=[common],
+        help="compare segmentations with references",
+        description="Dice, Hausdorff distances and more of a label map, or a folder of them, "
+        "against a reference.",
+    )
+    parser.add_argument("prediction", type=Path)
+    parser.add_argument("reference", type=Path)
+    parser.add_argument("--scheme", default="brats", help="brats, brats2023, chaos-liver, a file")
+    parser.add_argument("--csv", type=Path, help="write a row per case and region")
+    parser.add_argument("--json", type=Path, help="write rows and summary")
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace, progress: Progress) -> None:
+    from ..contract.labels import label_scheme
+    from ..evaluation.comparison import compare
+
+    comparison = compare(
+        options.prediction, options.reference, label_scheme(options.scheme), progress
+    )
+    if options.csv:
+        comparison.write_csv(options.csv)
+    if options.json:
+        comparison.write_json(options.json)
+    if not options.json_progress:
+        print(comparison.format_table())

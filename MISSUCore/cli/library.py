@@ -1,0 +1,145 @@
+"""``missu library``: the user's own corrected cases."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.events import Progress
+from .options import Commands, add_scans, complain, preprocessing, scans
+
+if TYPE_CHECKING:
+    from ..contract.case_record import CaseRecord
+    from ..finetuning.library.store import CaseLibrary
+
+
+def add(commands: Commands, common: argparse.ArgumentParser) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "library",
+        help="keep corrected cases to fine-tune on",
+        description="A folder of corrected cases to fine-tune on. Nothing of a file but voxels and "
+        "geometry is stored: no patient name, no DICOM header, no path.",
+    )
+    parser.add_argument("library", type=Path, help="folder of the library")
+    actions = parser.add_subparsers(metavar="action", required=True)
+    _add_add(actions, common)
+    listing = actions.add_parser("list", parents=[common], help="list the cases")
+    listing.add_argument("--json", action="store_true", help="print their records as JSON")
+    listing.set_defaults(command=run_list)
+    for name, text, command in (
+        ("exclude", "leave cases out of fine-tuning", run_exclude),
+        ("include", "take cases in again", run_include),
+        ("remove", "delete cases for good", run_remove),
+    ):
+        action = actions.add_parser(name, parents=[common], help=text)
+        action.add_argument("ids", nargs="+", metavar="ID", help="as missu library list shows it")
+        action.set_defaults(command=command)
+
+
+def _add_add(actions: Commands, common: argparse.ArgumentParser) -> None:
+    parser = actions.add_parser("add", parents=[common], help="add a corrected case")
+    add_scans(parser)
+    parser.add_argument(
+        "--reference",
+        metavar="SCAN",
+        help="modality or image that the labels were drawn on (default t1ce)",
+    )
+    parser.add_argument(
+        "--labels", type=Path, required=True, metavar="FILE", help="corrected label map"
+    )
+    parser.add_argument("--result", type=Path, metavar="FILE", help="label map the model gave")
+    parser.add_argument("--model", help="that model: its name, or its .pt file")
+    parser.add_argument("--scheme", default="brats", help="brats, brats2023, chaos-liver, a file")
+    parser.add_argument("--scene", default="", metavar="TEXT", help="where the case comes from")
+    parser.add_argument("--note", default="", metavar="TEXT", help="any text")
+    parser.add_argument(
+        "--no-tumor", action="store_true", help="the label map is empty because there is none"
+    )
+    parser.add_argument(
+        "--replace", action="store_true", help="take new labels for scans that are there already"
+    )
+    parser.add_argument("--json", action="store_true", help="print the record as JSON")
+    parser.set_defaults(command=run_add)
+
+
+def run_add(options: argparse.Namespace, progress: Progress) -> None:
+    from ..contract.labels import label_scheme
+    from ..inference.case_files import read_scans
+    from ..models.store import find_model, read_card
+
+    given = scans(options, progress.part(0, 0.03))
+    library = _library(options)
+    card = read_card(find_model(options.model)) if options.model else None
+    scheme = label_scheme(options.scheme)
+    found = read_scans(
+        given.paths,
+        scheme,
+        options.reference,
+        options.brain_mask,
+        preprocessing(options),
+        progress.part(0.03, 0.8),
+    )
+    progress("add", 0.8, "checking and storing")
+    record = library.add(
+        found.on_reference(),
+        options.labels,
+        scheme,
+        as_read=found.case.images,
+        result=options.result,
+        model={"name": card.name, "sha256": card.sha256} if card else None,
+        scene=options.scene,
+        note=options.note,
+        tumor=not options.no_tumor,
+        replacing=options.replace,
+    )
+    progress("done", 1.0, f"added {record.id}")
+    for warning in (*found.prepared.warnings, *record.warnings):
+        complain(f"warning: {warning}")
+    if options.json:
+        print(json.dumps(_printed(library, record)))
+    elif not options.json_progress:
+        print(f"added {record.id}")
+
+
+def run_list(options: argparse.Namespace, progress: Progress) -> None:
+    library = _library(options)
+    records = library.records()
+    if options.json:
+        cases = [_printed(library, record) for record in records]
+        print(json.dumps({"library": str(options.library), "cases": cases}, indent=2))
+        return
+    for record in records:
+        volumes = ", ".join(f"{name} {volume:.1f} ml" for name, volume in record.volumes_ml.items())
+        left_out = "  (excluded)" if record.excluded else ""
+        print(f"{record.id}  {record.added[:10]}  {volumes}  {record.note}{left_out}".rstrip())
+    print(f"{len(records)} cases, {sum(not record.excluded for record in records)} to tune on")
+
+
+def run_exclude(options: argparse.Namespace, progress: Progress) -> None:
+    for case_id in options.ids:
+        _library(options).exclude(case_id)
+
+
+def run_include(options: argparse.Namespace, progress: Progress) -> None:
+    for case_id in options.ids:
+        _library(options).exclude(case_id, excluded=False)
+
+
+def run_remove(options: argparse.Namespace, progress: Progress) -> None:
+    for case_id in options.ids:
+        _library(options).remove(case_id)
+
+
+def _library(options: argparse.Namespace) -> CaseLibrary:
+    from ..finetuning.library.store import CaseLibrary
+
+    return CaseLibrary(options.library)
+
+
+def _printed(library: CaseLibrary, record: CaseRecord) -> dict[str, Any]:
+    from ..core.serialization import settings_to_dict
+
+    return {**settings_to_dict(record), "folder": str(library.case_folder(record.id))}

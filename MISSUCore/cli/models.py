@@ -1,0 +1,91 @@
+"""``missu models``: what is installed, and what becomes of tuned models."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.errors import InputError
+from ..core.events import Progress
+from .options import Commands
+
+if TYPE_CHECKING:
+    from ..contract.model_card import ModelCard
+
+
+def add(commands: Commands, common: argparse.ArgumentParser) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "models",
+        parents=[common],
+        help="list the installed models, accept tuned ones",
+        description="List the installed models; accept or discard what missu finetune made; choose "
+        "the model that is used where none is named.",
+    )
+    parser.add_argument("--json", action="store_true", help="print the model cards as JSON")
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument(
+        "--accept",
+        type=Path,
+        metavar="RUN",
+        help="install a run's candidate as a new version; none is overwritten",
+    )
+    action.add_argument(
+        "--discard", type=Path, metavar="RUN", help="delete a run's candidate and checkpoints"
+    )
+    action.add_argument("--use", metavar="NAME", help="make an installed model the default")
+    action.add_argument("--remove", metavar="NAME", help="delete one of your own models")
+    parser.add_argument(
+        "--force", action="store_true", help="accept a model that is not better than its base"
+    )
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace, progress: Progress) -> None:
+    from ..models import versions
+    from ..models.store import list_models, user_folder
+
+    if options.force and not options.accept:
+        raise InputError("--force belongs to --accept RUN")
+    if options.accept:
+        card = versions.accept(options.accept, options.force)
+        print(json.dumps(_entry(card), indent=2) if options.json else f"installed {card.name}")
+        return
+    if options.discard:
+        versions.discard(options.discard)
+    elif options.use:
+        versions.use(options.use)
+    elif options.remove:
+        versions.remove(options.remove)
+    if options.json:
+        print(json.dumps([_entry(card) for card in list_models()], indent=2))
+        return
+    if options.discard or options.use or options.remove:
+        return
+    for card in list_models():
+        entry = _entry(card)
+        spacing = " x ".join(f"{length:g}" for length in card.spacing_mm)
+        print(f"{card.name}{'  (default)' if entry['default'] else ''}")
+        print(f"  {card.task}\n  from {', '.join(card.modalities)} at {spacing} mm")
+        for tuning in card.history:
+            print(
+                f"  tuned {tuning['date']} from {tuning['base']['name']} on "
+                f"{len(tuning['cases'])} cases: {tuning['verdict']}"
+            )
+    print(f"Your own models belong in {user_folder()}")
+
+
+def _entry(card: ModelCard) -> dict[str, Any]:
+    """A model card in JSON types, and what the installation makes of it."""
+    from ..core.serialization import settings_to_dict
+    from ..models.store import BUNDLED_FOLDER, default_model, find_model
+
+    path = find_model(card.name)
+    return {
+        **settings_to_dict(card),
+        "default": card.name == default_model(),
+        "bundled": path.parent == BUNDLED_FOLDER,
+        "file": str(path.with_suffix(".pt")),
+    }

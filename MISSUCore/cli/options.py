@@ -1,0 +1,175 @@
+"""Options that several commands share, and how they speak to the user."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..contract.modalities import BRATS_MODALITIES
+from ..core.errors import InputError
+
+if TYPE_CHECKING:
+    from ..core.events import Progress
+    from ..io.dicom import ScanSource
+    from ..preprocessing.pipeline import PreprocessingOptions
+
+Commands = argparse._SubParsersAction  # argparse has no public name for it
+
+
+def complain(message: str) -> None:
+    """Tell the user something that is no result."""
+    start = "\n" if sys.stderr.isatty() else ""  # the progress bar stands in the line
+    print(f"{start}missu: {message}", file=sys.stderr)
+
+
+def add_scans(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name the scans of a case, and what is done to them first."""
+    for modality in BRATS_MODALITIES:
+        parser.add_argument(
+            f"--{modality}",
+            type=Path,
+            metavar="FILE",
+            help=f"{modality} scan, a file or DICOM folder",
+        )
+    parser.add_argument(
+        "--image",
+        action="append",
+        default=[],
+        metavar="MODALITY=FILE",
+        help="scan of another modality, for models of other tasks; may be repeated",
+    )
+    parser.add_argument(
+        "--case",
+        type=Path,
+        metavar="FOLDER",
+        help="folder with the scans of a case: which is which is read from DICOM tags, file names "
+        "and the images; a scan that is named by itself goes before",
+    )
+    parser.add_argument(
+        "--registration",
+        choices=("auto", "never"),
+        default="auto",
+        help="move scans that do not lie on each other (auto), or trust their headers (never)",
+    )
+    parser.add_argument(
+        "--brain-extraction",
+        choices=("auto", "never"),
+        default="auto",
+        help="take off the skull if there is one (auto), or take what is not 0 for brain (never)",
+    )
+    parser.add_argument(
+        "--brain-mask", type=Path, metavar="FILE", help="brain mask, in place of brain extraction"
+    )
+    parser.add_argument(
+        "--bias-field", action="store_true", help="even out slow changes of brightness (N4)"
+    )
+
+
+def add_result(parser: argparse.ArgumentParser) -> None:
+    """Add the options of where a result lies, and what it may replace."""
+    parser.add_argument(
+        "--reference",
+        metavar="SCAN",
+        help="modality or image whose grid and place the result has (default t1ce)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add the option that changes settings of the training, see :func:`changed_settings`."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change a setting of the training, as learning_rate=1e-4 or network.layers=2; may be "
+        "repeated",
+    )
+
+
+def changed_settings(options: argparse.Namespace) -> dict[str, str]:
+    """What :func:`add_settings` asks for, by name.
+
+    Raises:
+        InputError: if it is not a name and a value.
+    """
+    changes = {}
+    for text in options.set:
+        name, found, value = text.partition("=")
+        if not found:
+            raise InputError(f"--set {text}: write NAME=VALUE")
+        changes[name] = value
+    return changes
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name the model, and where it runs."""
+    parser.add_argument("--model", help="name of an installed model, or a .pt file")
+    parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
+
+
+def preprocessing(options: argparse.Namespace) -> PreprocessingOptions:
+    """What :func:`add_scans` asks to be done to the scans."""
+    from ..preprocessing.pipeline import PreprocessingOptions
+
+    return PreprocessingOptions(
+        registration=options.registration == "auto",
+        brain_extraction=options.brain_extraction == "auto",
+        bias_field=options.bias_field,
+    )
+
+
+@dataclass(frozen=True)
+class GivenScans:
+    """The scans of a case by modality, and for those that were guessed, why."""
+
+    paths: dict[str, ScanSource]
+    sequences: dict[str, Any]
+
+
+def scans(options: argparse.Namespace, progress: Progress | None = None) -> GivenScans:
+    """The scans of :func:`add_scans`; ``progress`` hears of the search through a folder.
+
+    Raises:
+        InputError: if none is given or found, or one is given twice.
+    """
+    given: dict[str, ScanSource] = {
+        name: getattr(options, name) for name in BRATS_MODALITIES if getattr(options, name)
+    }
+    for text in options.image:
+        name, found, file = text.partition("=")
+        if not (name and found and file):
+            raise InputError(f"--image {text}: write MODALITY=FILE")
+        if name in given:
+            raise InputError(f"--image {text}: {name} is given twice")
+        given[name] = Path(file)
+    guessed = scans_in_folder(options.case, progress) if options.case else GivenScans({}, {})
+    paths = {**guessed.paths, **given}
+    if not paths:
+        raise InputError("no scan given; give --case FOLDER, or --t1, --t1ce, --t2 and --flair")
+    return GivenScans(paths, {name: guessed.sequences[name] for name in paths if name not in given})
+
+
+def scans_in_folder(folder: Path, progress: Progress | None = None) -> GivenScans:
+    """The scans of a case in a folder, by what they seem to be; the user is told why.
+
+    Raises:
+        InputError: if none is recognized.
+    """
+    from ..sequences.case_folder import find_case
+
+    found = find_case(folder, progress)
+    for name, guess in found.guesses.items():
+        complain(f"{name}: {found.scans[name]} ({guess.reason})")
+    for source, reason in found.left_over.items():
+        complain(f"not used: {source} ({reason})")
+    return GivenScans(
+        dict(found.scans),
+        {
+            name: {"confidence": round(guess.confidence, 2), "reason": guess.reason}
+            for name, guess in found.guesses.items()
+        },
+    )

@@ -1,0 +1,201 @@
+"""``missu segment``: the tumor in a case, or in many."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..contract.modalities import BRATS_MODALITIES
+from ..core.errors import InputError, MISSUError
+from ..core.events import Progress
+from .options import (
+    Commands,
+    GivenScans,
+    add_model,
+    add_result,
+    add_scans,
+    complain,
+    preprocessing,
+    scans,
+    scans_in_folder,
+)
+
+if TYPE_CHECKING:
+    from ..inference.segmentation import SegmentationOptions
+
+
+def add(commands: Commands, common: argparse.ArgumentParser) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "segment",
+        parents=[common],
+        help="segment a case, or many",
+        description="Segment the scans of a case as they come: files or DICOM folders, on any "
+        "grid, moved between the scans, with skull or without.",
+    )
+    add_scans(parser)
+    add_result(parser)
+    parser.add_argument("--output", type=Path, help="label map to write")
+    parser.add_argument("--report", type=Path, help="JSON report to write")
+    parser.add_argument(
+        "--quality-page",
+        nargs="?",
+        type=Path,
+        const=True,
+        metavar="FILE",
+        help="HTML page to write with pictures to judge the result by (with --cases: for each)",
+    )
+    parser.add_argument(
+        "--probabilities", action="store_true", help="also write a probability map per region"
+    )
+    parser.add_argument(
+        "--cases",
+        type=Path,
+        metavar="LIST",
+        help="many cases: a CSV or JSON list, or a folder with a folder a case",
+    )
+    parser.add_argument(
+        "--output-folder", type=Path, metavar="FOLDER", help="where the results of --cases go"
+    )
+    add_model(parser)
+    parser.add_argument(
+        "--mirror", action="store_true", help="average over mirror images (8 times slower)"
+    )
+    parser.add_argument(
+        "--sliding",
+        action=argparse.BooleanOptionalAction,
+        help="force a sliding window or a single pass; by default the memory decides",
+    )
+    parser.add_argument(
+        "--minimum-island",
+        type=float,
+        metavar="MM3",
+        help="remove smaller parts of the tumor (default 100)",
+    )
+    parser.add_argument(
+        "--minimum-enhancing",
+        type=float,
+        default=0.0,
+        metavar="MM3",
+        help="take less enhancing tumor than this for none (default 0: off)",
+    )
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace, progress: Progress) -> None:
+    """Segment what the options name."""
+    if options.cases:
+        _segment_cohort(options, progress)
+        return
+    if options.output_folder:
+        raise InputError("--output-folder is for --cases; give --output for a single case")
+    if not options.output:
+        raise InputError("no place for the result given; give --output")
+    if options.quality_page is True:
+        raise InputError("--quality-page: give a file")
+    given = scans(options, progress.part(0.0, 0.03))
+    from ..inference.case_files import segment_files
+
+    report = segment_files(
+        given.paths,
+        options.output,
+        model=options.model,
+        reference=options.reference,
+        brain_mask=options.brain_mask,
+        report=options.report,
+        quality_page=options.quality_page,
+        probabilities=options.probabilities,
+        overwrite=options.overwrite,
+        preprocessing=preprocessing(options),
+        options=_segmentation_options(options),
+        sequences=given.sequences,
+        progress=progress.part(0.03, 1.0),
+    )
+    for warning in report["warnings"]:
+        complain(f"warning: {warning}")
+    if not options.json_progress:
+        for region, volume_ml in report["volumes_ml"].items():
+            expected = report["confidence"].get(region)
+            doubt = "" if expected is None else f"  expected Dice {expected:.2f}"
+            print(f"{region:>8} {volume_ml:8.1f} ml{doubt}")
+
+
+def _segmentation_options(options: argparse.Namespace) -> SegmentationOptions:
+    from ..inference.segmentation import SegmentationOptions
+
+    defaults = SegmentationOptions()
+    island = options.minimum_island
+    return SegmentationOptions(
+        device=options.device,
+        mirror=options.mirror,
+        sliding=options.sliding,
+        cleanup=replace(
+            defaults.cleanup,
+            minimum_island_mm3=defaults.cleanup.minimum_island_mm3 if island is None else island,
+            minimum_innermost_mm3=options.minimum_enhancing,
+        ),
+    )
+
+
+def _check_cohort(options: argparse.Namespace) -> None:
+    if not options.output_folder:
+        raise InputError("no place for the results given; give --output-folder")
+    single = ("output", "report", "brain_mask", "case", "image", *BRATS_MODALITIES)
+    wrong = [name for name in single if getattr(options, name)]
+    if wrong or isinstance(options.quality_page, Path):
+        name = wrong[0].replace("_", "-") if wrong else "quality-page FILE"
+        raise InputError(f"--{name} is for a single case; leave it out, or leave out --cases")
+
+
+def _segment_cohort(options: argparse.Namespace, progress: Progress) -> None:
+    """Segment every case of the list into its folder, and print what became of each."""
+    _check_cohort(options)
+    from .. import __version__
+    from ..inference.case_files import segment_files
+    from ..inference.cohort import device_of_process, process_of_all, segment_cohort
+    from ..inference.cohort_summary import DONE
+    from ..io.case_lists import ListedCase, read_cases
+    from ..models.store import default_model, load_model
+
+    device = device_of_process(options.device)
+    how, before = _segmentation_options(options), preprocessing(options)
+    model = load_model(options.model or default_model())
+
+    def segment_one(case: ListedCase, place: Path, progress: Progress) -> dict[str, Any]:
+        given = GivenScans(dict(case.images), {})
+        if case.folder:
+            given = scans_in_folder(case.folder, progress.part(0.0, 0.03))
+        return segment_files(
+            given.paths,
+            place / "segmentation.nii.gz",
+            model=model,
+            reference=case.reference or options.reference,
+            report=place / "report.json",
+            quality_page=place / "quality.html" if options.quality_page else None,
+            probabilities=options.probabilities,
+            overwrite=True,
+            preprocessing=before,
+            options=replace(how, device=device),
+            sequences=given.sequences,
+            progress=progress.part(0.03, 1.0),
+        )
+
+    settings = {
+        "missu_version": __version__,
+        "model": model.card.sha256,
+        "options": {**asdict(how), "device": ""},
+        "preprocessing": asdict(before),
+        "reference": options.reference,
+        "quality_page": bool(options.quality_page),
+        "probabilities": options.probabilities,
+    }
+    cases = read_cases(options.cases, model.card.modalities, options.output_folder)
+    summary = segment_cohort(cases, options.output_folder, segment_one, settings, progress)
+    process, processes = process_of_all()
+    if process == 0 and not options.json_progress:
+        print(summary.format_table())
+    # torchrun would end the other processes if one failed.
+    if processes == 1 and summary.count(DONE) < len(cases):
+        raise MISSUError(f"{len(cases) - summary.count(DONE)} of {len(cases)} cases are not done")

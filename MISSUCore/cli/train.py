@@ -1,0 +1,68 @@
+"""``missu train``: a model from labeled cases."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from ..core.events import Progress
+from .options import Commands, add_settings, changed_settings
+
+
+def add(commands: Commands, common: argparse.ArgumentParser) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "train",
+        parents=[common],
+        help="train a model",
+        description="Train a model, or go on with a run that was stopped: give the same command "
+        "again. Start it with torchrun to use several GPUs or nodes.",
+    )
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument("--brats", type=Path, metavar="FOLDER", help="BraTS 2018-2023 training data")
+    data.add_argument("--chaos", type=Path, metavar="FOLDER", help="CHAOS training data")
+    data.add_argument("--cases", type=Path, metavar="FILE", help="JSON list of cases")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the run")
+    parser.add_argument(
+        "--validation", type=Path, metavar="FILE", help="names of the cases held out, one a line"
+    )
+    parser.add_argument("--preset", help="paper-brats, paper-chaos or brats-fast")
+    add_settings(parser)
+    parser.add_argument("--start", metavar="MODEL", help="model whose weights to begin with")
+    parser.add_argument("--name", default="my-model", help="name of the model")
+    parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
+    parser.add_argument("--workers", type=int, default=0, help="processes that load cases")
+    parser.set_defaults(command=run)
+
+
+def run(options: argparse.Namespace, progress: Progress) -> None:
+    from ..models.store import load_model
+    from ..training.brats import find_brats_cases, read_case_list, read_names, split_cases
+    from ..training.chaos import find_chaos_cases
+    from ..training.config import training_config
+    from ..training.run import train
+
+    changes = changed_settings(options)
+    if options.brats:
+        cases, preset = find_brats_cases(options.brats), "paper-brats"
+    elif options.chaos:
+        cases, preset = find_chaos_cases(options.chaos), "paper-chaos"
+    else:
+        cases, preset = read_case_list(options.cases), "paper-brats"
+        changes.setdefault("modalities", json.dumps(list(cases[0].images)))
+    held_out = read_names(options.validation) if options.validation else []
+    training, validation = split_cases(cases, held_out)
+    card = train(
+        training_config(options.preset or preset, changes),
+        training,
+        validation,
+        options.output,
+        options.name,
+        options.device,
+        options.workers,
+        progress,
+        load_model(options.start) if options.start else None,
+    )
+    if card and not options.json_progress:
+        print(f"wrote {options.output / 'model' / card.name}.pt")

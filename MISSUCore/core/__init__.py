@@ -1,0 +1,1 @@
+"""What every other room stands on: errors, events, files, settings as JSON. Loads no package."""

@@ -1,0 +1,120 @@
+"""Settings that suit a few cases, and how many steps fit into the time there is."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ..contract.labels import SCHEMES, LabelScheme
+from ..contract.model_card import ModelCard
+from ..core.errors import InputError
+from ..training.config import BRATS_FAST, TrainingConfig, changed_config
+
+MINIMUM_STEPS = 30
+MAXIMUM_STEPS, MAXIMUM_STEPS_OF_NEW_TASK = 150, 1500  # more gain hardly anything, and forget
+FIELD_OF_VIEW_MM = (144.0, 176.0, 144.0)  # a brain, depth, height, width
+LARGEST_PATCH = 128
+SPARE = 0.9  # part of the time that is planned for
+
+
+@dataclass(frozen=True)
+class FineTuningOptions:
+    """How a model is tuned.
+
+    Args:
+        minutes: about how long it may take, all in all.
+        rehearsal: as :func:`.rehearsal.rehearsal_cases` takes it.
+        changes: settings of :class:`.config.TrainingConfig` to change, as ``train --set`` does.
+        device: as :func:`choose_device` takes it.
+
+    Raises:
+        InputError: if the time is no positive number.
+    """
+
+    minutes: float = 30.0
+    rehearsal: str = "auto"
+    changes: dict[str, str] = field(default_factory=dict)
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.minutes < math.inf:
+            raise InputError(f"{self.minutes:g} minutes: give a positive number of them")
+
+
+def tuning_config(
+    card: ModelCard, scheme: LabelScheme, new_task: bool, changes: Mapping[str, str]
+) -> TrainingConfig:
+    """Settings to tune a model with.
+
+    The rate is a third of what the model was trained with, since it knows most already; the
+    teacher of the self-distillation is new, and learns by itself at first.
+
+    Args:
+        card: of the model to start from.
+        scheme: what the label values mean.
+        new_task: whether the model has to learn other regions or modalities.
+        changes: settings the user wants otherwise, as :func:`changed_config` takes them.
+
+    Raises:
+        InputError: if a change does not fit.
+    """
+    name = next((name for name, known in SCHEMES.items() if known == scheme), None)
+    config = replace(
+        BRATS_FAST,
+        network=replace(card.network, fusion="local"),
+        augmentation=replace(
+            BRATS_FAST.augmentation, modality_dropout=0.15 if card.may_miss else 0.0
+        ),
+        modalities=card.modalities,
+        # No path: the settings go into the model's card, and the run may be moved.
+        scheme=name or json.dumps(scheme.as_dict()),
+        targets=card.targets,
+        spacing_mm=card.spacing_mm,
+        patch_size=_patch_size(card.spacing_mm),
+        # A new teacher's loss is large, and would drown the others where the gradient is clipped.
+        teacher_weight=0.1,
+        distillation_weight=0.1,
+        teach_every=3,
+        learning_rate=1e-3 if new_task else 3e-4,
+        warm_up=0.1,
+        weight_decay=0.0,
+        average_decay=0.98,
+        validate_every=BRATS_FAST.epochs,  # held-out cases are looked at in another place
+    )
+    config = changed_config(config, dict(changes))
+    if config.network.fusion == "local" and not new_task and "teacher_start" not in changes:
+        config = replace(config, teacher_start=0.1)
+    return config
+
+
+def planned_steps(minutes: float, used_seconds: float, step_seconds: float, new_task: bool) -> int:
+    """Steps that fit into the time there is.
+
+    Args:
+        minutes: for everything.
+        used_seconds: what preparing took, and looking at held-out cases will take.
+        step_seconds: of one step in all parts of the run.
+        new_task: which may need many steps.
+
+    Raises:
+        InputError: if they are too few to learn anything.
+    """
+    steps = int((SPARE * 60 * minutes - used_seconds) / step_seconds)
+    if steps < MINIMUM_STEPS:
+        needed = (used_seconds + MINIMUM_STEPS * step_seconds) / 60 / SPARE
+        raise InputError(
+            f"{minutes:g} minutes do not suffice on this machine; give --minutes {needed + 1:.0f} "
+            "or more"
+        )
+    return min(steps, MAXIMUM_STEPS_OF_NEW_TASK if new_task else MAXIMUM_STEPS)
+
+
+def _patch_size(spacing_mm: Sequence[float]) -> tuple[int, int, int]:
+    """A whole brain, or what of it fits into the largest patch, in steps that stages halve."""
+    depth, height, width = (
+        min(LARGEST_PATCH, 8 * round(length / step / 8))
+        for length, step in zip(FIELD_OF_VIEW_MM, spacing_mm)
+    )
+    return depth, height, width

@@ -1,0 +1,1 @@
+"""The user's corrected cases, kept for fine-tuning."""

@@ -1,0 +1,63 @@
+"""Scans recognized by their voxels, whatever their files are named and their headers say."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from ...core.errors import InputError
+from ...io.reading import read_image
+from ...training.brats import LabeledCase
+
+
+def voxels_sha256(image: sitk.Image) -> str:
+    """Checksum of the voxels of a scan; its geometry does not count."""
+    voxels = sitk.GetArrayViewFromImage(image).astype(np.float32)
+    return hashlib.sha256(str(voxels.shape).encode() + voxels.tobytes()).hexdigest()
+
+
+def scan_checksums(cases: Sequence[LabeledCase], modality: str) -> dict[str, str]:
+    """Checksum of a scan of each case, by the case's name.
+
+    No case may be there twice: it could be held out and trained on at once.
+
+    Args:
+        cases: all that a run knows.
+        modality: whose scans are compared.
+
+    Raises:
+        InputError: if a case has no such scan, or naming two cases with the same.
+    """
+    names: dict[str, str] = {}
+    for case in cases:
+        if modality not in case.images:
+            raise InputError(f"case {case.name}: has no {modality}")
+        checksum = voxels_sha256(read_image(case.images[modality]))
+        if checksum in names:
+            raise InputError(
+                f"cases {names[checksum]} and {case.name} have the same {modality} scan; leave one "
+                "out, for a case that is trained on cannot show whether the model got better"
+            )
+        names[checksum] = case.name
+    return {name: checksum for checksum, name in names.items()}
+
+
+def tuned_on(history: Sequence[Mapping[str, Any]], scans: Mapping[str, str]) -> list[str]:
+    """Names of the cases that a model was tuned on already.
+
+    Args:
+        history: of the model's card.
+        scans: checksum of a scan of each case, by the case's name. The names count too: a case
+            that was stored anew may lie on another grid.
+    """
+    known = {
+        value
+        for entry in history
+        for key in ("cases", "scans_sha256")
+        for value in entry.get(key, ())
+    }
+    return [name for name, checksum in scans.items() if {name, checksum} & known]

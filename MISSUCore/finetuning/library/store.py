@@ -1,0 +1,291 @@
+"""A folder of the user's own corrected cases, to fine-tune on.
+
+``LIBRARY/cases/ID/`` holds the scans and the label map of a case on one grid, as NIfTI files that
+carry nothing of their source but voxels and geometry, and ``record.json``. Cases are added,
+replaced and removed by renaming their folders: a kill at any moment leaves each of them whole. One
+process at a time changes a library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from ...contract.case_record import CaseRecord, read_record, write_record
+from ...contract.labels import LabelScheme
+from ...core.errors import InputError
+from ...core.files import NAME, errors_told, only_process
+from ...evaluation.metrics import dice
+from ...evaluation.volumes import volumes_ml
+from ...inference.outputs import write_image
+from ...io.geometry import image_like, same_grid
+from ...preprocessing.working_grid import resample_brain
+from ...training.brats import LabeledCase
+from ...training.labels import read_labels
+from .duplicates import voxels_sha256
+from .label_checks import check_labels
+
+RECORD, LABELS = "record.json", "labels.nii.gz"
+
+
+class CaseLibrary:
+    """The cases in a library's folder; a folder that is not there yet holds none.
+
+    Args:
+        folder: chosen by the user.
+
+    Raises:
+        InputError: if it is a file.
+
+    Examples:
+        >>> from MISSUCore import BRATS, CaseLibrary, read_case
+        >>> names = ("t1", "t1ce", "t2", "flair")
+        >>> case = read_case({name: folder / f"{name}.nii.gz" for name in names})
+        >>> library = CaseLibrary(folder / "library")
+        >>> record = library.add(case.images, folder / "labels.nii.gz", BRATS)
+        >>> [one.id == record.id for one in library.records()]
+        [True]
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder}: is a file; a library is a folder")
+        self.folder = folder
+        self.cases = folder / "cases"
+
+    def case_folder(self, case_id: str) -> Path:
+        """Where the files of a case are.
+
+        Raises:
+            InputError: if there is no such case.
+        """
+        place = self.cases / case_id
+        named = re.fullmatch(NAME, case_id) and not case_id.startswith(".")
+        if not named or not (place / RECORD).is_file():
+            raise InputError(f"{self.folder}: holds no case {case_id!r}")
+        return place
+
+    def records(self) -> list[CaseRecord]:
+        """Records of all cases, oldest first.
+
+        Raises:
+            InputError: if a record is damaged.
+        """
+        if any(self.cases.glob(".replaced-*")):
+            with self._changing():
+                pass  # puts it right
+        return self._records()
+
+    def labeled_cases(self) -> list[tuple[CaseRecord, LabeledCase]]:
+        """The cases to train on: all that are not excluded, oldest first."""
+        return [
+            (
+                record,
+                LabeledCase(
+                    record.id,
+                    {name: self.cases / record.id / _scan(name) for name in record.modalities},
+                    self.cases / record.id / LABELS,
+                ),
+            )
+            for record in self.records()
+            if not record.excluded
+        ]
+
+    def add(
+        self,
+        scans: Mapping[str, sitk.Image],
+        labels: Path,
+        scheme: LabelScheme,
+        *,
+        as_read: Mapping[str, sitk.Image] | None = None,
+        result: Path | None = None,
+        model: Mapping[str, str] | None = None,
+        scene: str = "",
+        note: str = "",
+        tumor: bool = True,
+        replacing: bool = False,
+    ) -> CaseRecord:
+        """Store a corrected case.
+
+        Args:
+            scans: 3-D float images by modality, skull-stripped and in one space.
+            labels: label map, on whose grid the scans are stored.
+            scheme: what its values mean.
+            as_read: the scans before preprocessing, if there was any; so they are recognized when
+                they are given again.
+            result: label map that the model gave, to say how much was changed.
+            model: ``name`` and ``sha256`` of that model.
+            scene: where the case comes from; nothing that names the patient.
+            note: any text.
+            tumor: whether there is one; a label map without any must be meant.
+            replacing: take the new labels if the scans are in the library already.
+
+        Raises:
+            InputError: if the labels cannot be right, or the scans are in the library already.
+            ResourceError: if the disk is full.
+        """
+        for name in scans:
+            if not re.fullmatch(NAME, name) or _scan(name.lower()) == LABELS:
+                raise InputError(
+                    f"a modality cannot be named {name!r}; use letters, digits, dots, dashes, "
+                    "underscores"
+                )
+        label_map = read_labels(LabeledCase("new", {}, labels), scheme)
+        stored = {name: on_grid(image, label_map) for name, image in scans.items()}
+        warnings = check_labels(label_map, scans, stored, scheme, tumor)
+        voxels = sitk.GetArrayViewFromImage(label_map)
+        masks = scheme.to_regions(voxels)
+        volumes = volumes_ml(masks, label_map.GetSpacing()[::-1], scheme.region_names)
+        checksums = _checksums(as_read or scans)
+        combined = hashlib.sha256(json.dumps(checksums, sort_keys=True).encode()).hexdigest()
+        record = CaseRecord(
+            id=f"case-{combined[:10]}",
+            added=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            scene=scene,
+            note=note,
+            modalities=tuple(scans),
+            scheme=scheme.as_dict(),
+            model=dict(model or {}),
+            changes=_changes(result, label_map, masks, scheme) if result else {},
+            volumes_ml={name: round(volume, 3) for name, volume in volumes.items()},
+            warnings=tuple(warnings),
+            scans_sha256=checksums,
+            stored_sha256=_checksums(stored),
+            labels_sha256=voxels_sha256(label_map),
+        )
+        files = {_scan(name): image for name, image in stored.items()}
+        files[LABELS] = image_like(voxels, label_map)
+        with self._changing():
+            known = next((other for other in self._records() if record.shares_scans(other)), None)
+            if known and not replacing:
+                raise InputError(
+                    f"{self.folder}: these scans are in the library already, as {known.id}; add "
+                    "--replace to take the new labels"
+                )
+            if known:
+                record = _in_place_of(known, record)
+            self._store(record, files)
+        return record
+
+    def exclude(self, case_id: str, excluded: bool = True) -> None:
+        """Leave a case out of fine-tuning, or take it in again.
+
+        Raises:
+            InputError: if there is no such case, or it cannot be written.
+        """
+        path = self.case_folder(case_id) / RECORD
+        with self._changing():
+            write_record(path, replace(read_record(path), excluded=excluded))
+
+    def remove(self, case_id: str) -> None:
+        """Delete a case for good.
+
+        Raises:
+            InputError: if there is no such case, or it cannot be deleted.
+        """
+        folder = self.case_folder(case_id)
+        with self._changing(), errors_told(folder):
+            folder.rename(self.cases / f".removed-{secrets.token_hex(4)}")
+            self._tidy()
+
+    def _records(self) -> list[CaseRecord]:
+        records = [read_record(path) for path in sorted(self.cases.glob(f"[!.]*/{RECORD}"))]
+        return sorted(records, key=lambda record: record.added)
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        with only_process(self.folder):
+            self._tidy()
+            yield
+
+    def _store(self, record: CaseRecord, files: Mapping[str, sitk.Image]) -> None:
+        target = self.cases / record.id
+        new = self.cases / f".adding-{record.id}"
+        try:
+            with ExitStack() as stack:
+                for name, image in files.items():
+                    write_image(stack, image, new / name)
+            write_record(new / RECORD, record)
+            with errors_told(target):
+                if target.exists():
+                    target.rename(self.cases / f".replaced-{record.id}")
+                new.rename(target)
+        finally:
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """Put right what was left half done."""
+        for path in self.cases.glob(".replaced-*"):
+            target = self.cases / path.name.partition("-")[2]
+            if not target.exists():
+                with errors_told(target):
+                    path.rename(target)
+        for kind in ("adding", "removed", "replaced"):
+            for path in self.cases.glob(f".{kind}-*"):
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def on_grid(image: sitk.Image, grid: sitk.Image) -> sitk.Image:
+    """A skull-stripped scan on a grid, with nothing but voxels and geometry.
+
+    Where the grids agree the voxels are those of the scan; else it is resampled in physical space.
+    """
+    voxels = sitk.GetArrayFromImage(image)
+    if not same_grid(image, grid):
+        inside, values = resample_brain(voxels, voxels != 0, image, grid)
+        voxels = np.zeros(inside.shape, np.float32)
+        voxels[inside] = values
+    return image_like(voxels, grid)
+
+
+def _scan(modality: str) -> str:
+    return f"{modality}.nii.gz"
+
+
+def _checksums(scans: Mapping[str, sitk.Image]) -> dict[str, str]:
+    return {name: voxels_sha256(image) for name, image in scans.items()}
+
+
+def _in_place_of(known: CaseRecord, new: CaseRecord) -> CaseRecord:
+    """The record of a case that replaces another; what that was read from stays known."""
+    as_read = {
+        name: known.scans_sha256.get(name, checksum)
+        if checksum == known.stored_sha256.get(name)
+        else checksum
+        for name, checksum in new.scans_sha256.items()
+    }
+    return replace(new, id=known.id, scans_sha256=as_read)
+
+
+def _changes(
+    result: Path, labels: sitk.Image, corrected: NDArray[np.bool_], scheme: LabelScheme
+) -> dict[str, Any]:
+    """What was added and removed, by region."""
+    given = read_labels(LabeledCase("result", {}, result), scheme)
+    given = sitk.Resample(given, labels, sitk.Transform(), sitk.sitkNearestNeighbor)
+    before = scheme.to_regions(sitk.GetArrayViewFromImage(given))
+    spacing_mm = labels.GetSpacing()[::-1]
+    names = scheme.region_names
+    added = volumes_ml(corrected & ~before, spacing_mm, names)
+    removed = volumes_ml(before & ~corrected, spacing_mm, names)
+    return {
+        name: {
+            "added_ml": round(added[name], 3),
+            "removed_ml": round(removed[name], 3),
+            "dice": round(dice(ours, theirs), 4),
+        }
+        for name, ours, theirs in zip(names, before, corrected)
+    }

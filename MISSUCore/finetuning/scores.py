@@ -1,0 +1,83 @@
+"""Dice of held-out cases on the way of a run, kept so that it survives a kill at any moment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.errors import InputError
+from ..core.files import atomic_write
+from .verdict import CaseScores, Setting
+
+BASE = Setting(0, 1.0)
+
+
+class ScoreLog:
+    """Dice by fold, step, share of the tuned weights, case and region.
+
+    ``scores.json`` holds all of it; ``validation.csv``, the mean over each fold's cases, is for
+    people and plots.
+
+    Args:
+        folder: where the two files are.
+        regions: their names.
+
+    Raises:
+        InputError: if there is a file of scores and it is damaged.
+    """
+
+    def __init__(self, folder: Path, regions: Sequence[str]) -> None:
+        self.path = folder / "scores.json"
+        self.regions = regions
+        self.rows: list[tuple[int, int, float, str, list[float]]] = []
+        if self.path.exists():
+            try:
+                self.rows = [tuple(row) for row in json.loads(self.path.read_text("utf-8"))]
+            except (OSError, ValueError, TypeError) as error:
+                raise InputError(f"{self.path}: is damaged; move its folder away") from error
+
+    def add(
+        self, fold: int, step: int, by_mix: Mapping[float, Mapping[str, NDArray[np.float64]]]
+    ) -> None:
+        """Keep the Dice of a fold's cases after a step: by share, then by case, arrays (regions,).
+
+        Raises:
+            InputError: if they cannot be written.
+            ResourceError: if the disk is full.
+        """
+        for mix, cases in by_mix.items():
+            self.rows += [(fold, step, mix, case, dice.tolist()) for case, dice in cases.items()]
+        lines = [",".join(["fold", "step", "mix", *self.regions])]
+        for key in sorted({row[:3] for row in self.rows}):
+            mean = np.mean([row[4] for row in self.rows if row[:3] == key], axis=0)
+            lines.append(",".join([*map(str, key), *(f"{value:.4f}" for value in mean)]))
+        with atomic_write(self.path.with_name("validation.csv")) as temporary:
+            temporary.write_text("\n".join([*lines, ""]), encoding="utf-8")
+        # Last: after a kill, a run looks here for what is left to do.
+        with atomic_write(self.path) as temporary:
+            temporary.write_text(json.dumps(self.rows), encoding="utf-8")
+
+    def known(self, fold: int) -> set[tuple[int, float]]:
+        """Steps and shares that a fold has been tried with."""
+        return {(row[1], row[2]) for row in self.rows if row[0] == fold}
+
+    def by_case(self, folds: Sequence[Sequence[str]]) -> list[CaseScores]:
+        """What the gate judges by.
+
+        Args:
+            folds: names of the cases that each fold held out.
+        """
+        scores = []
+        for fold, names in enumerate(folds, start=1):
+            for name in names:
+                tuned = {
+                    Setting(row[1], row[2]): np.array(row[4])
+                    for row in self.rows
+                    if row[0] == fold and row[3] == name
+                }
+                scores.append(CaseScores(name, fold, tuned.pop(BASE, None), tuned))
+        return scores

@@ -1,0 +1,88 @@
+"""Weights of one model as the beginning of another: the same task, another task, or a mixture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ..contract.labels import LabelScheme
+from ..models.store import Model
+from ..network.transunet import TransUNet
+
+
+def fits(base: Model, modalities: Sequence[str], scheme: LabelScheme) -> bool:
+    """Whether a model does this task already."""
+    card = base.card
+    return card.modalities == tuple(modalities) and card.label_scheme().regions == scheme.regions
+
+
+def transfer(base: Model, modalities: Sequence[str], scheme: LabelScheme) -> Model:
+    """The model as a beginning for a task; itself if it does that task already.
+
+    What the first convolution knows of a modality is taken over by the modality's name; one that
+    the model does not know gets the mean of all. The head is new where the regions are, all the
+    rest is taken over.
+
+    Args:
+        base: what to begin with.
+        modalities: of the new task, in their order.
+        scheme: its labels and regions.
+    """
+    if fits(base, modalities, scheme):
+        return base
+    card = base.card
+    same_regions = card.label_scheme().regions == scheme.regions
+    network = TransUNet(
+        replace(card.network, modalities=len(modalities), outputs=scheme.outputs(card.targets))
+    )
+    weights = dict(base.network.state_dict())
+    first = "encoder.0.entry.0.weight"
+    weights[first] = _channels(weights[first], card.modalities, modalities)
+    if not same_regions:
+        weights.update({f"head.{name}": value for name, value in network.head.state_dict().items()})
+    network.load_state_dict(weights)
+    regions = ", ".join(region.title.lower() for region in scheme.regions)
+    return Model(
+        network.eval(),
+        replace(
+            card,
+            task=f"Segments {regions}",
+            modalities=tuple(modalities),
+            may_miss=min(card.may_miss, len(modalities) - 1),
+            scheme=scheme.as_dict(),
+            network=network.config,
+            temperatures=(),
+            doubtful_below=(),
+            metrics={},
+        ),
+    )
+
+
+def _channels(weight: Tensor, known: Sequence[str], wanted: Sequence[str]) -> Tensor:
+    """Weight (outputs, modalities, 3, 3, 3) of a convolution, for other modalities."""
+    mean = weight.mean(dim=1)
+    channels = [weight[:, known.index(name)] if name in known else mean for name in wanted]
+    return torch.stack(channels, dim=1)
+
+
+def mixed(
+    base: Mapping[str, Tensor], tuned: Mapping[str, Tensor], share: float
+) -> dict[str, Tensor]:
+    """Weights between those of a base and a tuned model (WiSE-FT, Wortsman et al. 2022).
+
+    A part of the way keeps most of what was known and gains most of what was learned.
+
+    Args:
+        base: state of the network before.
+        tuned: after.
+        share: of the tuned weights, 0 to 1.
+    """
+    return {
+        name: torch.lerp(value, tuned[name].to(value), share)
+        if value.is_floating_point()
+        else tuned[name]
+        for name, value in base.items()
+    }

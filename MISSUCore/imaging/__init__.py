@@ -1,1 +1,0 @@
-"""From scans to tensors and back."""

@@ -1,0 +1,84 @@
+"""Making a segmentation consistent: nested regions, no specks, no holes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..contract.labels import LabelScheme
+
+
+@dataclass(frozen=True)
+class Cleanup:
+    """What is put right in a segmentation.
+
+    Args:
+        minimum_island_mm3: smaller connected parts of an outermost region (WT) are removed, with
+            what lies in them; inside the others, small parts may be real foci.
+        minimum_innermost_mm3: if the innermost region (ET) is smaller in all, it is given to the
+            region around it: the BraTS participants' rule against a Dice of 0 for a few false
+            voxels. 0 turns it off.
+        fill_holes: what a region with inner regions encloses belongs to it: no edema inside TC.
+    """
+
+    minimum_island_mm3: float = 0.0
+    minimum_innermost_mm3: float = 0.0
+    fill_holes: bool = False
+
+
+def nest(probabilities: NDArray[np.float32], scheme: LabelScheme) -> NDArray[np.float32]:
+    """Probabilities (regions, D, H, W) in which no inner region is likelier than its outer one."""
+    nested = probabilities.copy()
+    for index in range(len(nested)):
+        for outer in _outer_regions(index, scheme):
+            np.minimum(nested[index], nested[outer], out=nested[index])
+    return nested
+
+
+def clean(
+    masks: NDArray[np.bool_],
+    scheme: LabelScheme,
+    spacing_mm: Sequence[float],
+    cleanup: Cleanup,
+) -> NDArray[np.bool_]:
+    """Consistent masks (regions, D, H, W).
+
+    Args:
+        masks: nested already.
+        scheme: of the regions.
+        spacing_mm: (depth, height, width).
+        cleanup: what is changed.
+    """
+    voxel_mm3 = float(np.prod(spacing_mm))
+    outer_regions = [_outer_regions(index, scheme) for index in range(len(masks))]
+    kept = masks.copy()
+    for index, outers in enumerate(outer_regions):
+        if not outers:
+            kept[index] = _without_islands(kept[index], cleanup.minimum_island_mm3 / voxel_mm3)
+        if cleanup.fill_holes and any(index in others for others in outer_regions):
+            kept[index] = ndimage.binary_fill_holes(kept[index])
+        for outer in outers:  # what an outer region lost, its inner ones lose too
+            kept[index] &= kept[outer]
+    if kept[-1].sum() * voxel_mm3 < cleanup.minimum_innermost_mm3:
+        kept[-1] = False
+    return kept
+
+
+def _outer_regions(index: int, scheme: LabelScheme) -> list[int]:
+    """The regions that a region lies in."""
+    inner = set(scheme.regions[index].labels)
+    return [outer for outer in range(index) if inner < set(scheme.regions[outer].labels)]
+
+
+def _without_islands(mask: NDArray[np.bool_], minimum_voxels: float) -> NDArray[np.bool_]:
+    """The mask without parts, connected by faces, edges or corners, of fewer voxels."""
+    if minimum_voxels <= 1:
+        return mask
+    parts, _ = ndimage.label(mask, structure=np.ones((3, 3, 3)))
+    large = np.bincount(parts.ravel()) >= minimum_voxels
+    large[0] = False
+    return large[parts]

@@ -1,0 +1,1 @@
+"""Reading scans and lists of cases: NIfTI, DICOM, geometry."""

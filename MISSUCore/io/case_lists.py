@@ -1,0 +1,230 @@
+"""Lists of cases: a CSV table, a JSON file, or a folder with a folder for each case.
+
+Only names and paths are looked at here.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import unicodedata
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import InputError
+
+MAXIMUM_NAME_BYTES = 120
+_NO_MODALITIES = ("folder", "reference", "labels")
+# What Windows does not allow in a file name; control characters are no printable ones.
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
+_WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class ListedCase:
+    """What a list says of a case; the files need not exist.
+
+    Attributes:
+        name: of the case.
+        images: by modality, an image file or the folder of a DICOM series.
+        folder: holds the scans, if the list does not say which is which.
+        reference: modality or image whose grid the result shall have.
+        labels: reference segmentation.
+    """
+
+    name: str
+    images: dict[str, Path] = field(default_factory=dict)
+    folder: Path | None = None
+    reference: str | Path | None = None
+    labels: Path | None = None
+
+
+def read_cases(path: Path, modalities: Collection[str], output_folder: Path) -> list[ListedCase]:
+    """The cases to segment, in the order of the list; their names can be those of folders.
+
+    A CSV table (UTF-8; comma, semicolon or tab) has a heading with ``name`` and either ``folder``
+    or modalities, and perhaps ``reference``; cells may be empty where a scan is missing. JSON:
+    see :func:`read_json_cases`. Of a folder, every folder in it is a case. Paths are relative to
+    the list.
+
+    Args:
+        path: CSV or JSON file, or folder.
+        modalities: that may occur.
+        output_folder: where the results will go.
+
+    Raises:
+        InputError: if the list cannot be read or is empty, a case's entry or name cannot be used,
+            or results would go among the scans, and be taken for scans the next time.
+    """
+    if path.is_dir():
+        cases = _case_folders(path)
+    elif path.suffix.lower() == ".json":
+        cases = read_json_cases(path)
+    elif path.suffix.lower() in (".csv", ".tsv", ".txt"):
+        cases = _read_table(path, modalities)
+    else:
+        raise InputError(f"{path}: give a .csv or .json list of cases, or a folder of case folders")
+    _check_apart(output_folder, [path, *(case.folder for case in cases if case.folder)])
+    for case in cases:
+        unknown = [name for name in case.images if name not in modalities]
+        if unknown:
+            raise InputError(
+                f"{path}: case {case.name}: {unknown[0]!r} is no modality of the model; it takes "
+                f"{', '.join(modalities)}"
+            )
+    _check_names(path, [case.name for case in cases])
+    return cases
+
+
+def read_json_cases(path: Path) -> list[ListedCase]:
+    """The cases of a JSON file, in its order.
+
+    It holds ``[{"name": "p1", "images": {"t1": "p1/t1.nii.gz"}, "labels": "p1/seg.nii.gz"}, ...]``;
+    also ``"reference"``, and ``"folder"`` in place of ``"images"``. Paths are relative to the file.
+
+    Raises:
+        InputError: if the file is no such list or an entry is incomplete.
+    """
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as a case list: {error}") from error
+    if not isinstance(entries, list) or not entries:
+        raise InputError(f"{path}: is no case list; a JSON list of cases is expected")
+    return [_json_case(path, number, entry) for number, entry in enumerate(entries, start=1)]
+
+
+def _json_case(path: Path, number: int, entry: Any) -> ListedCase:
+    name = entry.get("name") if isinstance(entry, dict) else None
+    if not isinstance(name, str) or not name:
+        raise InputError(f'{path}: case {number} has no "name"')
+    images = entry.get("images") or {}
+    others = {key: entry[key] for key in _NO_MODALITIES if entry.get(key)}
+    if not isinstance(images, dict) or not (images or "folder" in others):
+        raise InputError(f'{path}: case {name} has no "images", a file for each modality')
+    for what, place in {**images, **others}.items():
+        if not isinstance(place, str):
+            raise InputError(f"{path}: case {name}: {what} is {place!r}, and no path")
+    return _listed_case(path, name, images, others)
+
+
+def _listed_case(
+    path: Path, name: str, images: dict[str, str], others: dict[str, str]
+) -> ListedCase:
+    if images and "folder" in others:
+        raise InputError(f"{path}: case {name} has a folder and images; give one of them")
+    places = {what: path.parent / place for what, place in {**images, **others}.items()}
+    reference = others.get("reference")
+    return ListedCase(
+        name=name,
+        images={modality: places[modality] for modality in images},
+        folder=places.get("folder"),
+        reference=reference if reference in images else places.get("reference"),
+        labels=places.get("labels"),
+    )
+
+
+def _read_table(path: Path, modalities: Collection[str]) -> list[ListedCase]:
+    (_, titles), *lines = _lines(path)
+    columns = {column.casefold(): column for column in ("name", *_NO_MODALITIES, *modalities)}
+    unknown = [title for title in titles if title and title.casefold() not in columns]
+    if unknown:
+        raise InputError(
+            f"{path}: has a column {unknown[0]!r}; there may be {', '.join(columns.values())}"
+        )
+    heading = [columns.get(title.casefold(), "") for title in titles]
+    twice = {title for title in heading if title and heading.count(title) > 1}
+    if twice:
+        raise InputError(f"{path}: has two columns {min(twice)!r}")
+    if "name" not in heading:
+        raise InputError(f"{path}: has no column 'name' in its first line")
+    if not lines:
+        raise InputError(f"{path}: lists no case")
+    return [_table_case(path, number, heading, cells) for number, cells in lines]
+
+
+def _lines(path: Path) -> list[tuple[int, list[str]]]:
+    """Number and cells of every line that is not empty; at least one."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read as a case list: {error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f'{path}: is not in UTF-8; save it as "CSV UTF-8"') from error
+    # Where the comma is a decimal sign, spreadsheets write semicolons.
+    delimiter = max(",;\t", key=text.lstrip("\r\n").partition("\n")[0].count)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        cells = [(rows.line_num, [cell.strip() for cell in row]) for row in rows]
+    except csv.Error as error:
+        raise InputError(f"{path}: line {rows.line_num}: is no CSV: {error}") from error
+    filled = [(number, row) for number, row in cells if any(row)]
+    if not filled:
+        raise InputError(f"{path}: is empty; a heading with 'name' and a line a case are expected")
+    return filled
+
+
+def _table_case(path: Path, number: int, heading: list[str], cells: list[str]) -> ListedCase:
+    where = f"{path}: line {number}"
+    if any(cells[len(heading) :]) or any(cell and not title for title, cell in zip(heading, cells)):
+        raise InputError(f"{where}: has a cell without a heading")
+    entry = {title: cell for title, cell in zip(heading, cells) if cell}
+    name = entry.pop("name", "")
+    if not name:
+        raise InputError(f"{where}: the case has no name")
+    others = {key: entry.pop(key) for key in _NO_MODALITIES if key in entry}
+    if not entry and "folder" not in others:
+        raise InputError(f"{where}: case {name} has neither scans nor a folder")
+    return _listed_case(path, name, entry, others)
+
+
+def _case_folders(path: Path) -> list[ListedCase]:
+    try:
+        folders = sorted(
+            place for place in path.iterdir() if place.is_dir() and not place.name.startswith(".")
+        )
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if not folders:
+        raise InputError(f"{path}: holds no folders; a folder for each case is expected")
+    return [ListedCase(folder.name, folder=folder) for folder in folders]
+
+
+def _check_apart(output_folder: Path, places: Sequence[Path]) -> None:
+    output_folder = output_folder.resolve()
+    for place in places:
+        if place.resolve() in (output_folder, *output_folder.parents):
+            raise InputError(
+                f"{output_folder}: lies among the scans in {place}; give an output folder elsewhere"
+            )
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    """Names must be those of different folders on every file system."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if not _is_folder_name(name):
+            raise InputError(
+                f"{path}: {name!r} is no name for a case, whose results go to a folder of that "
+                'name: begin with a letter or digit, and do without < > : " / \\ | ? *'
+            )
+        # Windows and macOS do not tell upper from lower case, or apart how accents are written.
+        same = unicodedata.normalize("NFC", name).casefold()
+        if same in seen:
+            raise InputError(f"{path}: two cases have the name {name} (or {seen[same]})")
+        seen[same] = name
+
+
+def _is_folder_name(name: str) -> bool:
+    return (
+        name.isprintable()
+        and (name[0].isalnum() or name[0] == "_")
+        and not name.endswith((".", " "))
+        and len(name.encode()) <= MAXIMUM_NAME_BYTES
+        and not _FORBIDDEN.search(name)
+        and not _WINDOWS_DEVICES.fullmatch(name)
+    )

@@ -1,0 +1,66 @@
+"""Geometry of images: grids, boxes, overlap.
+
+Axes of arrays are (D, H, W); points are (x, y, z) in mm, LPS.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+
+def overlap(first: sitk.Image, second: sitk.Image) -> bool:
+    """Whether the boxes around two images, along the patient's axes, share any space."""
+    low_a, high_a = physical_box(first)
+    low_b, high_b = physical_box(second)
+    return bool(np.all(np.maximum(low_a, low_b) < np.minimum(high_a, high_b)))
+
+
+def same_grid(first: sitk.Image, second: sitk.Image) -> bool:
+    """Whether the voxels of two images are the same places, to a hundredth of a voxel."""
+    if first.GetSize() != second.GetSize():
+        return False
+    corners = np.array(np.meshgrid(*((0, length - 1) for length in first.GetSize()))).T
+    return all(
+        np.allclose(
+            second.TransformPhysicalPointToContinuousIndex(
+                first.TransformIndexToPhysicalPoint(corner.tolist())
+            ),
+            corner,
+            rtol=0,
+            atol=0.01,
+        )
+        for corner in corners.reshape(-1, 3)
+    )
+
+
+def physical_box(
+    image: sitk.Image,
+    start: tuple[int, ...] = (0, 0, 0),
+    stop: tuple[int, ...] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest patient coordinates in mm (x, y, z) of the voxel centers of a block.
+
+    Args:
+        image: gives the geometry.
+        start: first voxel (x, y, z) of the block.
+        stop: one beyond its last voxel; by default the image's end.
+    """
+    last = [end - 1 for end in (stop or image.GetSize())]
+    corners = np.array(
+        [
+            image.TransformIndexToPhysicalPoint([int(v) for v in corner])
+            for corner in np.array(np.meshgrid(*zip(start, last))).reshape(3, -1).T
+        ]
+    )
+    return corners.min(axis=0), corners.max(axis=0)
+
+
+def image_like(voxels: NDArray[Any], image: sitk.Image) -> sitk.Image:
+    """The voxels (D, H, W) as an image with the geometry of another."""
+    result = sitk.GetImageFromArray(voxels)
+    result.CopyInformation(image)
+    return result

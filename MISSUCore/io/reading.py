@@ -1,0 +1,245 @@
+"""Reading the scans of a case, and refusing what is no scan."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..core.errors import InputError
+from ..core.files import sha256
+from .dicom import DicomSeries, ScanSource, check_slices, is_dicom, only_series
+
+# A brain at 0.25 mm still fits; more is a wrong file or a header that lies.
+MAXIMUM_VOXELS = 2**29
+MINIMUM_VOXELS_PER_AXIS = 4
+EXTENTS_MM = (1.0, 1000.0)
+_SLANTED = "its axes are not at right angles; resample it to a plain grid"
+_NIFTI_FLOATS = {"16": "f4", "64": "f8"}  # data types by their NIfTI code
+
+
+@dataclass(frozen=True)
+class Case:
+    """The scans of one patient at one time.
+
+    Attributes:
+        images: 3-D float32 images by modality, in the order they were given; grids may differ.
+        paths: where each came from.
+        checksums: SHA-256 of each file, folder or series.
+    """
+
+    images: dict[str, sitk.Image]
+    paths: dict[str, ScanSource]
+    checksums: dict[str, str]
+
+
+def read_case(paths: Mapping[str, ScanSource]) -> Case:
+    """Read the scans of a case, files or DICOM series, by modality.
+
+    Raises:
+        InputError: if a scan cannot be used, or two are the same.
+
+    Examples:
+        >>> from MISSUCore import read_case
+        >>> names = ("t1", "t1ce", "t2", "flair")
+        >>> case = read_case({name: folder / f"{name}.nii.gz" for name in names})
+        >>> case.images["t1ce"].GetSize()
+        (28, 24, 20)
+    """
+    if not paths:
+        raise InputError("no scan given")
+    images: dict[str, sitk.Image] = {}
+    checksums: dict[str, str] = {}
+    for modality, path in paths.items():
+        image = read_image(path)
+        for other, seen in images.items():
+            if _same_voxels(image, seen):
+                raise InputError(
+                    f"{path}: given as {modality} is the same scan as {paths[other]}, given as "
+                    f"{other}; give each sequence its own file"
+                )
+        images[modality] = image
+        checksums[modality] = checksum(path)
+    return Case(images, dict(paths), checksums)
+
+
+def checksum(source: ScanSource) -> str:
+    """SHA-256 of a scan's file, or of all files of its folder or series.
+
+    Raises:
+        InputError: if they cannot be read.
+    """
+    return sha256(source) if isinstance(source, Path) else sha256(*source.files())
+
+
+def read_image(path: ScanSource) -> sitk.Image:
+    """A scan as 3-D float32 image: NIfTI, NRRD, MetaImage, or a DICOM series.
+
+    Raises:
+        InputError: if it is missing, unreadable, not a 3-D scan, absurdly large, not finite,
+            or constant, or its header makes no sense.
+    """
+    image = _read(path)
+    voxels = sitk.GetArrayViewFromImage(image)
+    _check_finite(path, voxels)
+    if voxels.min() == voxels.max():
+        raise InputError(f"{path}: is empty, every voxel has the value {voxels.flat[0]:g}")
+    return image
+
+
+def read_label_map(path: Path) -> sitk.Image:
+    """A label map as 3-D 8-bit image.
+
+    Raises:
+        InputError: if it cannot be read, or holds something else than whole numbers 0 to 255.
+    """
+    image = _read(path)
+    voxels = sitk.GetArrayViewFromImage(image)
+    if not np.array_equal(voxels, np.clip(np.rint(voxels), 0, 255)):
+        raise InputError(f"{path}: is no label map, it has values other than whole numbers 0..255")
+    return sitk.Cast(image, sitk.sitkUInt8)
+
+
+def check_complete(path: Path) -> None:
+    """Make sure that a NIfTI file has all its voxels, and only numbers; others are passed over.
+
+    ITK reads a NIfTI file that is cut off without complaint, with anything in the missing voxels,
+    writes one to a full disk, and turns what is no number into 0.
+
+    Raises:
+        InputError: if it is cut off, its compression is damaged, or it holds NaN or infinity.
+    """
+    reader = _information(path)
+    offset = int(float(_header(reader, "vox_offset") or 0))
+    if not offset:
+        return  # not NIfTI, or only its header
+    length = math.prod(reader.GetSize()) * int(_header(reader, "bitpix")) // 8
+    try:
+        with path.open("rb") as stream:
+            compressed = stream.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if compressed else path.open("rb") as stream:
+            little = int.from_bytes(stream.read(4), "little") in (348, 540)  # size of the header
+            stream.read(offset - 4)
+            voxels = stream.read(length)
+            while stream.read(1 << 20):
+                pass  # to the end, where the compression's checksum is
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: is damaged or cut off: {error}") from error
+    if len(voxels) < length:
+        raise InputError(f"{path}: is cut off, {length - len(voxels)} bytes are missing")
+    kind = _NIFTI_FLOATS.get(_header(reader, "datatype"))
+    if kind:
+        values = np.frombuffer(voxels, np.dtype(kind).newbyteorder("<" if little else ">"))
+        _check_finite(path, values)
+
+
+def _header(reader: sitk.ImageFileReader, key: str) -> str:
+    return reader.GetMetaData(key) if reader.HasMetaDataKey(key) else ""
+
+
+def _check_finite(path: ScanSource, voxels: np.ndarray) -> None:
+    broken = voxels.size - np.count_nonzero(np.isfinite(voxels))
+    if broken:
+        raise InputError(f"{path}: has {broken} voxels that are no number (NaN or infinite)")
+
+
+def _read(path: ScanSource) -> sitk.Image:
+    reader: sitk.ImageSeriesReader | sitk.ImageFileReader
+    if isinstance(path, DicomSeries):
+        reader = _series_reader(path, path.files())
+    elif path.is_dir():
+        reader = _series_reader(path, only_series(path).files())
+    elif is_dicom(path):
+        reader = _series_reader(path, [path])  # of many frames
+    else:
+        reader = _file_reader(path)
+    reader.SetOutputPixelType(sitk.sitkFloat32)
+    try:
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise InputError(
+            f"{path}: cannot be read; it is damaged or cut off, its header makes no sense, or its "
+            "compression is not supported"
+        ) from error
+    if image.GetDimension() == 4:
+        image = image[:, :, :, 0]  # a single volume, as some converters write it
+    _check_shape(path, image.GetSize(), image.GetNumberOfComponentsPerPixel())
+    _check_geometry(path, image)
+    if isinstance(reader, sitk.ImageSeriesReader):
+        check_slices(path, reader, image)
+    return image
+
+
+def _information(path: Path) -> sitk.ImageFileReader:
+    """A reader that has read the header."""
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        if "orthonormal" in str(error):
+            raise InputError(f"{path}: {_SLANTED}") from error
+        raise InputError(
+            f"{path}: cannot be read as an image; give NIfTI, NRRD, MetaImage or a DICOM folder"
+        ) from error
+    return reader
+
+
+def _file_reader(path: Path) -> sitk.ImageFileReader:
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    reader = _information(path)
+    # Before reading it: a header that lies must not fill the memory.
+    size = reader.GetSize()
+    size = size[:3] if len(size) == 4 and size[3] == 1 else size
+    _check_shape(path, size, reader.GetNumberOfComponents())
+    check_complete(path)
+    return reader
+
+
+def _series_reader(source: ScanSource, slices: list[Path]) -> sitk.ImageSeriesReader:
+    first = _information(slices[0])
+    width, height, *depth = first.GetSize()
+    shape = (width, height, max(len(slices), *depth))
+    _check_shape(source, shape, first.GetNumberOfComponents())
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames([str(file) for file in slices])
+    reader.MetaDataDictionaryArrayUpdateOn()
+    return reader
+
+
+def _check_geometry(path: ScanSource, image: sitk.Image) -> None:
+    spacing = image.GetSpacing()
+    low, high = EXTENTS_MM
+    if not all(low <= n * step <= high for n, step in zip(image.GetSize(), spacing)):
+        raise InputError(
+            f"{path}: its header says a voxel spacing of {spacing} mm, which makes no head; "
+            "correct the header"
+        )
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    if not np.allclose(direction @ direction.T, np.eye(3), atol=1e-3):
+        raise InputError(f"{path}: {_SLANTED}")
+    if not np.isfinite(image.GetOrigin()).all():
+        raise InputError(f"{path}: its header says no place in space; correct the header")
+
+
+def _check_shape(path: ScanSource, size: tuple[int, ...], components: int) -> None:
+    shape = "x".join(map(str, size))
+    if components != 1:
+        raise InputError(f"{path}: is a color or vector image; give a scan with one value a voxel")
+    if len(size) != 3:
+        raise InputError(f"{path}: is {len(size)}-D ({shape}); give one 3-D volume")
+    if np.prod(size, dtype=float) > MAXIMUM_VOXELS:
+        raise InputError(f"{path}: is absurdly large ({shape} voxels)")
+    if min(size) < MINIMUM_VOXELS_PER_AXIS:
+        raise InputError(f"{path}: is too small to be a scan ({shape} voxels)")
+
+
+def _same_voxels(first: sitk.Image, second: sitk.Image) -> bool:
+    return np.array_equal(sitk.GetArrayViewFromImage(first), sitk.GetArrayViewFromImage(second))

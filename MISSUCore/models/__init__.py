@@ -1,0 +1,1 @@
+"""Model files: bundled, the user's own, and their versions."""

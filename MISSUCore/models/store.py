@@ -1,0 +1,198 @@
+"""Models on disk: a weight file, and beside it a model card that says what it is.
+
+``NAME.pt`` holds the weights of a :class:`TransUNet` in half precision, ``NAME.json`` the card with
+the weight file's SHA-256. Models come with the package, from the user's folder (``~/.missu/models``
+or the environment variable ``MISSU_MODELS``), or from an explicit path. ``default.txt`` in the
+user's folder names the model that is used where none is named.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import os
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..contract.labels import TARGETS
+from ..contract.model_card import ModelCard
+from ..core.errors import InputError
+from ..core.files import NAME, atomic_write, sha256, write_json
+from ..core.serialization import settings_from_dict, settings_to_dict
+from ..network.transunet import TransUNet
+
+BUNDLED_FOLDER = Path(__file__).parents[1] / "weights"
+DEFAULT_MODEL = "missu-brats-fast"
+DEFAULT_FILE = "default.txt"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network in evaluation mode, and its card."""
+
+    network: TransUNet
+    card: ModelCard
+
+
+def user_folder() -> Path:
+    """Where the user's own models are kept."""
+    return Path(os.environ.get("MISSU_MODELS") or "~/.missu/models").expanduser()
+
+
+def list_models() -> list[ModelCard]:
+    """Cards of the bundled models and of the user's; what is no card there is passed over.
+
+    Examples:
+        >>> from MISSUCore import list_models
+        >>> [card.name for card in list_models() if card.name.startswith("missu")]
+        ['missu-brats-fast']
+    """
+    cards: dict[str, ModelCard] = {}
+    for folder in (BUNDLED_FOLDER, user_folder()):
+        for path in sorted(folder.glob("*.json")):
+            try:
+                cards.setdefault(path.stem, read_card(path))
+            except InputError:
+                continue
+    return list(cards.values())
+
+
+def default_model() -> str:
+    """Name of the model that is used where none is named: the user's choice, or the bundled one."""
+    try:
+        name = (user_folder() / DEFAULT_FILE).read_text(encoding="utf-8").strip()
+        find_model(name)
+    except (OSError, ValueError, InputError):
+        return DEFAULT_MODEL
+    return name
+
+
+def find_model(name_or_path: str) -> Path:
+    """Path of the model card of this name, or beside this weight file.
+
+    Raises:
+        InputError: if there is no such model; the message lists those there are.
+    """
+    weights = Path(name_or_path)
+    if weights.suffix not in (".pt", ".json"):
+        for folder in (BUNDLED_FOLDER, user_folder()):
+            card = folder / f"{name_or_path}.json"
+            if re.fullmatch(NAME, name_or_path) and card.exists():
+                return card
+        names = ", ".join(card.name for card in list_models()) or "none"
+        raise InputError(f"no model {name_or_path!r}; installed are: {names}; or give a .pt file")
+    for path in (weights.with_suffix(".pt"), weights.with_suffix(".json")):
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; a model is a .pt file and its .json card")
+    return weights.with_suffix(".json")
+
+
+def read_card(path: Path) -> ModelCard:
+    """The model card in a JSON file.
+
+    Raises:
+        InputError: if it cannot be read, or is not the card of a model that this version can use.
+    """
+    try:
+        card = settings_from_dict(ModelCard, json.loads(path.read_text(encoding="utf-8")))
+        _check(card)
+    except (OSError, ValueError, InputError) as error:
+        raise InputError(f"{path}: is no model card: {error}") from error
+    if card.name != path.stem:
+        raise InputError(f"{path}: is the card of a model named {card.name!r}")
+    return card
+
+
+def _check(card: ModelCard) -> None:
+    if not re.fullmatch(NAME, card.name):
+        raise InputError(f"a model cannot be named {card.name!r}; take letters, digits, - and _")
+    if not all(isinstance(name, str) for name in card.modalities):
+        raise InputError(f"modalities have names, not {card.modalities}")
+    if not 0 <= card.may_miss < len(set(card.modalities)) == len(card.modalities):
+        raise InputError(f"{card.may_miss} of the modalities {card.modalities} cannot be missing")
+    if card.targets not in TARGETS:
+        raise InputError(f"targets must be 'labels' or 'regions', not {card.targets!r}")
+    if len(card.spacing_mm) != 3 or not all(0 < step < math.inf for step in card.spacing_mm):
+        raise InputError(f"spacing_mm must be three positive numbers, not {card.spacing_mm}")
+    if not all(isinstance(entry, dict) for entry in card.history):
+        raise InputError(f"history holds names and values, not {card.history}")
+    scheme = card.label_scheme()
+    for name in ("temperatures", "doubtful_below"):
+        numbers = getattr(card, name)
+        if len(numbers) not in (0, len(scheme.regions)) or not all(
+            0 < number < math.inf for number in numbers
+        ):
+            raise InputError(f"{name} must be a positive number for each region, not {numbers}")
+    outputs = scheme.outputs(card.targets)
+    if (card.network.modalities, card.network.outputs) != (len(card.modalities), outputs):
+        raise InputError("its network does not fit its modalities and regions")
+
+
+def load_model(name_or_path: str) -> Model:
+    """The model of this name, or in this file, verified.
+
+    Raises:
+        InputError: if there is no such model, its weights are damaged, or they do not fit its card.
+
+    Examples:
+        >>> from MISSUCore import load_model
+        >>> load_model("missu-brats-fast").card.modalities
+        ('t1', 't1ce', 't2', 'flair')
+    """
+    card_path = find_model(name_or_path)
+    card = read_card(card_path)
+    path = card_path.with_suffix(".pt")
+    if not path.is_file():
+        raise InputError(f"{path}: the weight file of model {card.name} is missing")
+    if sha256(path) != card.sha256:
+        raise InputError(
+            f"{path}: is not the file its model card describes (SHA-256 differs); it is damaged or "
+            "was replaced: install the model again"
+        )
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+        network = TransUNet(card.network)
+        network.load_state_dict({name: value.float() for name, value in weights.items()})
+    except Exception as error:  # of any kind, in a file that is something else
+        reason = (str(error).splitlines() or [repr(error)])[0]
+        raise InputError(
+            f"{path}: holds no weights of the network in its card: {reason}"
+        ) from error
+    return Model(network.eval(), card)
+
+
+def save_model(folder: Path, card: ModelCard, weights: dict[str, Tensor]) -> ModelCard:
+    """Write a model's weights in half precision and its card; returns the card with the checksum.
+
+    Args:
+        folder: where ``NAME.pt`` and ``NAME.json`` go.
+        card: its name is the files' name.
+        weights: state of a :class:`TransUNet` of the card's configuration.
+
+    Raises:
+        InputError: if the card makes no sense, or the folder cannot be written.
+        ResourceError: if the disk is full.
+        ValueError: if the weights are not those of such a network, or too large.
+    """
+    _check(card)
+    network = TransUNet(card.network)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(f"not the weights of the card's network: {error}") from error
+    halves = network.half().state_dict()
+    if not all(value.isfinite().all() for value in halves.values()):
+        raise ValueError("the weights are not finite in half precision")
+    path = folder / f"{card.name}.pt"
+    buffer = io.BytesIO()  # torch.save does not say that a disk is full
+    torch.save(halves, buffer)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+    card = replace(card, sha256=sha256(path))
+    write_json(path.with_suffix(".json"), settings_to_dict(card))
+    return card

@@ -1,0 +1,1 @@
+"""One space, no skull, the working grid, and the way back."""

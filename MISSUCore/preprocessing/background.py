@@ -1,0 +1,69 @@
+"""What is background in a scan, and what stands out from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from ..io.geometry import image_like
+from .working_grid import CLIPPED_PERCENTILES
+
+# What differs less from the background, as part of the bright voxels, is interpolation's ringing.
+FAINT = 0.01
+# Of the brains of 54 BraTS cases at most this part is so faint. Where there is more, smoothing or
+# interpolation has left a halo, and the brain ends where it is clearly seen.
+_FAINT_PART, _CLEAR = 0.01, 0.05
+# Ringing leaves fewer clear voxels than this below the background, a z-score leaves half.
+_BELOW = 0.1
+
+
+def background(voxels: NDArray[Any]) -> float:
+    """The commonest value on the faces of an image (D, H, W)."""
+    faces = [voxels.take(end, axis).ravel() for axis in range(3) for end in (0, -1)]
+    values, counts = np.unique(np.concatenate(faces), return_counts=True)
+    return float(values[counts.argmax()])
+
+
+def contrast_to_background(image: sitk.Image) -> NDArray[np.float32]:
+    """How far voxels (D, H, W) are from the background, 1 where it is bright."""
+    voxels = sitk.GetArrayViewFromImage(image)
+    contrast = np.abs(voxels - background(voxels), dtype=np.float32)
+    contrast /= np.percentile(contrast[contrast > 0], 99)
+    return contrast
+
+
+def content_mask(image: sitk.Image) -> sitk.Image:
+    """Mask (8-bit) of what is not background, nor the halo that interpolation leaves around it."""
+    contrast = contrast_to_background(image)
+    content = contrast > 0
+    faint = content & (contrast <= FAINT)
+    many = _FAINT_PART * np.count_nonzero(content)
+    if np.count_nonzero(faint) > many and not _is_inside_range(image, contrast > _CLEAR):
+        clear = sitk.BinaryFillhole(image_like((contrast > _CLEAR).astype(np.uint8), image))
+        if np.count_nonzero(faint & (sitk.GetArrayViewFromImage(clear) == 0)) > many:
+            return clear
+    return image_like(content.astype(np.uint8), image)
+
+
+def _is_inside_range(image: sitk.Image, clear: NDArray[np.bool_]) -> bool:
+    """Whether the background lies among the intensities of the brain, as after a z-score."""
+    voxels = sitk.GetArrayViewFromImage(image)
+    return bool(np.mean(voxels[clear] < background(voxels)) > _BELOW)
+
+
+def lifted(image: sitk.Image, mask: sitk.Image | None = None) -> sitk.Image:
+    """The image with nothing below 0: raised, if more than a few of its voxels are.
+
+    Args:
+        image: 3-D float image.
+        mask: only what it shows (not 0) tells how far, on the same voxels.
+    """
+    voxels = sitk.GetArrayViewFromImage(image)
+    inside = voxels if mask is None else voxels[sitk.GetArrayViewFromImage(mask) != 0]
+    low = np.percentile(inside, CLIPPED_PERCENTILES[0])
+    if low >= 0:
+        return image
+    return image_like(np.maximum(voxels - low, 0).astype(np.float32), image)

@@ -1,0 +1,280 @@
+"""Whether a scan shows the skull, where the brain is, and taking off the rest.
+
+The network is trained on brains with 0 around them. The brain is found by deepbet (Fisch et al.,
+Computers in Biology and Medicine 2024), an optional package: its networks are trained on
+T1-weighted heads of healthy adults, and find the brain of T2 and FLAIR scans nearly as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..core.errors import InputError
+from ..core.events import Progress
+from ..io.geometry import image_like, same_grid
+from .background import FAINT, background, content_mask, contrast_to_background
+from .working_grid import working_grid
+
+# With the fluid around it a brain has 1000 to 2000 ml; beyond, it is something else.
+PLAUSIBLE_BRAIN_ML = (700, 2200)
+# What deepbet is trained on counts double.
+_VOTES = {"t1": 2, "t1ce": 2}
+# Wide enough for the cracks that a vote leaves; the fissures stay as the scans show them.
+_CLOSING_MM = 3
+# To tell a head from a brain, voxels of about 2 mm are enough.
+_COARSE_MM = 2.0
+# A brain ends before the scan does; a head goes on as neck, 200 square centimeters wide.
+_CUT_CM2 = 40.0
+# Scalp lies 3 to 9 mm deep, skull 6 to 18 mm; a brain's rim is hardly brighter than what it covers.
+_SHELL_MM, _SCALP, _SKULL = 3.0, slice(1, 3), slice(2, 6)
+_BRIGHT_SCALP = 1.4
+
+
+class BrainExtractionMissing(InputError):  # noqa: N818
+    """The package that finds the brain in a head is missing. The message tells the choices."""
+
+    exit_code = 4
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the scans show the skull, and the package that takes it away is not installed: "
+            "install it with pip install deepbet; or strip the scans with another tool, as HD-BET, "
+            "and give its mask with --brain-mask FILE; or, if they are stripped already, say "
+            "--brain-extraction never"
+        )
+
+
+@dataclass(frozen=True)
+class Brain:
+    """The brain in one scan.
+
+    Attributes:
+        mask: 1 in the brain, 0 outside (8-bit), on the scan's grid.
+        stripped: whether the scan had no skull.
+    """
+
+    mask: sitk.Image
+    stripped: bool
+
+
+@dataclass(frozen=True)
+class AgreedBrain:
+    """What several scans of one patient say of the brain.
+
+    Attributes:
+        mask: 1 in the brain, 0 outside (8-bit), on a 1 mm grid along the patient's axes.
+        agreement: Dice of each scan's own mask with it, where that scan reaches, by modality.
+        left_out: why a scan had no vote, by modality.
+    """
+
+    mask: sitk.Image
+    agreement: dict[str, float]
+    left_out: dict[str, str]
+
+
+def find_brains(
+    images: Mapping[str, sitk.Image], progress: Progress | None = None
+) -> dict[str, Brain]:
+    """The brain in each scan: what differs from the background, or found by deepbet in a head.
+
+    Without deepbet, heads are passed over as long as one of the scans is stripped.
+
+    Args:
+        images: 3-D float images by modality, anywhere in space.
+        progress: hears of each scan.
+
+    Raises:
+        BrainExtractionMissing: if all show the skull, and deepbet is not installed.
+        InputError: if no brain is found in a scan; the message names the modality.
+    """
+    progress = progress or Progress()
+    brains = {}
+    missing = None
+    for number, (name, image) in enumerate(images.items()):
+        progress("brain", number / len(images), f"looking for the brain in {name}")
+        if not has_skull(image):
+            brains[name] = Brain(content_mask(image), stripped=True)
+            continue
+        try:
+            brains[name] = Brain(extract_brain(image), stripped=False)
+        except BrainExtractionMissing as error:
+            missing = error
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
+    if missing and not brains:
+        raise missing
+    progress("brain", 1.0)
+    return brains
+
+
+def has_skull(image: sitk.Image) -> bool:
+    """Whether a scan shows a head, rather than a brain on a constant background.
+
+    A head has a larger volume than a brain. Where the scan shows only a part of it, the border of
+    the image cuts through it, and noise around it or a bright scalp over a dark skull give it away.
+    Zeros in the air, a missing face, or a background other than 0 make no difference.
+    """
+    factors = [max(1, int(_COARSE_MM // spacing)) for spacing in image.GetSpacing()]
+    contrast = sitk.BinShrink(image_like(contrast_to_background(image), image), factors)
+    voxels = sitk.GetArrayViewFromImage(contrast)
+    spacing_mm = np.array(contrast.GetSpacing()[::-1])
+    content = ndimage.binary_fill_holes(voxels > FAINT)
+    if content.sum() * spacing_mm.prod() / 1000 > PLAUSIBLE_BRAIN_ML[1]:
+        return True
+    if _cut_cm2(content, spacing_mm) <= _CUT_CM2:
+        return False
+    # Where the scan ends is no surface of the head.
+    depth_mm = ndimage.distance_transform_edt(np.pad(content, 1, mode="edge"), sampling=spacing_mm)
+    shells = np.where(content, depth_mm[1:-1, 1:-1, 1:-1] // _SHELL_MM, -1)
+    layers = [voxels[shells == shell] for shell in range(_SKULL.stop)]
+    medians = [float(np.median(layer)) for layer in layers if layer.size]
+    scalp, skull = medians[_SCALP], medians[_SKULL]
+    if scalp and skull and max(scalp) > _BRIGHT_SCALP * min(skull):
+        return True
+    return bool((voxels[~content] > 0).mean() > 0.5)
+
+
+def extract_brain(image: sitk.Image) -> sitk.Image:
+    """Mask (8-bit) of the brain in a head, on the image's grid, by deepbet; on the CPU in seconds.
+
+    deepbet sees the voxels as they are, in the order right, anterior, superior: turning an oblique
+    scan or evening out its spacing would not help it.
+
+    Raises:
+        BrainExtractionMissing: if deepbet is not installed.
+        InputError: if there is no brain to be found.
+    """
+    try:
+        import nibabel
+        from deepbet import BrainExtraction
+    except ImportError as error:
+        raise BrainExtractionMissing from error
+    turned = sitk.DICOMOrient(image, "RAS")
+    voxels = _without_gap(sitk.GetArrayFromImage(turned))
+    head = nibabel.Nifti1Image(voxels.T, np.diag([*turned.GetSpacing(), 1.0]))
+    try:
+        _, mask, _ = BrainExtraction(no_gpu=True).run(head)
+    except (AssertionError, ValueError) as error:  # nothing for a box, or for an island
+        raise InputError("no brain was found in the scan") from error
+    found = image_like(np.asarray(mask.dataobj).T.astype(np.uint8), turned)
+    direction = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
+    # The same voxels in the order they came in, under a header without rounding errors.
+    return image_like(sitk.GetArrayFromImage(sitk.DICOMOrient(found, direction)), image)
+
+
+def agreed_brain(brains: Mapping[str, Brain]) -> AgreedBrain:
+    """The brain that scans lying on each other agree on.
+
+    Scans that came stripped decide, if there are any: someone has looked at them. Otherwise each
+    scan votes where it reaches, T1 and T1ce twice, and half of the votes is enough: a tumor at the
+    brain's edge is lost more easily than a bit of skull is taken for brain. Holes and cracks up to
+    6 mm wide are closed, so that no cavity is cut off, and only the largest piece is kept.
+
+    Args:
+        brains: by modality, from :func:`find_brains`, moved to lie on each other.
+
+    Raises:
+        InputError: if none of the masks has the size of a brain.
+    """
+    stripped = {name: brain for name, brain in brains.items() if brain.stripped}
+    masks, left_out = {}, {}
+    for name, brain in (stripped or brains).items():
+        volume_ml = content_ml(brain.mask)
+        if PLAUSIBLE_BRAIN_ML[0] <= volume_ml <= PLAUSIBLE_BRAIN_ML[1]:
+            masks[name] = brain.mask
+        else:
+            left_out[name] = f"what was found in it has {volume_ml:.0f} ml, and is no whole brain"
+    if not masks:
+        raise InputError(
+            "no brain was found in the scans: "
+            + "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+        )
+    grid = _grid_around(list(masks.values()))
+    own = {name: _resampled(brain.mask, grid) for name, brain in brains.items()}
+    reach = {name: _resampled(brain.mask * 0 + 1, grid) for name, brain in brains.items()}
+    votes = np.sum([_VOTES.get(name, 1) * own[name] for name in masks], axis=0)
+    voters = np.sum([_VOTES.get(name, 1) * reach[name] for name in masks], axis=0)
+    majority = (voters > 0) & (votes >= 0.5 * voters)
+    mask = _in_one_piece(image_like(majority.astype(np.uint8), grid))
+    inside = sitk.GetArrayViewFromImage(mask) > 0
+    return AgreedBrain(
+        mask,
+        {name: _dice(own[name] >= 0.5, inside & (reach[name] >= 0.5)) for name in brains},
+        left_out,
+    )
+
+
+def likeness(first: sitk.Image, second: sitk.Image) -> float:
+    """Dice of two brain masks (0 and 1) on any grids, at 2 mm, in what both images show."""
+    grid = working_grid([first, second], (_COARSE_MM,) * 3)
+    masks = [_resampled(mask, grid) >= 0.5 for mask in (first, second)]
+    reach = [_resampled(mask * 0 + 1, grid) >= 0.5 for mask in (first, second)]
+    return _dice(masks[0] & reach[1], masks[1] & reach[0])
+
+
+def strip(image: sitk.Image, mask: sitk.Image) -> sitk.Image:
+    """The image with 0 outside the brain, float32; the mask (0 and 1) may have any grid.
+
+    A voxel of the brain that is exactly 0 gets the smallest number above it, since 0 says outside.
+    """
+    voxels = sitk.GetArrayFromImage(image).astype(np.float32)
+    voxels[voxels == 0] = np.finfo(np.float32).tiny
+    if same_grid(mask, image):
+        inside = sitk.GetArrayViewFromImage(mask) > 0
+    else:
+        inside = _resampled(mask, image) >= 0.5
+    return image_like(np.where(inside, voxels, np.float32(0)), image)
+
+
+def content_ml(image: sitk.Image) -> float:
+    """Volume in ml of what is not 0 in an image."""
+    voxels = np.count_nonzero(sitk.GetArrayViewFromImage(image))
+    return float(voxels * np.prod(image.GetSpacing()) / 1000)
+
+
+def _cut_cm2(content: NDArray[np.bool_], spacing_mm: NDArray[np.float64]) -> float:
+    """The largest area in which a face of the image cuts through what it shows."""
+    return max(
+        content.take(end, axis).sum() * np.delete(spacing_mm, axis).prod() / 100
+        for axis in range(3)
+        for end in (0, -1)
+    )
+
+
+def _without_gap(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The voxels with a background just below the head: -1024 would use up all the contrast."""
+    outside = voxels == background(voxels)
+    low = np.percentile(voxels[~outside], 0.1)
+    return np.where(outside, low, np.maximum(voxels, low)).astype(np.float32)
+
+
+def _grid_around(masks: list[sitk.Image]) -> sitk.Image:
+    """Empty 1 mm grid around masks, with room for half a slice and for the closing."""
+    thickest_mm = max(max(mask.GetSpacing()) for mask in masks)
+    margin = [int(thickest_mm / 2) + _CLOSING_MM + 1] * 3
+    return sitk.ConstantPad(working_grid(masks, (1.0, 1.0, 1.0)), margin, margin)
+
+
+def _resampled(mask: sitk.Image, grid: sitk.Image) -> NDArray[np.float32]:
+    """The part of a mask in each voxel of a grid, 0 where the mask does not reach."""
+    return sitk.GetArrayFromImage(
+        sitk.Resample(mask, grid, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)
+    )
+
+
+def _in_one_piece(mask: sitk.Image) -> sitk.Image:
+    """The largest piece of a mask on a 1 mm grid, its cracks and holes closed."""
+    closed = sitk.BinaryMorphologicalClosing(mask, [_CLOSING_MM] * 3, sitk.sitkBall)
+    pieces = sitk.RelabelComponent(sitk.ConnectedComponent(closed))  # the largest is 1
+    return sitk.BinaryFillhole(pieces == 1)
+
+
+def _dice(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    both = first.sum() + second.sum()
+    return float(2 * (first & second).sum() / both) if both else 0.0

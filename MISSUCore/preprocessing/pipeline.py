@@ -1,0 +1,258 @@
+"""From scans as they leave the scanner to what a model takes: in one space, without the skull.
+
+A rigid transform moves a scan by its origin and direction alone, so no voxel is interpolated here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import SimpleITK as sitk
+
+from ..contract.modalities import FIXED_FIRST
+from ..core.errors import InputError
+from ..core.events import Progress
+from ..io.geometry import same_grid
+from .background import lifted
+from .bias_field import correct_bias_field
+from .brain_extraction import Brain, agreed_brain, content_ml, find_brains, strip
+from .checks import brain_warnings, check_overlap, sequence_warnings
+from .registration.rigid import Registration, moved, register
+
+# Dice of the brain in one scan with the brain that all agree on; 0.95 and more if all is well.
+DOUBTFUL_AGREEMENT = 0.9
+
+
+@dataclass(frozen=True)
+class PreprocessingOptions:
+    """What is done to scans before a model sees them.
+
+    Args:
+        registration: move scans that do not lie on each other; False trusts their headers.
+        brain_extraction: take off skulls; False takes what is not 0 for brain.
+        bias_field: even out slow changes of brightness (N4); seldom needed, and takes longer.
+    """
+
+    registration: bool = True
+    brain_extraction: bool = True
+    bias_field: bool = False
+
+
+AS_THEY_ARE = PreprocessingOptions(registration=False, brain_extraction=False)
+
+
+@dataclass
+class PreprocessedCase:
+    """Scans in the space of one of them.
+
+    Attributes:
+        fixed: the modality that stayed where it was.
+        whole: the scans in its space, by modality, with all that they show.
+        images: the same, 0 outside the brain.
+        registrations: by modality, of the scans that were held against the fixed one.
+        brain: mask of the brain (8-bit), on a grid of its own in the same space; None if the scans
+            came without skull.
+        brain_method: how the brain was found; empty if nobody looked.
+        warnings: what the user should know.
+        seconds: by step.
+    """
+
+    fixed: str
+    whole: dict[str, sitk.Image]
+    images: dict[str, sitk.Image]
+    registrations: dict[str, Registration] = field(default_factory=dict)
+    brain: sitk.Image | None = None
+    brain_method: str = ""
+    warnings: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def was_moved(self) -> bool:
+        """Whether any scan is now elsewhere than its header said."""
+        return any(not registration.skipped for registration in self.registrations.values())
+
+    @property
+    def brain_ml(self) -> float | None:
+        """Volume of the brain; None if the scans came without skull."""
+        return None if self.brain is None else round(content_ml(self.brain), 1)
+
+    def moved_along(self, image: sitk.Image, name: str) -> sitk.Image:
+        """An image that lies on a scan as it was read, moved to where that scan is now."""
+        registration = self.registrations.get(name)
+        if registration is None or registration.skipped:
+            return image
+        return moved(image, registration.transform)
+
+    def facts(self) -> dict[str, Any]:
+        """What a report tells of it."""
+        return {
+            "registration": {
+                "fixed": self.fixed,
+                "scans": {
+                    name: {
+                        "quality": round(registration.quality, 3),
+                        "moved_mm": round(registration.moved_mm, 2),
+                        "skipped": registration.skipped,
+                    }
+                    for name, registration in self.registrations.items()
+                },
+            },
+            "brain": {"method": self.brain_method, "volume_ml": self.brain_ml},
+        }
+
+
+def preprocess(
+    images: Mapping[str, sitk.Image],
+    options: PreprocessingOptions,
+    *,
+    is_head: bool = True,
+    brain_mask: sitk.Image | None = None,
+    progress: Progress | None = None,
+) -> PreprocessedCase:
+    """Bring the scans of a patient into one space and take off the skull, as far as they need it.
+
+    Args:
+        images: 3-D float images by modality, as they were read.
+        options: what is done.
+        is_head: whether they show a head; scans of other organs are left as they are.
+        brain_mask: not 0 in the brain; no brain is looked for then. On the grid of one of the scans
+            it is moved with that, otherwise it is taken to lie in the space of the fixed one.
+        progress: hears of the steps.
+
+    Raises:
+        BrainExtractionMissing: if scans show the skull, and nothing is there to take it off.
+        InputError: if scans cannot be laid on each other, or no brain is found, or the brain mask
+            does not lie on them.
+    """
+    progress = progress or Progress()
+    if not is_head and (brain_mask is not None or options.bias_field):
+        raise InputError(
+            "a brain mask or the correction of the bias field is for scans of the head, and the "
+            "model segments something else; leave it out"
+        )
+    fixed = next((name for name in FIXED_FIRST if name in images), next(iter(images)))
+    case = PreprocessedCase(fixed, dict(images), dict(images))
+    if not (is_head and options.registration):
+        check_overlap(images)
+    if not is_head:
+        return case
+    brains: dict[str, Brain] = {}
+    if brain_mask is not None:
+        brains[scan_under(brain_mask, images, fixed)] = Brain(brain_mask != 0, stripped=False)
+    elif options.brain_extraction:
+        with _timed(case, "brain"):
+            brains = find_brains(images, progress.part(0, 0.3))
+    for name, image in images.items() if brains else ():
+        # Registration expects 0 beyond a scan, and nothing below: some have -1024 there, or 0 in
+        # the middle of the brain's range, as a z-score leaves it.
+        brain = brains.get(name)
+        if brain and brain.stripped:
+            case.whole[name] = strip(lifted(image, brain.mask), brain.mask)
+        else:
+            case.whole[name] = lifted(image)
+    if options.registration:
+        with _timed(case, "register"):
+            _register(case, brains, progress.part(0.3, 0.8))
+    case.images = dict(case.whole)
+    if brains:
+        with _timed(case, "brain"):
+            moved_brains = {
+                name: replace(brain, mask=case.moved_along(brain.mask, name))
+                for name, brain in brains.items()
+            }
+            _strip_heads(case, moved_brains, given=brain_mask is not None)
+    case.warnings += sequence_warnings(case.images)
+    if options.bias_field:
+        with _timed(case, "bias"):
+            _correct_bias_fields(case, progress.part(0.8, 1.0))
+    return case
+
+
+def scan_under(image: sitk.Image, images: Mapping[str, sitk.Image], fixed: str) -> str:
+    """The scan that an image lies on, and is moved with: one with its grid, or else the fixed one.
+
+    Args:
+        image: such as a mask that was drawn on one of the scans.
+        images: the scans by modality, as they were read.
+        fixed: the modality that stays where it is.
+    """
+    return next((name for name in (fixed, *images) if same_grid(image, images[name])), fixed)
+
+
+def _register(case: PreprocessedCase, brains: Mapping[str, Brain], progress: Progress) -> None:
+    others = [name for name in case.whole if name != case.fixed]
+    masks = {name: brain.mask for name, brain in brains.items()}
+    for number, name in enumerate(others):
+        registration = register(
+            case.whole[name],
+            case.whole[case.fixed],
+            moving_mask=masks.get(name),
+            fixed_mask=masks.get(case.fixed),
+            moving_name=name,
+            fixed_name=case.fixed,
+            progress=progress.part(number / len(others), (number + 1) / len(others)),
+        )
+        case.registrations[name] = registration
+        case.warnings += registration.warnings
+        case.whole[name] = case.moved_along(case.whole[name], name)
+
+
+def _strip_heads(case: PreprocessedCase, brains: Mapping[str, Brain], given: bool) -> None:
+    """Take off the skull of the scans that have one.
+
+    Args:
+        case: whose scans are in one space.
+        brains: in the same space.
+        given: whether there is one brain only, and it is to be believed.
+
+    Raises:
+        InputError: if a scan shows nothing of the brain.
+    """
+    stripped = [name for name, brain in brains.items() if brain.stripped]
+    if len(stripped) == len(case.whole):
+        case.brain_method = "the scans came without skull"
+        case.warnings += brain_warnings(case.fixed, brains)
+        return
+    if given:
+        ((_, brain),) = brains.items()
+        case.brain, case.brain_method = brain.mask, "given mask"
+    else:
+        agreed = agreed_brain(brains)
+        case.brain = agreed.mask
+        case.brain_method = f"as in {', '.join(stripped)}" if stripped else "deepbet"
+        case.warnings += [f"{name}: {reason}" for name, reason in agreed.left_out.items()]
+        case.warnings += [
+            f"{name}: its own brain mask and the one of all scans differ (Dice {agreement:.2f}); "
+            "look whether it lies on the others"
+            for name, agreement in agreed.agreement.items()
+            if agreement < DOUBTFUL_AGREEMENT and name not in agreed.left_out
+        ]
+    for name in case.whole:
+        if name not in stripped:
+            case.images[name] = strip(case.whole[name], case.brain)
+            if not sitk.GetArrayViewFromImage(case.images[name]).any():
+                whose = "that is given" if given else "in the other scans"
+                raise InputError(
+                    f"{name}: shows no part of the brain {whose}; check that all are of one "
+                    "patient and lie on each other"
+                )
+
+
+def _correct_bias_fields(case: PreprocessedCase, progress: Progress) -> None:
+    for number, (name, image) in enumerate(case.images.items()):
+        progress("bias", number / len(case.images), f"evening out the brightness of {name}")
+        try:
+            case.images[name] = correct_bias_field(image, image != 0)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
+
+
+@contextmanager
+def _timed(case: PreprocessedCase, step: str) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    case.seconds[step] = case.seconds.get(step, 0.0) + time.monotonic() - began

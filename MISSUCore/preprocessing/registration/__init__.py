@@ -1,0 +1,1 @@
+"""Rigid registration of the scans of one examination."""

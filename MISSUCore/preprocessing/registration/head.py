@@ -1,0 +1,144 @@
+"""Where the head or brain is in a scan: the scan at lower resolution, its mask, its extent."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ...core.errors import InputError
+from ...io.geometry import image_like
+
+Points = NDArray[np.float64]
+
+MASK_SPACING_MM = 4.0
+# Of the range of intensities: air is darker, all but the darkest tissue brighter.
+_TISSUE = 0.1
+# Beyond a face of the volume that shows only background there is more background.
+_EMPTY_FACE = 0.9
+_MARGIN_MM = 30.0
+
+
+@dataclass(frozen=True)
+class Head:
+    """A scan, and where the head (or brain, if skull-stripped) is in it.
+
+    Attributes:
+        name: what messages call the scan.
+        image: float32; background added where the scan ends in background.
+        mask: uint8, 1 in the head, about 4 mm spacing along the image's axes.
+        points_mm: (N, 3) centers of the mask's voxels, patient coordinates (x, y, z).
+    """
+
+    name: str
+    image: sitk.Image
+    mask: sitk.Image
+    points_mm: Points
+
+    @property
+    def center_mm(self) -> Points:
+        """Center of mass of the mask."""
+        return self.points_mm.mean(axis=0)
+
+    @property
+    def extent_mm(self) -> Points:
+        """How far the head reaches left-right, front-back and feet-head; without 1 % of it."""
+        return extent_mm(self.points_mm)
+
+    def shows(self, points_mm: Points) -> NDArray[np.bool_]:
+        """Which of the points (N, 3) the scan shows, or its background."""
+        direction = np.array(self.image.GetDirection()).reshape(3, 3)
+        index = (points_mm - self.image.GetOrigin()) @ direction / self.image.GetSpacing()
+        last = np.array(self.image.GetSize()) - 0.5
+        return np.all((index >= -0.5) & (index <= last), axis=1)
+
+    def shrunk(self, spacing_mm: float) -> sitk.Image:
+        """The scan at about this spacing or its own, if that is coarser; its brightest clipped."""
+        image = _shrunk(self.image, spacing_mm)
+        inside = sitk.GetArrayFromImage(self.mask_on(image)) > 0
+        values = sitk.GetArrayViewFromImage(image)[inside]
+        return sitk.Clamp(image, upperBound=float(np.percentile(values, 99.8)))
+
+    def mask_on(self, grid: sitk.Image, grown_mm: float = 0.0) -> sitk.Image:
+        """The mask on a grid, grown to all sides by some mm."""
+        mask = self.mask
+        if grown_mm:
+            radius = [math.ceil(grown_mm / step) for step in mask.GetSpacing()]
+            mask = sitk.BinaryDilate(mask, radius)
+        return sitk.Resample(mask, grid, sitk.Transform(), sitk.sitkNearestNeighbor)
+
+
+def find_head(name: str, image: sitk.Image, mask: sitk.Image | None = None) -> Head:
+    """The head in a scan: the mask, if given, or the largest part that is brighter than air.
+
+    Args:
+        name: what messages call the scan.
+        image: 3-D scan, float.
+        mask: not 0 in the head or brain, on any grid.
+
+    Raises:
+        InputError: if the scan is constant, or the mask is empty or lies outside of the scan.
+    """
+    padded = _padded(image)
+    small = _shrunk(padded, MASK_SPACING_MM)
+    voxels = sitk.GetArrayViewFromImage(small)
+    if mask is None:
+        inside = _bright_part(name, voxels)
+    else:
+        fractions = _shrunk(sitk.Cast(mask != 0, sitk.sitkFloat32), MASK_SPACING_MM)
+        inside = sitk.GetArrayFromImage(sitk.Resample(fractions, small)) >= 0.5
+        if not inside.any():
+            raise InputError(f"{name}: its mask is empty or lies outside of it")
+    points = np.array(np.nonzero(inside)[::-1]).T * small.GetSpacing()
+    direction = np.array(small.GetDirection()).reshape(3, 3)
+    return Head(
+        name,
+        padded,
+        image_like(inside.astype(np.uint8), small),
+        np.array(small.GetOrigin()) + points @ direction.T,
+    )
+
+
+def extent_mm(points_mm: Points) -> Points:
+    """How far points (N, 3) reach along each axis, leaving out 1 % of them."""
+    low, high = np.percentile(points_mm, (0.5, 99.5), axis=0)
+    return high - low
+
+
+def _bright_part(name: str, voxels: NDArray[np.float32]) -> NDArray[np.bool_]:
+    low = np.percentile(voxels, 1)
+    brighter = voxels[voxels > low]
+    if not brighter.size:
+        raise InputError(f"{name}: is empty, every voxel has the value {low:g}")
+    high = np.percentile(brighter, 98)
+    parts, _ = ndimage.label(voxels > low + _TISSUE * (high - low))
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    return ndimage.binary_fill_holes(parts == sizes.argmax())
+
+
+def _shrunk(image: sitk.Image, spacing_mm: float) -> sitk.Image:
+    factors = [
+        # A few voxels must remain along each axis.
+        max(1, min(round(spacing_mm / step), length // 4))
+        for step, length in zip(image.GetSpacing(), image.GetSize())
+    ]
+    return sitk.BinShrink(image, factors)
+
+
+def _padded(image: sitk.Image) -> sitk.Image:
+    """The image with a margin of 0 at each face that is almost all 0 already."""
+    voxels = sitk.GetArrayViewFromImage(image)
+    margins = [math.ceil(_MARGIN_MM / step) for step in image.GetSpacing()]
+    below, above = (
+        [
+            margin if np.mean(voxels.take(face, axis) == 0) > _EMPTY_FACE else 0
+            for margin, axis in zip(margins, (2, 1, 0))
+        ]
+        for face in (0, -1)
+    )
+    return sitk.ConstantPad(image, below, above, 0.0)

@@ -1,0 +1,154 @@
+"""Rigid registration: laying one scan of a head on another, and telling whether that worked."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import SimpleITK as sitk
+
+from ...core.errors import InputError
+from ...core.events import Progress
+from ...io.geometry import same_grid
+from .checks import POOR_QUALITY, fit_warnings, header_warnings, mirror_warnings
+from .head import Head, find_head
+from .search import COARSE, FINE, centered, search, transformed
+from .similarity import Overlay, is_small
+
+_TURN_RADIANS = np.deg2rad(20.0)
+# The centers of mass count only if they lead to clearly more shared information than the headers.
+_CLEARLY_MORE = 1.05
+_ENOUGH = 0.5  # of the head
+
+
+@dataclass(frozen=True)
+class Registration:
+    """How a scan is to be moved to lie on another.
+
+    Attributes:
+        transform: from points of the fixed scan's space to the moving scan's own (mm, LPS), as
+            ``sitk.Resample(moving, fixed, transform)`` takes it.
+        quality: normalized mutual information in the part of the head that both scans show, as
+            :func:`.similarity.agreement` measures it; below 1.03 is poor.
+        moved_mm: mean distance by which the head was moved.
+        skipped: whether the scans were left as they are, since they are on one grid and lie on each
+            other as well as can be told.
+        warnings: sentences for the user, each beginning with the moving scan's name.
+    """
+
+    transform: sitk.Euler3DTransform
+    quality: float
+    moved_mm: float
+    skipped: bool
+    warnings: list[str]
+
+
+def register(
+    moving: sitk.Image,
+    fixed: sitk.Image,
+    *,
+    moving_mask: sitk.Image | None = None,
+    fixed_mask: sitk.Image | None = None,
+    moving_name: str = "the moving scan",
+    fixed_name: str = "the fixed scan",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Registration:
+    """Find the rigid transform that lays one scan of a head on another of the same head.
+
+    The search starts from where the headers say that the scans are, and again with the centers of
+    mass on each other, turned as they agree best; the better result counts. Where brains fit
+    poorly, whole heads are tried. Same input and seed, same result, on any number of cores.
+
+    Args:
+        moving: 3-D scan, float, with skull or without (then 0 outside the brain).
+        fixed: scan to be laid on; another sequence, grid, slice direction or field of view.
+        moving_mask: not 0 in the brain, on any grid; counts only if the other scan has one too,
+            since a brain and a head differ in size and center. Heads are found, if not given.
+        fixed_mask: the same of the fixed scan; the scans are compared in it and closely around.
+        moving_name: what errors and warnings call the moving scan.
+        fixed_name: what they call the fixed scan.
+        seed: of the points at which the scans are compared, 0 or more.
+        progress: is told what is being done.
+
+    Raises:
+        InputError: if a scan is constant, a mask is empty, or the scans share no part of the head.
+    """
+    report = progress or Progress()
+    if moving_mask is None or fixed_mask is None:
+        moving_mask = fixed_mask = None
+    moving_head = find_head(moving_name, moving, moving_mask)
+    fixed_head = find_head(fixed_name, fixed, fixed_mask)
+    overlay = Overlay(moving_head, fixed_head)
+    transform = centered(fixed_head.center_mm)
+    # The same voxels, in whatever order they are stored.
+    on_one_grid = same_grid(*(sitk.DICOMOrient(image, "LPS") for image in (moving, fixed)))
+    skipped = on_one_grid and overlay.is_best(transform)
+    if not skipped:
+        report("register", 0.0, f"laying {moving_name} on {fixed_name}")
+        transform = _coarse_search(moving_head, fixed_head, overlay, seed)
+        if moving_mask is not None and overlay.agreement(transform) < POOR_QUALITY:
+            # A part of a brain may be led astray; what is around it shows where the head is.
+            heads = find_head(moving_name, moving), find_head(fixed_name, fixed)
+            by_heads = _coarse_search(*heads, Overlay(*heads), seed)
+            transform = max(transform, by_heads, key=lambda found: _fit(overlay, found))
+        report("register", 0.4)
+        transform = search(moving_head, fixed_head, transform, FINE, seed)
+        # Who put them on one grid has registered them; a smaller move is as likely an error of the
+        # search as one of theirs.
+        skipped = on_one_grid and is_small(transform)
+    if skipped:
+        transform = centered(fixed_head.center_mm)
+    report("register", 0.8)
+    points_mm = fixed_head.points_mm
+    moved_mm = np.linalg.norm(transformed(transform, points_mm) - points_mm, axis=1).mean()
+    warnings = [
+        *header_warnings(moving_head, fixed_head, transform, moved_mm),
+        *fit_warnings(moving_head, fixed_head, overlay, transform),
+        *mirror_warnings(moving_head, fixed_head, overlay, transform, seed),
+    ]
+    report("register", 1.0)
+    return Registration(transform, overlay.agreement(transform), float(moved_mm), skipped, warnings)
+
+
+def moved(image: sitk.Image, transform: sitk.Euler3DTransform) -> sitk.Image:
+    """The scan in the fixed scan's space: the same voxels with a new origin and new directions.
+
+    Args:
+        image: the moving scan, or whatever lies in its space.
+        transform: from the fixed scan's space to the image's, as in :class:`Registration`.
+    """
+    back = transform.GetInverse()
+    rotation = np.array(transform.GetMatrix()).reshape(3, 3).T
+    direction = rotation @ np.array(image.GetDirection()).reshape(3, 3)
+    result = sitk.Image(image)
+    result.SetOrigin(back.TransformPoint(image.GetOrigin()))
+    result.SetDirection(direction.ravel().tolist())
+    return result
+
+
+def _coarse_search(moving: Head, fixed: Head, overlay: Overlay, seed: int) -> sitk.Euler3DTransform:
+    """The better of what is found from the headers and from the centers of mass."""
+    by_centers = search(moving, fixed, _turned_head(moving, fixed, overlay), COARSE, seed)
+    with suppress(InputError):  # the headers may say that the scans lie apart
+        by_headers = search(moving, fixed, centered(fixed.center_mm), COARSE, seed)
+        if _CLEARLY_MORE * _fit(overlay, by_headers) >= _fit(overlay, by_centers):
+            return by_headers
+    return by_centers
+
+
+def _turned_head(moving: Head, fixed: Head, overlay: Overlay) -> sitk.Euler3DTransform:
+    """Centers of mass on each other, turned around each axis so that the scans agree best."""
+    starts = []
+    for turn in product((0.0, -_TURN_RADIANS, _TURN_RADIANS), repeat=3):
+        start = centered(fixed.center_mm, moving.center_mm - fixed.center_mm)
+        start.SetRotation(*turn)
+        starts.append(start)
+    return max(starts, key=lambda start: _fit(overlay, start))
+
+
+def _fit(overlay: Overlay, transform: sitk.Euler3DTransform) -> float:
+    """Shared information; less where the scans share little of the head, and agree by chance."""
+    return (overlay.agreement(transform) - 1) * min(overlay.covered(transform) / _ENOUGH, 1)

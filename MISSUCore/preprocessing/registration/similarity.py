@@ -1,0 +1,141 @@
+"""How well two scans agree, and whether they agree best where they lie."""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import ArrayLike, NDArray
+
+from ...core.errors import InputError
+from ..working_grid import working_grid
+from .head import Head, find_head
+
+Values = NDArray[np.float32]
+
+_SPACING_MM = 3.0
+# Not a multiple of usual spacings: where voxels of both scans coincide, nothing is interpolated,
+# and they would seem to agree better there than beside it.
+_GRID_SPACING_MM = 3.1
+_BINS = 32
+_PROBE = 3.0  # mm and degrees
+_BEST_WITHIN_MM, _BEST_WITHIN_DEGREES = 1.5, 1.0
+
+
+def agreement(
+    moving: sitk.Image,
+    fixed: sitk.Image,
+    transform: sitk.Transform | None = None,
+    mask: sitk.Image | None = None,
+) -> float:
+    """Normalized mutual information of two scans in the part of the head that both show, at 3 mm.
+
+    1 if they have nothing to do with each other, 2 if each intensity in one stands for one in the
+    other (Studholme et al., Pattern Recognition 32, 1999). Sequences of one brain that lie on each
+    other have 1.04 to 1.28, with slices of 5 mm 1.03 and more.
+
+    Args:
+        moving: 3-D scan, float.
+        fixed: 3-D scan, float.
+        transform: from points of the fixed scan's space to the moving scan's own (mm); by default
+            the identity.
+        mask: not 0 in the head or brain of the fixed scan; found, if not given.
+
+    Raises:
+        InputError: if a scan is constant, the mask is empty, or they share no part of the head.
+    """
+    overlay = Overlay(find_head("moving scan", moving), find_head("fixed scan", fixed, mask))
+    value = overlay.agreement(transform or sitk.Transform())
+    if value == 0:
+        raise InputError("the scans share no part of the head")
+    return value
+
+
+class Overlay:
+    """Two scans whose agreement is measured for many transforms."""
+
+    def __init__(self, moving: Head, fixed: Head) -> None:
+        grid = working_grid([fixed.mask], (_GRID_SPACING_MM,) * 3)
+        values = _resampled(fixed.shrunk(_SPACING_MM), grid, sitk.Transform())
+        self._inside = (sitk.GetArrayFromImage(fixed.mask_on(grid)) > 0) & np.isfinite(values)
+        self._fixed = values[self._inside]
+        self._moving = moving.shrunk(_SPACING_MM)
+        self._grid = grid
+
+    def agreement(self, transform: sitk.Transform) -> float:
+        """Normalized mutual information, 1 to 2, in what both scans show; 0 if that is nothing."""
+        moving = self._values(transform)
+        shared = np.isfinite(moving)
+        if np.count_nonzero(shared) < _BINS**2:
+            return 0.0
+        return _normalized_mutual_information(self._fixed[shared], moving[shared])
+
+    def covered(self, transform: sitk.Transform) -> float:
+        """The share of the fixed scan's head that the moving scan covers, 0 to 1."""
+        return float(np.isfinite(self._values(transform)).mean())
+
+    def is_best(self, transform: sitk.Euler3DTransform) -> bool:
+        """Whether the scans agree best within 1.5 mm and 1 degree of a transform.
+
+        The best place along and around each axis is estimated from a parabola through the agreement
+        here, 3 mm or degrees before, and after.
+        """
+        here = self.agreement(transform)
+        away = []
+        for parameter, probe in enumerate([np.deg2rad(_PROBE)] * 3 + [_PROBE] * 3):
+            before, after = (
+                self.agreement(_changed(transform, parameter, step)) for step in (-probe, probe)
+            )
+            if here <= max(before, after):
+                return False
+            away.append(_PROBE * 0.5 * (after - before) / (2 * here - before - after))
+        return _is_small(away[:3], away[3:])
+
+    def _values(self, transform: sitk.Transform) -> Values:
+        """The moving scan at the points in the fixed scan's head; NaN where it does not reach."""
+        return _resampled(self._moving, self._grid, transform)[self._inside]
+
+
+def is_small(transform: sitk.Euler3DTransform) -> bool:
+    """Whether a transform moves its center by less than 1.5 mm, and turns by less than 1 degree."""
+    *angles, x, y, z = transform.GetParameters()
+    return _is_small(np.rad2deg(angles), (x, y, z))
+
+
+def _is_small(turn_degrees: ArrayLike, shift_mm: ArrayLike) -> bool:
+    shift, turn = np.linalg.norm(shift_mm), np.linalg.norm(turn_degrees)
+    return bool(shift < _BEST_WITHIN_MM and turn < _BEST_WITHIN_DEGREES)
+
+
+def _changed(
+    transform: sitk.Euler3DTransform, parameter: int, step: float
+) -> sitk.Euler3DTransform:
+    values = list(transform.GetParameters())
+    values[parameter] += step
+    result = sitk.Euler3DTransform(transform)
+    result.SetParameters(values)
+    return result
+
+
+def _resampled(image: sitk.Image, grid: sitk.Image, transform: sitk.Transform) -> Values:
+    return sitk.GetArrayFromImage(
+        sitk.Resample(image, grid, transform, sitk.sitkLinear, float("nan"))
+    )
+
+
+def _normalized_mutual_information(first: Values, second: Values) -> float:
+    joint = np.bincount(_bins(first) * _BINS + _bins(second), minlength=_BINS**2)
+    counts = joint.reshape(_BINS, _BINS)
+    both = _entropy(joint)
+    # Two constants say nothing about each other.
+    return (_entropy(counts.sum(axis=0)) + _entropy(counts.sum(axis=1))) / both if both else 1.0
+
+
+def _bins(values: Values) -> NDArray[np.int64]:
+    low, high = np.percentile(values, (0.5, 99.5))
+    scaled = (values - low) / max(high - low, np.finfo(np.float32).tiny) * _BINS
+    return np.clip(scaled, 0, _BINS - 1).astype(np.int64)
+
+
+def _entropy(counts: NDArray[np.int64]) -> float:
+    share = counts[counts > 0] / counts.sum()
+    return float(-(share * np.log(share)).sum())

@@ -1,0 +1,202 @@
+"""From scans to what the network sees, and from what it says back to the scan's grid.
+
+The network sees the brain on a *working grid*: along the patient's axes (LPS, as BraTS has it) at
+a fixed spacing, whatever the orientation and spacing of the scans. All resampling is done in
+physical space.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..contract.labels import LabelScheme
+from ..core.errors import InputError
+from ..io.geometry import image_like, physical_box
+
+# Published scans have a few voxels far above the brain's range.
+CLIPPED_PERCENTILES = (0.05, 99.95)
+MAXIMUM_WORKING_VOXELS = 2**26
+# Slices that are thicker than the working spacing by this factor are interpolated smoothly.
+THICK = 1.25
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """A case as the network sees it.
+
+    Attributes:
+        volume: (modalities, D, H, W) float32; in each modality z-scored over the brain, exactly 0
+            outside; a missing modality is all 0.
+        grid: empty image with the working grid's geometry.
+    """
+
+    volume: NDArray[np.float32]
+    grid: sitk.Image
+
+
+def prepare(
+    images: Mapping[str, sitk.Image],
+    modalities: Sequence[str],
+    spacing_mm: tuple[float, float, float],
+) -> PreparedCase:
+    """Bring skull-stripped scans to the working grid and to comparable intensities.
+
+    Brain is what differs from 0. Intensities are clipped at the percentiles 0.05 and 99.95 of the
+    brain, resampled, and z-scored over the brain (method of nnU-Net and of the paper).
+
+    Args:
+        images: 3-D float images by modality; grids may differ; modalities may be missing.
+        modalities: the network's modalities, in its order.
+        spacing_mm: working spacing (depth, height, width).
+
+    Raises:
+        InputError: if none of the modalities is there, or one has no contrast.
+    """
+    present = {name: images[name] for name in modalities if name in images}
+    if not present:
+        raise InputError(f"none of the modalities {', '.join(modalities)} is given")
+    for name, image in present.items():
+        if not sitk.GetArrayViewFromImage(image).any():
+            raise InputError(f"{name}: is empty, every voxel is 0")
+    grid = working_grid(list(present.values()), spacing_mm)
+    shape = grid.GetSize()[::-1]
+    volume = np.zeros((len(modalities), *shape), dtype=np.float32)
+    for channel, name in enumerate(modalities):
+        if name in present:
+            volume[channel] = _prepare_modality(name, present[name], grid)
+    # The box around an oblique scan is wider than the brain in it, and how much background the
+    # network sees must not depend on how the scan was tilted.
+    depth, height, width = _block(np.logical_or.reduce(volume != 0))
+    return PreparedCase(volume[:, depth, height, width], grid[width, height, depth])
+
+
+def working_grid(
+    images: Sequence[sitk.Image], spacing_mm: tuple[float, float, float]
+) -> sitk.Image:
+    """Empty image along the patient's axes that covers what is not 0 in any of the images.
+
+    Its first voxel is the center of a corner voxel of the images' content, so that an image that
+    has the working spacing and orientation already is cut out without interpolation.
+
+    Raises:
+        InputError: if the content is too large to be a head at this spacing.
+    """
+    boxes = [physical_box(image, *_content(image)) for image in images]
+    low = np.min([box[0] for box in boxes], axis=0)
+    high = np.max([box[1] for box in boxes], axis=0)
+    spacing = np.array(spacing_mm[::-1])
+    # A voxel that only rounding errors would add is none.
+    size = np.ceil((high - low) / spacing - 1e-3) + 1
+    if np.prod(size, dtype=float) > MAXIMUM_WORKING_VOXELS:
+        extent = " x ".join(f"{length:.0f}" for length in high - low)
+        raise InputError(f"the scans span {extent} mm, which is no head; check their headers")
+    grid = sitk.Image([int(length) for length in size], sitk.sitkUInt8)
+    grid.SetOrigin(low.tolist())
+    grid.SetSpacing(spacing.tolist())
+    return grid
+
+
+def prepare_labels(labels: sitk.Image, scheme: LabelScheme, grid: sitk.Image) -> NDArray[np.uint8]:
+    """Class numbers (D, H, W) on the working grid of a label map on any grid.
+
+    A voxel belongs to a region where the region fills at least half of it.
+    """
+    masks = scheme.to_regions(sitk.GetArrayViewFromImage(labels)).astype(np.float32)
+    resampled = np.stack([_resample(image_like(mask, labels), grid) >= 0.5 for mask in masks])
+    return scheme.to_classes(scheme.to_labels(resampled))
+
+
+def to_reference(
+    probabilities: NDArray[np.float32], grid: sitk.Image, reference: sitk.Image
+) -> NDArray[np.float32]:
+    """Probabilities (regions, D, H, W) of the working grid on the grid of a reference image.
+
+    Interpolated linearly in physical space; 0 where the working grid does not reach.
+    """
+    return np.stack(
+        [
+            sitk.GetArrayFromImage(
+                sitk.Resample(
+                    image_like(channel, grid), reference, sitk.Transform(), sitk.sitkLinear
+                )
+            )
+            for channel in probabilities
+        ]
+    )
+
+
+def _prepare_modality(name: str, image: sitk.Image, grid: sitk.Image) -> NDArray[np.float32]:
+    start, stop = _content(image)
+    image = image[tuple(slice(first, end) for first, end in zip(start, stop))]
+    voxels = sitk.GetArrayFromImage(image)
+    brain = voxels != 0
+    low, high = np.percentile(voxels[brain], CLIPPED_PERCENTILES)
+    if low == high:
+        raise InputError(f"{name}: the brain has no contrast, every voxel has the same value")
+    clipped = np.where(brain, np.clip(voxels, low, high), 0).astype(np.float32)
+    inside, values = resample_brain(clipped, brain, image, grid)
+    deviation = values.std(dtype=np.float64) if values.size else 0.0
+    if not deviation > 0:
+        raise InputError(f"{name}: the brain is too small to show any contrast")
+    prepared = np.zeros(inside.shape, dtype=np.float32)
+    prepared[inside] = (values - values.mean(dtype=np.float64)) / deviation
+    return prepared
+
+
+def resample_brain(
+    voxels: NDArray[np.float32], brain: NDArray[np.bool_], image: sitk.Image, grid: sitk.Image
+) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """Where the brain is on a grid, and its intensities there.
+
+    Args:
+        voxels: (D, H, W) on the grid of ``image``, 0 outside the brain.
+        brain: (D, H, W), the brain on that grid.
+        image: its geometry.
+        grid: image with the wanted geometry.
+
+    Returns:
+        Mask (D, H, W) of what the brain fills at least by half, and the values in it, flat.
+    """
+    weight = _resample(image_like(brain.astype(np.float32), image), grid)
+    inside = weight >= 0.5
+    # Dividing by the weight keeps the background from darkening the brain's edge.
+    return inside, _resample(image_like(voxels, image), grid)[inside] / weight[inside]
+
+
+def _content(image: sitk.Image) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """First voxel (x, y, z) of the block that is not 0, and one beyond its last."""
+    block = _block(sitk.GetArrayViewFromImage(image) != 0)
+    return tuple(span.start for span in block[::-1]), tuple(span.stop for span in block[::-1])
+
+
+def _block(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """The smallest block (D, H, W) that holds all of a mask."""
+    (block,) = ndimage.find_objects(mask.astype(np.uint8))
+    return block
+
+
+def _resample(image: sitk.Image, grid: sitk.Image) -> NDArray[np.float32]:
+    """Voxels (D, H, W) of a float image on a grid: smoothed first where that is coarser.
+
+    Without smoothing, a coarser grid would skip voxels. The Gaussian's full width at half maximum
+    makes up for the difference of the spacings. Between thick slices a cubic B-spline comes nearer
+    to what thin ones would show than a line does.
+    """
+    direction = np.array(image.GetDirection()).reshape(3, 3)
+    # Spacing of the grid along each axis of the image; exact where the axes are parallel.
+    target = np.array(grid.GetSpacing()) @ direction**2
+    source = np.array(image.GetSpacing())
+    variance = np.maximum(target**2 - source**2, 0) / (8 * np.log(2))
+    if variance.any():
+        image = sitk.DiscreteGaussian(image, variance.tolist(), maximumKernelWidth=64)
+    thick = np.any(source > THICK * target)
+    interpolator = sitk.sitkBSpline if thick else sitk.sitkLinear
+    return sitk.GetArrayFromImage(
+        sitk.Resample(image, grid, sitk.Transform(), interpolator, 0.0, sitk.sitkFloat32)
+    )

@@ -1,0 +1,1 @@
+"""What a human looks at: pictures and the quality page."""

@@ -1,0 +1,174 @@
+"""Slices of a case for pictures: where to cut, how bright to show it, and outlines as paths.
+
+Radiological convention: the patient is seen from the feet, from the front and from the left, so
+that the patient's left is on the right of an axial or coronal picture.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..core.errors import InputError
+from ..preprocessing.working_grid import working_grid
+
+# Axes of a grid for pictures: columns, rows and slices are numbered towards left, posterior and
+# inferior, so that its slices are upright as they are.
+UPRIGHT = "LPI"
+SEARCH_MM = 2.0
+SHOWN_PERCENTILES = (0.5, 99.5)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A way to cut an upright grid.
+
+    Attributes:
+        name: what radiologists call it.
+        axis: of an array (depth, height, width) that the plane cuts.
+        sides: of the patient at the left, right, upper and lower edge of the picture.
+        directions: of the patient towards lower and higher coordinates (LPS) across the plane.
+    """
+
+    name: str
+    axis: int
+    sides: tuple[str, str, str, str]
+    directions: tuple[str, str]
+
+    def place(self, grid: sitk.Image, index: int) -> str:
+        """Where a slice of a grid lies in the patient's coordinates: ``"S 34 mm"``."""
+        along = 2 - self.axis
+        voxel = [0, 0, 0]
+        voxel[along] = index
+        position_mm = round(grid.TransformIndexToPhysicalPoint(voxel)[along])
+        return f"{self.directions[position_mm > 0]} {abs(position_mm)} mm"
+
+
+AXIAL = Plane("axial", 0, ("R", "L", "A", "P"), ("I", "S"))
+CORONAL = Plane("coronal", 1, ("R", "L", "S", "I"), ("A", "P"))
+SAGITTAL = Plane("sagittal", 2, ("A", "P", "S", "I"), ("R", "L"))
+PLANES = (AXIAL, CORONAL, SAGITTAL)
+
+
+def picture_grid(masks: Sequence[sitk.Image], pixels: int, margin_mm: float) -> sitk.Image:
+    """Empty upright grid along the patient's axes around masks on any grids.
+
+    Args:
+        masks: those that are empty are passed over.
+        pixels: along the longest side; voxels are cubes.
+        margin_mm: added on all sides.
+
+    Raises:
+        InputError: if all masks are empty, or too large to be of a patient.
+    """
+    filled = [mask for mask in masks if sitk.GetArrayViewFromImage(mask).any()]
+    if not filled:
+        raise InputError("there is nothing to draw: the scans are empty")
+    # The box around an oblique mask's grid is wider than what the mask holds.
+    coarse = working_grid(filled, (SEARCH_MM,) * 3)
+    content = np.logical_or.reduce([inside(mask, coarse) for mask in filled])
+    (box,) = ndimage.find_objects(content.astype(np.uint8)) or [None]
+    if box is None:
+        raise InputError(f"there is nothing to draw: the scans hold less than {SEARCH_MM:g} mm")
+    start = [span.start for span in box[::-1]]
+    size_mm = SEARCH_MM * np.array(content[box].shape[::-1]) + 2 * margin_mm
+    pixel_mm = size_mm.max() / pixels
+    grid = sitk.Image(np.ceil(size_mm / pixel_mm - 1e-3).astype(int).tolist(), sitk.sitkUInt8)
+    grid.SetSpacing([pixel_mm] * 3)
+    # From the edge of the first voxel to that of the first pixel.
+    corner_mm = np.array(coarse.TransformIndexToPhysicalPoint(start)) - SEARCH_MM / 2 - margin_mm
+    grid.SetOrigin((corner_mm + pixel_mm / 2).tolist())
+    return sitk.DICOMOrient(grid, UPRIGHT)
+
+
+def on_grid(image: sitk.Image, grid: sitk.Image, interpolator: int) -> NDArray[Any]:
+    """Values (depth, height, width) of an image on a grid; 0 where the image does not reach."""
+    return sitk.GetArrayFromImage(sitk.Resample(image, grid, sitk.Transform(), interpolator))
+
+
+def inside(mask: sitk.Image, grid: sitk.Image) -> NDArray[np.bool_]:
+    """Where (depth, height, width) a mask is not 0 on a grid, at the nearest voxel."""
+    return on_grid(mask, grid, sitk.sitkNearestNeighbor) != 0
+
+
+def cut(image: sitk.Image, grid: sitk.Image, plane: Plane, index: int) -> NDArray[Any]:
+    """Values (rows, columns) of an image on one slice of a grid, interpolated linearly."""
+    part = [slice(None)] * 3
+    part[2 - plane.axis] = slice(index, index + 1)
+    return on_grid(image, grid[tuple(part)], sitk.sitkLinear).squeeze(plane.axis)
+
+
+def areas(mask: NDArray[np.bool_], plane: Plane) -> NDArray[np.int64]:
+    """How many voxels of a mask (depth, height, width) lie in each slice."""
+    return np.count_nonzero(np.moveaxis(mask, plane.axis, 0), axis=(1, 2))
+
+
+def largest_slice(mask: NDArray[np.bool_], plane: Plane) -> int:
+    """Where most voxels of a mask lie; in the middle where that is equal, as in a thick slice."""
+    counts = areas(mask, plane)
+    (largest,) = np.nonzero(counts == counts.max())
+    return int(largest[len(largest) // 2])
+
+
+def gray_window(voxels: NDArray[Any]) -> tuple[float, float]:
+    """Intensities to show as black and as white, from those of the tissue."""
+    low, high = np.percentile(voxels, SHOWN_PERCENTILES) if voxels.size else (0, 1)
+    return float(low), float(high)
+
+
+def to_gray(values: NDArray[Any], window: tuple[float, float]) -> NDArray[np.uint8]:
+    """Intensities as 8-bit gray."""
+    low, high = window
+    scaled = (values.astype(np.float64) - low) / ((high - low) or 1)
+    return np.rint(255 * scaled.clip(0, 1)).astype(np.uint8)
+
+
+def checkerboard(first: NDArray[Any], second: NDArray[Any], field_pixels: int) -> NDArray[Any]:
+    """Two pictures (rows, columns) in square fields in turn, the first one in the corner."""
+    rows, columns = (np.arange(size) // field_pixels for size in first.shape)
+    return np.where((rows[:, None] + columns) % 2, second, first)
+
+
+def outline_path(mask: NDArray[np.bool_]) -> str:
+    """The edges of a mask's pixels (rows, columns) as path data of SVG, in pixels from its corner.
+
+    Straight runs are one line each; nothing for an empty mask.
+    """
+    lines = [f"M{start} {y}H{stop}" for y, start, stop in _edges(mask)]
+    lines += [f"M{x} {start}V{stop}" for x, start, stop in _edges(mask.T)]
+    return "".join(lines)
+
+
+def _edges(mask: NDArray[np.bool_]) -> list[list[int]]:
+    """(row, first column, column after the last) of runs where a mask changes between rows."""
+    # Zeros around it close the outline at the picture's edge, and end each run.
+    padded = np.pad(mask, 1).astype(np.int8)
+    edges = np.diff(padded, axis=0) != 0
+    starts_and_stops = np.diff(edges.astype(np.int8), axis=1)
+    row, start = np.nonzero(starts_and_stops == 1)
+    _, stop = np.nonzero(starts_and_stops == -1)
+    return np.stack([row, start, stop], axis=1).tolist()
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    """An 8-bit gray picture (rows, columns) as PNG (W3C recommendation, third edition)."""
+    height, width = pixels.shape
+    above = 2  # The filter that stores differences to the row above: they compress better.
+    rows = np.diff(pixels, axis=0, prepend=np.uint8(0))
+    filtered = np.insert(rows, 0, above, axis=1).tobytes()
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in (
+            (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)),
+            (b"IDAT", zlib.compress(filtered, 9)),
+            (b"IEND", b""),
+        )
+    )

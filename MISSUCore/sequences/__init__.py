@@ -1,0 +1,1 @@
+"""Which scan is T1, T1ce, T2, FLAIR."""

@@ -1,0 +1,261 @@
+"""Which scan of a folder is which sequence: image files and DICOM, at any depth, in any order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..contract.modalities import BRATS_MODALITIES, IMAGE_ENDING
+from ..core.errors import InputError
+from ..core.events import Progress
+from ..io.dicom import ScanSource, SeriesHeader, is_dicom, read_headers
+from ..io.reading import read_image
+from .appearance import with_images
+from .rules import Guess, assign, guess_sequence
+
+# Fewer slices are a localizer, or a part of the brain.
+MINIMUM_SLICES = 10
+# What was computed from a scan comes after all scans, however fine.
+_DERIVED_PENALTY_MM3 = 1e6
+# Attributes that dcm2niix writes beside a NIfTI file; BIDS has times in seconds.
+_SIDECAR_TIMES = ("EchoTime", "RepetitionTime", "InversionTime")
+_LISTED = 6  # in the message that no scan is recognized
+
+
+@dataclass(frozen=True)
+class FoundCase:
+    """The scans found in a folder.
+
+    Attributes:
+        scans: by modality, in the order t1, t1ce, t2, flair.
+        guesses: why each is taken for it.
+        left_over: what else is there, and why it is not taken.
+    """
+
+    scans: dict[str, ScanSource]
+    guesses: dict[str, Guess]
+    left_over: dict[ScanSource, str]
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A scan, or what may be one.
+
+    Attributes:
+        guess: what its names and tags say.
+        voxel_mm3: volume of a voxel.
+        problem: why it cannot be one; or "".
+        derived: whether it was computed from another.
+        examination: patient and study of a DICOM series.
+    """
+
+    guess: Guess
+    voxel_mm3: float
+    problem: str = ""
+    derived: bool = False
+    examination: tuple[str, str] | None = None
+
+
+def find_case(folder: Path, progress: Progress | None = None) -> FoundCase:
+    """Find out which scan in a folder is T1, T1ce, T2 and FLAIR.
+
+    Names and DICOM attributes tell; the images are looked at only if some scan has neither. Of
+    several scans of one sequence the one with the finest voxels is taken, original before derived.
+    A sequence is left out where two scans are equally good, or none is one for sure.
+
+    Args:
+        folder: searched with all its subfolders, without what is hidden; may hold NIfTI, NRRD and
+            MetaImage files and DICOM files of several series in one folder, with any names.
+        progress: hears how far the search is.
+
+    Raises:
+        InputError: if no scan is recognized, or there are those of two patients or examinations.
+
+    Examples:
+        >>> from MISSUCore import find_case
+        >>> sorted(find_case(folder).scans)
+        ['flair', 't1', 't1ce', 't2']
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is no folder; give the folder with the scans of one case")
+    progress = progress or Progress()
+    candidates = _candidates(folder, progress.part(0.0, 0.8))
+    if not candidates:
+        raise InputError(f"{folder}: holds no NIfTI, NRRD, MetaImage or DICOM image")
+    usable = {source: found for source, found in candidates.items() if not found.problem}
+
+    def read(source: ScanSource) -> sitk.Image:
+        progress("find", 0.9, f"looking at {source}, whose name does not tell")
+        return read_image(source)
+
+    guesses = with_images({source: found.guess for source, found in usable.items()}, read)
+    finer = {
+        source: -found.voxel_mm3 - _DERIVED_PENALTY_MM3 * found.derived
+        for source, found in usable.items()
+    }
+    scans = assign(guesses, finer)
+    # How fine the voxels are is no reason to choose a patient, or a time.
+    recognized = [source for source, guess in guesses.items() if guess.sequence in BRATS_MODALITIES]
+    _check_one_examination(
+        folder,
+        [
+            usable[source]
+            for source in recognized
+            if source in scans.values() or not usable[source].derived
+        ],
+    )
+    left_over = {source: found.problem for source, found in candidates.items() if found.problem}
+    for source, guess in guesses.items():
+        if source not in scans.values():
+            left_over[source] = _why_left(guess, scans)
+    if not scans:
+        listed = [f"{_name(source, folder)} ({why})" for source, why in left_over.items()]
+        more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
+        raise InputError(
+            f"{folder}: no scan is recognized as {', '.join(BRATS_MODALITIES)}; found "
+            f"{', '.join(listed[:_LISTED])}{more}; give the scans by name, as --t1 FILE"
+        )
+    chosen = {name: _with_rivals(guesses, source) for name, source in scans.items()}
+    return FoundCase(scans, chosen, left_over)
+
+
+def _candidates(folder: Path, progress: Progress) -> dict[ScanSource, _Candidate]:
+    files = list(_files(folder))
+    found: dict[ScanSource, _Candidate] = {}
+    images = [path for path in files if IMAGE_ENDING.search(path.name)]
+    for path in images:
+        found[path] = _image_file(path, folder)
+    dicom = [path for path in files if path not in found and is_dicom(path)]
+
+    def with_progress() -> Iterator[Path]:
+        for number, path in enumerate(dicom):
+            if number % 100 == 0:
+                progress("find", number / len(dicom), f"looking through {len(dicom)} DICOM files")
+            yield path
+
+    headers = read_headers(with_progress())
+    for header in headers:
+        found[header.series] = _series(header, folder, _elsewhere(header, headers))
+    return found
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Files at any depth, sorted, without those that are hidden or in a hidden folder."""
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read: {error.strerror or error}") from error
+    for path in paths:
+        if path.name.startswith("."):
+            continue
+        if path.is_dir() and not path.is_symlink():  # links may lead in circles
+            yield from _files(path)
+        elif path.is_file():
+            yield path
+
+
+def _image_file(path: Path, folder: Path) -> _Candidate:
+    guess = _named(path.name, path.parent, folder, _sidecar(path))
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        return _Candidate(guess, 0.0, "cannot be read as an image")
+    size = [count for count in reader.GetSize() if count > 1]
+    problem = _shape_problem(len(size), reader.GetNumberOfComponents(), min(size, default=0))
+    return _Candidate(guess, float(np.prod(reader.GetSpacing()[:3])), problem)
+
+
+def _elsewhere(header: SeriesHeader, headers: Sequence[SeriesHeader]) -> str:
+    """What is wrong if other folders hold files of the same series; "" if none does."""
+    uid = header.series.uid
+    first, *others = [other for other in headers if other.series.uid == uid]
+    if not uid or not others:
+        return ""
+    if any(sorted(other.places) != sorted(first.places) for other in others):
+        return "has its files in several folders; put them into one"
+    return f"is a copy of {first.series}" if header is not first else ""
+
+
+def _series(header: SeriesHeader, folder: Path, elsewhere: str) -> _Candidate:
+    guess = _named("", header.series.folder, folder, header.tags)
+    problem = header.problem() or elsewhere or _shape_problem(3, 1, header.frames)
+    return _Candidate(
+        guess,
+        header.voxel_mm3(),
+        problem,
+        header.tags.get("ImageType", "").upper().startswith("DERIVED"),
+        (header.tags.get("PatientID", ""), header.tags.get("StudyInstanceUID", "")),
+    )
+
+
+def _shape_problem(dimensions: int, components: int, slices: int) -> str:
+    if components != 1:
+        return "is a color or vector image"
+    if dimensions != 3:
+        return f"is {dimensions}-D"
+    if slices < MINIMUM_SLICES:
+        return f"has only {slices} slices"
+    return ""
+
+
+def _named(name: str, place: Path, folder: Path, tags: Mapping[str, str]) -> Guess:
+    """What tags and file name say, or else the folder in which the file lies."""
+    guess = guess_sequence(name, tags)
+    if guess.confidence or place == folder:
+        return guess
+    by_folder = guess_sequence(place.name, tags)
+    return by_folder if by_folder.confidence else guess
+
+
+def _sidecar(path: Path) -> dict[str, str]:
+    """Attributes in the JSON file that dcm2niix writes beside an image, as DICOM has them."""
+    beside = path.with_name(IMAGE_ENDING.sub("", path.name) + ".json")
+    try:
+        facts = json.loads(beside.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    tags = {}
+    for keyword, value in facts.items() if isinstance(facts, dict) else ():
+        if isinstance(value, list):
+            value = "\\".join(map(str, value))
+        elif keyword in _SIDECAR_TIMES and isinstance(value, (int, float)):
+            value = f"{1000 * value:g}"
+        tags[keyword] = str(value)
+    return tags
+
+
+def _check_one_examination(folder: Path, scans: list[_Candidate]) -> None:
+    examinations = {found.examination for found in scans if found.examination}
+    if len({patient for patient, _ in examinations}) > 1:
+        raise InputError(f"{folder}: holds scans of several patients; give one folder a patient")
+    if len(examinations) > 1:
+        raise InputError(
+            f"{folder}: holds scans of {len(examinations)} examinations; give the folder of one"
+        )
+
+
+def _why_left(guess: Guess, scans: Mapping[str, ScanSource]) -> str:
+    if guess.sequence not in BRATS_MODALITIES:
+        return guess.reason
+    if guess.sequence in scans:
+        return f"{guess.sequence} too, but coarser or less sure than {scans[guess.sequence]}"
+    return f"one of several of {guess.sequence}, not to be told apart ({guess.reason})"
+
+
+def _with_rivals(guesses: Mapping[ScanSource, Guess], source: ScanSource) -> Guess:
+    guess = guesses[source]
+    rivals = sum(other.sequence == guess.sequence for other in guesses.values())
+    if rivals == 1:
+        return guess
+    return replace(guess, reason=f"{guess.reason}; the finest or surest of {rivals}")
+
+
+def _name(source: ScanSource, folder: Path) -> str:
+    return str(source.relative_to(folder)) if isinstance(source, Path) else str(source)

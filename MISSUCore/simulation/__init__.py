@@ -1,0 +1,1 @@
+"""Simulated cases: anatomy, lesion, contrast."""

@@ -1,0 +1,160 @@
+"""Where MISSUCore, its Python, its models and PyTorch are; loads none of them."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+MINIMUM_TORCH = "2.2"
+
+
+class InstallationError(RuntimeError):
+    """Something MISSU needs is missing. The message is one sentence that says how to get it."""
+
+
+def coreFolder() -> Path:
+    """The folder in which the package MISSUCore lies."""
+    specification = importlib.util.find_spec("MISSUCore")
+    return Path(specification.origin).parents[1]
+
+
+def corePython() -> list[str]:
+    """The Python that has PyTorch and everything else MISSUCore needs, as start of a command.
+
+    Raises:
+        InstallationError: if Slicer's Python is not found.
+    """
+    if not isInSlicer():
+        return [sys.executable]
+    python = shutil.which("PythonSlicer")
+    if python is None:
+        raise InstallationError("PythonSlicer is not found; install Slicer again.")
+    return [python]
+
+
+def coreEnvironment() -> dict[str, str]:
+    """Environment for that Python: as Slicer was started, since PythonSlicer sets up its own."""
+    environment = slicer.util.startupEnvironment() if isInSlicer() else dict(os.environ)
+    return {**environment, "PYTHONUTF8": "1"}
+
+
+def isInSlicer() -> bool:
+    """Whether this is the Slicer application, not the package slicer-core."""
+    return hasattr(slicer, "app")
+
+
+def torchIsInstalled() -> bool:
+    """Whether PyTorch is there; it is not imported."""
+    return importlib.util.find_spec("torch") is not None
+
+
+def installTorch() -> None:
+    """Ask the user, and install PyTorch through the PyTorch extension.
+
+    Raises:
+        InstallationError: if the extension is missing, the user declines, or the download fails.
+    """
+    if not isInSlicer():
+        raise InstallationError("PyTorch is not installed; install it with pip install torch.")
+    try:
+        import PyTorchUtils
+    except ModuleNotFoundError as error:
+        raise InstallationError(
+            "The PyTorch extension is missing; install it in the Extensions Manager and restart "
+            "Slicer."
+        ) from error
+    try:
+        torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(
+            askConfirmation=True, torchVersionRequirement=f">={MINIMUM_TORCH}"
+        )
+    except Exception as error:  # of any kind: pip, the network, an index
+        raise InstallationError(
+            f"PyTorch could not be installed ({error}); try again in the module PyTorch Utils."
+        ) from error
+    if torch is None:
+        raise InstallationError("PyTorch is needed to segment, and was not installed.")
+
+
+def installDeepbet() -> None:
+    """Install the package that takes off skulls; PyTorch stays the one that is there.
+
+    Raises:
+        InstallationError: if it cannot be installed.
+    """
+    if not isInSlicer():
+        raise InstallationError("deepbet is not installed; install it with pip install deepbet.")
+    try:
+        torch = f"torch=={importlib.metadata.version('torch')}"
+        slicer.util.pip_install(["deepbet", torch])
+    except Exception as error:  # of any kind: pip, the network, an index
+        raise InstallationError(
+            f"deepbet could not be installed ({error}); try again, or choose another skull "
+            "stripping under Advanced."
+        ) from error
+
+
+def modelFolder() -> Path:
+    """Where the user's own models are kept."""
+    return Path(os.environ.get("MISSU_MODELS") or "~/.missu/models").expanduser()
+
+
+def modelCards() -> dict[str, dict[str, Any]]:
+    """The model cards by name, the bundled ones first.
+
+    Read from the files, for ``missu models`` loads PyTorch and takes seconds; what a card holds is
+    told in MISSUCore.models.store. Files that are no model card are passed over.
+    """
+    cards: dict[str, dict[str, Any]] = {}
+    for folder in (coreFolder() / "MISSUCore" / "weights", modelFolder()):
+        for path in sorted(folder.glob("*.json")):
+            try:
+                card = readCard(path)
+            except InstallationError:
+                continue
+            cards.setdefault(path.stem, card)
+    return cards
+
+
+def defaultModel() -> str:
+    """The model that ``missu models --use`` has made the default; empty for the bundled one."""
+    try:
+        return (modelFolder() / "default.txt").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
+
+
+def readCard(path: Path) -> dict[str, Any]:
+    """The model card in a file.
+
+    Raises:
+        InstallationError: if it is none.
+    """
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        if card["name"] == path.stem and isinstance(card["scheme"], dict):
+            return card
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    raise InstallationError(f"{path} is no model card; install the model again.")
+
+
+def findCard(model: str) -> dict[str, Any]:
+    """The card of an installed model, or of a .pt file.
+
+    Raises:
+        InstallationError: if there is no such model.
+    """
+    if Path(model).suffix == ".pt":
+        return readCard(Path(model).with_suffix(".json"))
+    cards = modelCards()
+    if model not in cards:
+        raise InstallationError(f"There is no model {model}; installed are {', '.join(cards)}.")
+    return cards[model]

@@ -1,0 +1,166 @@
+"""A command of MISSUCore in a process of its own, which can be watched and stopped at any time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from MISSUCore.core.events import ProgressEvent, parse_line
+
+from .CoreInstallation import coreEnvironment, coreFolder, corePython, isInSlicer
+
+STAND_BY = Path(__file__).with_name("StandBy.py")
+# A process that nobody needs, as after a crash of Slicer, ends by itself.
+STAND_BY_SECONDS = 600.0
+# Once the tree is killed its pipe closes at once; this is for a system that is very busy.
+CLOSING_SECONDS = 1.0
+
+
+class CoreProcess:
+    """A Python process that loads MISSUCore, waits, and then runs one command of ``missu``.
+
+    Attributes:
+        folder: temporary, for the files of the command.
+
+    Args:
+        module: of MISSUCore, that the command will need.
+
+    Raises:
+        OSError: if the folder cannot be made, or the process not started.
+        InstallationError: if Slicer's Python is not found.
+    """
+
+    def __init__(self, module: str) -> None:
+        self._exitCode: int | None = None
+        self._onProgress: Callable[[ProgressEvent], None] | None = None
+        self._events: queue.SimpleQueue[ProgressEvent] = queue.SimpleQueue()
+        self._complaint = ""
+        self._reader: threading.Thread | None = None
+        # A session of its own on POSIX, so that it can be killed with all its children.
+        separate: dict[str, Any] = (
+            {"creationflags": subprocess.CREATE_NO_WINDOW}
+            if os.name == "nt"
+            else {"start_new_session": True}
+        )
+        command = [*corePython(), str(STAND_BY), str(coreFolder()), module]
+        place = slicer.app.temporaryPath if isInSlicer() else None
+        self.folder = Path(tempfile.mkdtemp(prefix="missu-", dir=place))
+        self._arguments = self.folder / "arguments.json"
+        try:
+            self._process = subprocess.Popen(
+                [*command, str(self._arguments), str(STAND_BY_SECONDS)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=coreEnvironment(),
+                encoding="utf-8",
+                errors="replace",
+                **separate,
+            )
+        except OSError:
+            self.removeFolder()
+            raise
+
+    def isAlive(self) -> bool:
+        """Whether it waits or works."""
+        return self._exitCode is None and self._process.poll() is None
+
+    def run(
+        self,
+        arguments: list[str],
+        logPath: Path,
+        onProgress: Callable[[ProgressEvent], None] | None = None,
+    ) -> None:
+        """Run ``missu`` with these arguments; may be called once.
+
+        Args:
+            arguments: --json-progress is added.
+            logPath: file to write, with all that the process prints.
+            onProgress: hears, from within :meth:`poll`, where it stands.
+
+        Raises:
+            OSError: if the log or the arguments cannot be written.
+        """
+        arguments = [*arguments, "--json-progress"]
+        self._onProgress = onProgress
+        log = logPath.open("w", encoding="utf-8")
+        log.write(f"missu {subprocess.list2cmdline(arguments)}\n")
+        self._reader = threading.Thread(target=self._read, args=(log,), daemon=True)
+        self._reader.start()
+        # The process must not see half of the file.
+        unfinished = self._arguments.with_suffix(".unfinished")
+        unfinished.write_text(json.dumps(arguments), encoding="utf-8")
+        unfinished.replace(self._arguments)
+
+    def poll(self) -> int | None:
+        """Hand on what was heard since the last call; the exit code, once it has ended."""
+        if self._exitCode is None and self._process.poll() is not None:
+            self._end()
+        while self._onProgress and not self._events.empty():
+            self._onProgress(self._events.get())
+        return self._exitCode
+
+    def cancel(self) -> None:
+        """Kill the process with all its children; they are gone when this returns."""
+        self._onProgress = None
+        if self._exitCode is None:
+            self._end()
+
+    def removeFolder(self) -> None:
+        """Delete the temporary folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def failure(self) -> str:
+        """Why it failed, in one sentence."""
+        if self._complaint:
+            return self._complaint
+        if self._exitCode in (-9, 137):  # killed, by Linux and by a launcher on it
+            return "the system ended the process, probably for lack of memory; close other programs"
+        return f"the process ended unexpectedly with code {self._exitCode}; open the log to see why"
+
+    def _end(self) -> None:
+        # Also when the process has ended by itself: its children may be left.
+        _killTree(self._process)
+        self._exitCode = self._process.wait()
+        if self._reader:
+            # It ends when the last process that could write is gone.
+            self._reader.join(CLOSING_SECONDS)
+        else:
+            self._process.stdout.close()
+
+    def _read(self, log: Any) -> None:
+        with log, self._process.stdout:
+            for line in self._process.stdout:
+                event = parse_line(line)
+                if event:
+                    self._events.put(event)
+                elif line.startswith("missu: ") and not line.startswith("missu: warning: "):
+                    self._complaint = line.removeprefix("missu: ").strip()
+                log.write(line)
+                log.flush()
+
+
+def _killTree(process: subprocess.Popen) -> None:
+    if os.name == "nt":
+        # PythonSlicer is a launcher: the Python that works is its child.
+        subprocess.run(
+            ["taskkill", "/F", "/T", "/PID", str(process.pid)],
+            creationflags=subprocess.CREATE_NO_WINDOW,
+            capture_output=True,
+            check=False,
+        )
+    else:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,1 @@
+"""MISSUCore's process, and whether it is installed."""

@@ -1,0 +1,118 @@
+"""A corrected case: from the scene into a library of training cases, and back to look at it."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import slicer
+
+from MISSUCore.contract.labels import BRATS, LabelScheme
+from MISSUCore.contract.modalities import BRATS_MODALITIES
+
+from ..Core.CoreInstallation import findCard
+from ..Core.CoreRun import CoreRun
+from ..Core.Errors import ExchangeError
+from ..Scene.ResultOrigin import keptLabels, keptModel
+from ..Scene.SceneExchange import LPS_TO_RAS, referenceVolume, scanOf, volumeLike, writeVolume
+from ..Scene.SegmentationNodes import importSegmentation, inputRole
+from .CaseLibrary import TrainingCase
+from .Comparison import labelsOn
+from .Segmentation import SegmentationSettings, writeScans
+
+
+def writeTrainingCase(
+    run: CoreRun,
+    volumes: dict[str, slicer.vtkMRMLScalarVolumeNode],
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    settings: SegmentationSettings,
+    brainMask: slicer.vtkMRMLScalarVolumeNode | None = None,
+) -> list[str]:
+    """Write volumes, by modality, and their corrected segmentation; returns options of ``missu``.
+
+    No name of a node goes along: it may be the patient's. The labels are written on the grid of the
+    reference volume, whatever the segments were drawn on.
+
+    Args:
+        run: to whose folder they are written.
+        volumes: that were segmented.
+        segmentationNode: as the user has corrected it.
+        settings: how the volumes are prepared, see :func:`.writeScans`.
+        brainMask: see :func:`.writeScans`.
+
+    Raises:
+        ExchangeError: if the segmentation is not of these volumes, or does not tell of every
+            region, or files cannot be written.
+    """
+    name = segmentationNode.GetName()
+    for modality, volume in volumes.items():
+        other = segmentationNode.GetNodeReference(inputRole(modality))
+        if other and other is not volume:
+            raise ExchangeError(
+                f"{name} was made from {other.GetName()}, but {volume.GetName()} is selected under "
+                "Inputs; select the volumes it belongs to."
+            )
+    model = keptModel(segmentationNode)
+    scheme = LabelScheme.from_dict(findCard(model)["scheme"]) if model else BRATS
+    grid = referenceVolume(volumes)
+    labels, told = labelsOn(grid, segmentationNode, scheme)
+    missing = [region.title for region in scheme.regions if region.name not in told]
+    if missing:
+        raise ExchangeError(
+            f"{name} has no segment {', '.join(missing)}; add it, empty if there is none, so that "
+            "the model does not learn a gap."
+        )
+    arguments = writeScans(run, volumes, settings, brainMask)
+    before = keptLabels(segmentationNode)
+    if before is not None and before.shape == labels.shape and scanOf(segmentationNode) is grid:
+        arguments += ["--result", _writeLabels(run, grid, before, "result", name)]
+    arguments += ["--labels", _writeLabels(run, grid, labels, "labels", name)]
+    schemeFile = run.folder / "scheme.json"
+    schemeFile.write_text(json.dumps(scheme.as_dict()), encoding="utf-8")
+    arguments += ["--scheme", str(schemeFile)]
+    return arguments + (["--model", model] if model else [])
+
+
+def _writeLabels(
+    run: CoreRun, grid: slicer.vtkMRMLVolumeNode, labels: np.ndarray, file: str, name: str
+) -> str:
+    path = run.folder / f"{file}.nrrd"
+    writeVolume(volumeLike(grid, labels), path, name)
+    run.names[path] = name
+    return str(path)
+
+
+def loadTrainingCase(
+    case: TrainingCase,
+) -> tuple[dict[str, slicer.vtkMRMLScalarVolumeNode], slicer.vtkMRMLSegmentationNode]:
+    """Add a case of a library to the scene: its volumes by modality, and its segmentation.
+
+    Raises:
+        ExchangeError: if it has none of the panel's modalities, or its files cannot be read.
+    """
+    if not set(case.modalities) & set(BRATS_MODALITIES):
+        raise ExchangeError(f"{case.id} has no T1, T1ce, T2 or FLAIR; look at it in its folder.")
+    labels, _ = _readImage(case, "labels")
+    images = {modality: _readImage(case, modality) for modality in case.modalities}
+    volumes = {
+        modality: slicer.util.addVolumeFromArray(voxels, ijkToRas, f"{case.id}_{modality}")
+        for modality, (voxels, ijkToRas) in images.items()
+    }
+    segmentation = importSegmentation(labels, volumes, case.scheme)
+    segmentation.SetName(f"{case.id} segmentation")
+    return volumes, segmentation
+
+
+def _readImage(case: TrainingCase, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels (k, j, i) and their place, voxel for voxel: so the case is known when added again."""
+    import SimpleITK as sitk  # only once it is needed: it takes a while to load
+
+    path = case.folder / f"{name}.nii.gz"
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise ExchangeError(f"{path} cannot be read; remove the case and add it again.") from error
+    ijkToLps = np.eye(4)
+    ijkToLps[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    ijkToLps[:3, 3] = image.GetOrigin()
+    return sitk.GetArrayFromImage(image), LPS_TO_RAS @ ijkToLps

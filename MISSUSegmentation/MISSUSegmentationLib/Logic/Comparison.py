@@ -1,0 +1,170 @@
+"""A segmentation against a reference: Dice and Hausdorff distance, by ``missu evaluate``."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+
+import numpy as np
+import slicer
+
+from MISSUCore.contract.labels import Label, LabelScheme, Region, numbering_of
+
+from ..Core.CoreRun import CoreRun
+from ..Core.Errors import ExchangeError
+from ..Scene.SceneExchange import imageOn, scanOf, segmentImage, volumeLike, voxelsOn, writeVolume
+
+# Dice and 95 % Hausdorff distance in mm by region name.
+Scores = dict[str, tuple[float, float]]
+
+
+def writePair(
+    run: CoreRun,
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    referenceNode: slicer.vtkMRMLSegmentationNode | slicer.vtkMRMLLabelMapVolumeNode,
+    scheme: LabelScheme,
+) -> list[str]:
+    """Write the two as label maps on one grid; returns the arguments of ``missu``.
+
+    Regions are written with the scheme, without those that only one of the two tells of.
+
+    Raises:
+        ExchangeError: if they cannot be compared, or written.
+    """
+    grid = _commonGrid(segmentationNode, referenceNode)
+    result, itsRegions = labelsOn(grid, segmentationNode, scheme)
+    reference, referenceRegions = labelsOn(grid, referenceNode, scheme)
+    common = [name for name in scheme.region_names if name in itsRegions & referenceRegions]
+    if not common:
+        raise ExchangeError(
+            f"{segmentationNode.GetName()} and {referenceNode.GetName()} have no region in common; "
+            "name their segments alike."
+        )
+    files = []
+    for node, labels in ((segmentationNode, result), (referenceNode, reference)):
+        path = run.folder / f"{len(files)}.nrrd"
+        writeVolume(volumeLike(grid, labels), path, node.GetName())
+        run.names[path] = node.GetName()
+        files.append(str(path))
+    (run.folder / "scheme.json").write_text(json.dumps(scheme.as_dict()), encoding="utf-8")
+    (run.folder / "common.json").write_text(json.dumps(common), encoding="utf-8")
+    scores = run.folder / "scores.json"
+    return ["evaluate", *files, "--scheme", str(run.folder / "scheme.json"), "--json", str(scores)]
+
+
+def readScores(run: CoreRun) -> Scores:
+    """The scores of the regions that both told of; NaN where there is none."""
+    common = json.loads((run.folder / "common.json").read_text(encoding="utf-8"))
+    rows = json.loads((run.folder / "scores.json").read_text(encoding="utf-8"))["rows"]
+    return {
+        row["region"]: (_number(row["dice"]), _number(row["hausdorff95_mm"]))
+        for row in rows
+        if row["region"] in common
+    }
+
+
+def labelsOn(
+    grid: slicer.vtkMRMLVolumeNode,
+    node: slicer.vtkMRMLSegmentationNode | slicer.vtkMRMLLabelMapVolumeNode,
+    scheme: LabelScheme,
+) -> tuple[np.ndarray, set[str]]:
+    """Label map (k, j, i) of a node where the grid's voxels are shown, and the regions it tells of.
+
+    Segments are recognized by ID or name: that of a region or a label of the scheme, short or
+    long, or Segment_4 for label value 4. Where regions are not nested, the inner one counts.
+
+    Raises:
+        ExchangeError: if nothing is recognized.
+    """
+    name = node.GetName()
+    if not node.IsA("vtkMRMLSegmentationNode"):
+        labels = voxelsOn(grid, node)
+        numbering = numbering_of(np.unique(labels).tolist(), scheme)
+        if not numbering.accepts(np.unique(labels).tolist()):
+            expected = ", ".join(f"{label.value} = {label.name}" for label in scheme.labels)
+            raise ExchangeError(f"{name} has other labels than {expected}; select another one.")
+        return scheme.to_labels(numbering.to_regions(labels)), set(scheme.region_names)
+    found = _recognized(node, scheme.regions)
+    if set(found) - {label.name for label in scheme.labels}:
+        masks = [_mask(grid, node, found.get(region.name)) for region in scheme.regions]
+        return scheme.to_labels(np.stack(masks)), set(found)
+    found = _recognized(node, scheme.labels) or _numbered(node, scheme)
+    if not found:
+        names = ", ".join((*scheme.region_names, *(label.name for label in scheme.labels)))
+        raise ExchangeError(
+            f"No segment of {name} is recognized; name them after regions or labels ({names})."
+        )
+    labels = np.zeros(slicer.util.arrayFromVolume(grid).shape, np.uint8)
+    for label in scheme.labels:
+        labels[_mask(grid, node, found.get(label.name))] = label.value
+    return labels, set(scheme.region_names)
+
+
+def _recognized(
+    node: slicer.vtkMRMLSegmentationNode, parts: tuple[Region, ...] | tuple[Label, ...]
+) -> dict[str, str]:
+    """Segment IDs by name of the region or label."""
+    found: dict[str, str] = {}
+    for segmentId, name in _segmentNames(node).items():
+        for part in parts:
+            if {segmentId.lower(), name.lower()} & {part.name.lower(), part.title.lower()}:
+                found.setdefault(part.name, segmentId)
+    return found
+
+
+def _numbered(node: slicer.vtkMRMLSegmentationNode, scheme: LabelScheme) -> dict[str, str]:
+    """Segment IDs by label name, as Slicer numbers the segments of a label map."""
+    matches = {
+        segmentId: re.fullmatch(r"(?:(?:segment|label)[_ ])?(\d+)", name, re.IGNORECASE)
+        for segmentId, name in _segmentNames(node).items()
+    }
+    numbers = {int(match[1]): segmentId for segmentId, match in matches.items() if match}
+    numbering = numbering_of(numbers, scheme)
+    return {
+        label.name: numbers[numbered.value]
+        for label, numbered in zip(scheme.labels, numbering.labels)
+        if numbered.value in numbers
+    }
+
+
+def _segmentNames(node: slicer.vtkMRMLSegmentationNode) -> dict[str, str]:
+    segmentation = node.GetSegmentation()
+    return {
+        segmentId: segmentation.GetSegment(segmentId).GetName() or ""
+        for segmentId in segmentation.GetSegmentIDs()
+    }
+
+
+def _mask(
+    grid: slicer.vtkMRMLVolumeNode, node: slicer.vtkMRMLSegmentationNode, segmentId: str | None
+) -> np.ndarray:
+    image = slicer.vtkOrientedImageData() if segmentId is None else segmentImage(node, segmentId)
+    if image is None:
+        raise ExchangeError(
+            f"No voxels can be made of {node.GetName()}; create its binary labelmap in the "
+            "Segmentations module."
+        )
+    if image.IsEmpty():
+        return np.zeros(slicer.util.arrayFromVolume(grid).shape, bool)
+    return imageOn(grid, image, node.GetParentTransformNode()) != 0
+
+
+def _commonGrid(
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    referenceNode: slicer.vtkMRMLSegmentationNode | slicer.vtkMRMLLabelMapVolumeNode,
+) -> slicer.vtkMRMLVolumeNode:
+    if not referenceNode.IsA("vtkMRMLSegmentationNode"):
+        return referenceNode
+    scan = scanOf(referenceNode) or scanOf(segmentationNode)
+    if scan:
+        return scan
+    raise ExchangeError(
+        f"The volume that {segmentationNode.GetName()} was made from is gone; load and segment it "
+        "again."
+    )
+
+
+def _number(value: float | None) -> float:
+    """JSON has no NaN: null is one."""
+    return math.nan if value is None else value

@@ -1,0 +1,165 @@
+"""Improve a model on corrected cases, with or without Slicer's GUI: tuning, verdict, models."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..Core.CoreRun import CoreRun, SegmentationError, newProcess
+from .CaseLibrary import MINIMUM_CASES, readCases
+from .LibraryLogic import LibraryLogic, OnCancelled, OnFailed, OnProgress, checkTorch
+from .TuningRun import TuningRun, TuningSettings, newRun
+
+
+class FineTuningLogic(LibraryLogic):
+    """Runs ``missu finetune`` and ``missu models``, too, in processes of their own.
+
+    A fine-tuning and one short command (adding a case, accepting a model) may be on at the same
+    time. From a script, in Slicer or with the package slicer-core::
+
+        logic = FineTuningLogic()
+        logic.add(library, {"t1": t1, "t1ce": t1ce, "t2": t2, "flair": flair}, corrected)
+        run = logic.fineTune(library, TuningSettings(base="missu-brats-fast", minutes=30))
+        print(run.gate()["verdict"], run.gate()["reason"], run.gate()["mean"])
+        if run.gate()["recommended"]:
+            logic.use(logic.accept(run))
+
+    Attributes:
+        run: the fine-tuning that is on, or was the last; None before the first.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.run: TuningRun | None = None
+        self._tuning: CoreRun | None = None
+
+    def fineTune(
+        self,
+        library: Path,
+        settings: TuningSettings,
+        *,
+        run: TuningRun | None = None,
+        onProgress: OnProgress | None = None,
+        onFinished: Callable[[TuningRun], None] | None = None,
+        onFailed: OnFailed | None = None,
+        onCancelled: OnCancelled | None = None,
+        blocking: bool = True,
+    ) -> TuningRun | None:
+        """Tune a model on the cases of a library that are not excluded.
+
+        It is judged on cases it was not tuned on; nothing is installed before :meth:`accept`.
+
+        Args:
+            library: folder; the run gets a folder ``runs/NAME-run-1``, ... in it.
+            settings: what to tune, and how long.
+            run: to resume, see :meth:`resume`.
+            onProgress: hears where it stands.
+            onFinished: gets the run, with its verdict.
+            onFailed: gets one sentence and the path of the log; only without ``blocking``.
+            onCancelled: is called once it is stopped.
+            blocking: return when it is done.
+
+        Returns:
+            The run when ``blocking``, or None if it was cancelled.
+
+        Raises:
+            SegmentationError: if it cannot be started; when ``blocking``, also if it fails.
+        """
+        if self.isTuning():
+            raise SegmentationError("A fine-tuning is on; wait for its end or cancel it.")
+        checkTorch()
+        cases = [case for case in readCases(library) if not case.excluded]
+        if run is None and len(cases) < MINIMUM_CASES:
+            raise SegmentationError(
+                f"Fine-tuning needs {MINIMUM_CASES} or more corrected cases that are not excluded, "
+                f"and there are {len(cases)}; add more."
+            )
+        try:
+            run = run or newRun(library, settings)
+        except OSError as error:
+            raise SegmentationError(f"The library cannot be written: {error}.") from error
+        arguments = ["finetune", "--library", str(library), "--output", str(run.folder)]
+        arguments += ["--base", settings.base, "--name", settings.name]
+        arguments += ["--minutes", str(settings.minutes), "--device", settings.device]
+
+        def failed(message: str, logPath: Path | None) -> None:
+            _removeUnlessBegun(run)
+            if onFailed and not blocking:
+                onFailed(message, logPath)
+
+        def cancelled() -> None:
+            _removeUnlessBegun(run)
+            if onCancelled:
+                onCancelled()
+
+        tuning = CoreRun(None, onProgress, onFinished, failed, cancelled)
+        try:
+            process = newProcess("MISSUCore.cli.main")
+            tuning.start(process, lambda _: arguments, lambda _: _finished(run))
+        except SegmentationError:
+            _removeUnlessBegun(run)
+            raise
+        self._tuning, self.run = tuning, run
+        return tuning.wait() if blocking else None
+
+    def resume(self, run: TuningRun, **callbacks: Any) -> TuningRun | None:
+        """Go on with a run that was stopped; arguments and errors as for :meth:`fineTune`."""
+        settings = run.settings()
+        if settings is None:
+            raise SegmentationError(
+                f"{run.folder.name} was not started in Slicer; resume it with missu finetune."
+            )
+        return self.fineTune(run.library, settings, run=run, **callbacks)
+
+    def accept(self, run: TuningRun, force: bool = False, **callbacks: Any) -> str | None:
+        """Install the model of a run beside the others; the base and earlier versions stay.
+
+        Args:
+            run: that has finished.
+            force: also if it is not better than its base.
+            callbacks: as for :meth:`exclude`; ``onFinished`` gets the new model's name.
+
+        Returns:
+            The name when ``blocking``.
+
+        Raises:
+            SegmentationError: if it fails.
+        """
+        arguments = ["models", "--accept", str(run.folder), *(["--force"] if force else [])]
+        return self._runPlain(arguments, lambda _: run.installedAs(), **callbacks)
+
+    def discard(self, run: TuningRun, **callbacks: Any) -> None:
+        """Delete the model of a run and its checkpoints; as for :meth:`exclude`."""
+        self._runPlain(["models", "--discard", str(run.folder)], **callbacks)
+
+    def use(self, model: str, **callbacks: Any) -> None:
+        """Make an installed model the one that is taken if none is named; as :meth:`exclude`."""
+        self._runPlain(["models", "--use", model], **callbacks)
+
+    def isTuning(self) -> bool:
+        """Whether a fine-tuning is on."""
+        return self._tuning is not None and self._tuning.isRunning()
+
+    def poll(self) -> None:
+        """Deliver what the processes have written since the last call, and their ends."""
+        super().poll()
+        if self._tuning:
+            self._tuning.poll()
+
+    def cancel(self) -> None:
+        """Stop the fine-tuning at once; :meth:`resume` goes on from its last checkpoint."""
+        if self._tuning:
+            self._tuning.cancel()
+
+
+def _finished(run: TuningRun) -> TuningRun:
+    if run.gate() is None:
+        raise SegmentationError(f"{run.folder / 'gate.json'} cannot be read; resume the run.")
+    return run
+
+
+def _removeUnlessBegun(run: TuningRun) -> None:
+    if not run.hasBegun():
+        shutil.rmtree(run.folder, ignore_errors=True)

@@ -1,0 +1,184 @@
+"""Change a library of training cases, with or without Slicer's GUI."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from MISSUCore.core.events import ProgressEvent
+
+from ..Core.CoreInstallation import torchIsInstalled
+from ..Core.CoreRun import CoreRun, SegmentationError, newProcess
+from ..Core.Errors import ExchangeError
+from ..Scene.SceneExchange import checkVolumes
+from .BrainMask import hdBetMask
+from .CaseExchange import writeTrainingCase
+from .CaseLibrary import TrainingCase, readCases
+from .Segmentation import SegmentationSettings
+
+OnProgress = Callable[[ProgressEvent], None]
+OnFinished = Callable[[Any], None]
+OnCancelled = Callable[[], None]
+OnFailed = Callable[[str, "Path | None"], None]
+
+
+class LibraryLogic:
+    """Runs ``missu library`` in processes of their own, one at a time.
+
+    Without ``blocking``, somebody has to call :meth:`poll` a few times a second; callbacks are
+    called from within it. Closing the scene cancels nothing: they work on files.
+    """
+
+    def __init__(self) -> None:
+        self._command: CoreRun | None = None
+
+    def add(
+        self,
+        library: Path,
+        volumes: dict[str, slicer.vtkMRMLScalarVolumeNode],
+        segmentationNode: slicer.vtkMRMLSegmentationNode,
+        *,
+        settings: SegmentationSettings | None = None,
+        note: str = "",
+        noTumor: bool = False,
+        replace: bool = False,
+        onProgress: OnProgress | None = None,
+        onFinished: OnFinished | None = None,
+        onFailed: OnFailed | None = None,
+        onCancelled: OnCancelled | None = None,
+        blocking: bool = True,
+    ) -> TrainingCase | None:
+        """Store volumes and their corrected segmentation in a library.
+
+        Args:
+            library: folder; it is made if there is none.
+            volumes: as they were segmented, by modality: they are registered and stripped again.
+            segmentationNode: with a segment for every region, or label, of its model's scheme.
+            settings: as the volumes were segmented; those of registration, brain and bias field
+                count.
+            note: kept with the case; nothing that names the patient.
+            noTumor: the segments are empty because there is nothing to find.
+            replace: take the new segments if these scans are in the library already.
+            onProgress: hears where it stands.
+            onFinished: gets the case.
+            onFailed: gets one sentence, which names the missing ``--no-tumor`` or ``--replace``,
+                and the path of the log; only without ``blocking``.
+            onCancelled: is called once :meth:`cancelCommand` has stopped it.
+            blocking: return when it is done.
+
+        Returns:
+            The case when ``blocking``.
+
+        Raises:
+            SegmentationError: if it cannot be added; the sentence says why. BrainExtractionMissing
+                if there is a skull, and nothing to take it off.
+        """
+        settings = settings or SegmentationSettings()
+        self._checkIdle()
+        try:
+            checkVolumes(volumes)
+            byHdBet = settings.brainExtraction == "hdbet"
+            brainMask = hdBetMask(volumes) if byHdBet else None
+        except ExchangeError as error:
+            raise SegmentationError(str(error)) from error
+        options = [f"--note={note}"] if note else []
+        options += ["--no-tumor"] if noTumor else []
+        options += ["--replace"] if replace else []
+
+        def prepare(run: CoreRun) -> list[str]:
+            case = writeTrainingCase(run, volumes, segmentationNode, settings, brainMask)
+            return ["library", str(library), "add", *case, *options]
+
+        def collect(run: CoreRun) -> TrainingCase:
+            cases = readCases(library)
+            if not cases:
+                raise SegmentationError(f"{library} cannot be read; choose another folder.")
+            return max(cases, key=lambda case: case.added)
+
+        onFailed = None if blocking else onFailed
+        run = CoreRun(None, onProgress, onFinished, onFailed, onCancelled)
+        return self._run(run, prepare, collect, blocking)
+
+    def listCases(self, library: Path) -> list[TrainingCase]:
+        """The cases of a library, oldest first."""
+        return readCases(library)
+
+    def exclude(
+        self, library: Path, cases: list[str], exclude: bool = True, **callbacks: Any
+    ) -> None:
+        """Leave cases, by ID, out of fine-tuning, or take them in again.
+
+        Args:
+            library: folder.
+            cases: their IDs.
+            exclude: or include.
+            callbacks: ``onFinished``, ``onFailed`` and ``blocking`` as in :meth:`add`.
+
+        Raises:
+            SegmentationError: if it fails.
+        """
+        verb = "exclude" if exclude else "include"
+        self._runPlain(["library", str(library), verb, *cases], **callbacks)
+
+    def remove(self, library: Path, cases: list[str], **callbacks: Any) -> None:
+        """Delete cases, by ID, for good; arguments and errors as for :meth:`exclude`."""
+        self._runPlain(["library", str(library), "remove", *cases], **callbacks)
+
+    def isBusy(self) -> bool:
+        """Whether a command is on."""
+        return self._command is not None and self._command.isRunning()
+
+    def poll(self) -> None:
+        """Deliver what the process has written since the last call, and its end."""
+        if self._command:
+            self._command.poll()
+
+    def cancelCommand(self) -> None:
+        """Stop the command at once; the library is as it was."""
+        if self._command:
+            self._command.cancel()
+
+    def error(self) -> SegmentationError | None:
+        """What went wrong in the last command; None if nothing did."""
+        return self._command.error if self._command else None
+
+    def _runPlain(
+        self,
+        arguments: list[str],
+        collect: Callable[[CoreRun], Any] = lambda _: None,
+        onFinished: OnFinished | None = None,
+        onFailed: OnFailed | None = None,
+        blocking: bool = True,
+    ) -> Any:
+        self._checkIdle()
+        run = CoreRun(None, None, onFinished, None if blocking else onFailed)
+        return self._run(run, lambda _: arguments, collect, blocking)
+
+    def _run(
+        self,
+        run: CoreRun,
+        prepare: Callable[[CoreRun], list[str]],
+        collect: Callable[[CoreRun], Any],
+        blocking: bool,
+    ) -> Any:
+        run.start(newProcess("MISSUCore.cli.main"), prepare, collect)
+        self._command = run
+        return run.wait() if blocking else None
+
+    def _checkIdle(self) -> None:
+        if self.isBusy():
+            raise SegmentationError("The library is being changed; try again in a moment.")
+        checkTorch()
+
+
+def checkTorch() -> None:
+    """Make sure that PyTorch is there.
+
+    Raises:
+        SegmentationError: if it is not.
+    """
+    if not torchIsInstalled():
+        raise SegmentationError("PyTorch is not installed; segment a case first, it asks for it.")

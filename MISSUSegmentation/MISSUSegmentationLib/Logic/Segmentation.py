@@ -1,0 +1,227 @@
+"""A segmentation by ``missu segment``: how, from which volumes, and what comes of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from MISSUCore.contract.labels import LabelScheme
+
+from ..Core.CoreInstallation import findCard
+from ..Core.CoreRun import CoreRun
+from ..Core.Errors import ExchangeError
+from ..Scene.MovedScans import distanceMm, layOnResult, readMoves
+from ..Scene.ResultOrigin import keepOrigin
+from ..Scene.SceneExchange import (
+    readVoxels,
+    referenceModality,
+    referenceVolume,
+    writeVolume,
+    writeVolumes,
+)
+from ..Scene.SegmentationNodes import importProbabilities, importSegmentation
+from .QualityPage import keepPage
+
+Volumes = dict[str, slicer.vtkMRMLScalarVolumeNode]
+BRAIN_EXTRACTIONS = ("auto", "hdbet", "never")
+
+
+@dataclass(frozen=True)
+class SegmentationSettings:
+    """How volumes are segmented.
+
+    Attributes:
+        model: name of an installed model, or path of a .pt file; empty for the default, see
+            :meth:`.FineTuningLogic.use`.
+        device: "auto", "cuda", "mps" or "cpu".
+        registration: move scans that do not lie on each other; False trusts where they are.
+        moveScans: lay scans that were moved on the result in the scene, too, by transforms.
+        brainExtraction: "auto" takes off the skull if there is one, by the package deepbet;
+            "hdbet" by the extension HDBrainExtraction; "never" takes what is not 0 for brain.
+        biasField: even out slow changes of brightness (N4): takes longer, seldom needed.
+        mirror: average over mirror images: eight times slower, and hardly better.
+        minimumIslandMm3: smaller parts of the tumor are removed.
+        minimumEnhancingMm3: less enhancing tumor than this is taken for none; 0 is off.
+        exclusive: segments are the labels (edema, enhancing, necrosis) instead of the overlapping
+            regions (WT, TC, ET).
+        probabilities: also make a probability volume of every region.
+        qualityPage: also write a page with pictures to judge the result by.
+        keepTemporaryFiles: leave the exchanged files on disk; the log says where.
+    """
+
+    model: str = ""
+    device: str = "auto"
+    registration: bool = True
+    moveScans: bool = True
+    brainExtraction: str = "auto"
+    biasField: bool = False
+    mirror: bool = False
+    minimumIslandMm3: float = 100.0
+    minimumEnhancingMm3: float = 0.0
+    exclusive: bool = False
+    probabilities: bool = False
+    qualityPage: bool = False
+    keepTemporaryFiles: bool = False
+
+    def __post_init__(self) -> None:
+        if self.brainExtraction not in BRAIN_EXTRACTIONS:
+            raise ValueError(f"brainExtraction is one of {', '.join(BRAIN_EXTRACTIONS)}")
+
+
+@dataclass(frozen=True)
+class SegmentationResult:
+    """What a segmentation has brought into the scene.
+
+    Attributes:
+        segmentationNode: the segments, on the grid and under the transform of the reference volume
+            (T1ce where given, see SceneExchange.referenceVolume).
+        volumesMl: by region name, also if the segments are exclusive.
+        confidence: expected Dice by region name; empty if the model gives none.
+        warnings: one sentence each.
+        seconds: by stage: "export" from the scene, "start" of the process, the stages of its
+            report, "import" into the scene; "total" is from the call to the segments.
+        logPath: what the process has written.
+        probabilityNodes: scalar volumes by region name; empty unless asked for.
+        movedMm: by modality, how far scans did not lie on the reference volume; without those that
+            did.
+        transformNodes: by modality, transforms that now lay these scans on it; scans that the user
+            has under transforms of their own have none.
+        qualityPage: HTML file with pictures, until the scene is closed; None unless asked for.
+    """
+
+    segmentationNode: slicer.vtkMRMLSegmentationNode
+    volumesMl: dict[str, float]
+    confidence: dict[str, float]
+    warnings: list[str]
+    seconds: dict[str, float]
+    logPath: Path
+    probabilityNodes: Volumes = field(default_factory=dict)
+    movedMm: dict[str, float] = field(default_factory=dict)
+    transformNodes: dict[str, slicer.vtkMRMLLinearTransformNode] = field(default_factory=dict)
+    qualityPage: Path | None = None
+
+
+def writeCase(
+    run: CoreRun,
+    volumes: Volumes,
+    settings: SegmentationSettings,
+    brainMask: slicer.vtkMRMLScalarVolumeNode | None = None,
+) -> list[str]:
+    """Write the volumes, by modality; returns the arguments of ``missu``; else as writeScans."""
+    scans = writeScans(run, volumes, settings, brainMask)
+    labels = run.folder / "labels.nrrd"
+    run.names[labels] = f"{referenceVolume(volumes).GetName()} segmentation"
+    arguments = ["segment", *scans, "--output", str(labels)]
+    arguments += ["--report", str(run.folder / "report.json")]
+    arguments += ["--device", settings.device]
+    arguments += ["--minimum-island", str(settings.minimumIslandMm3)]
+    arguments += ["--minimum-enhancing", str(settings.minimumEnhancingMm3)]
+    if settings.model:
+        arguments += ["--model", settings.model]
+    if settings.mirror:
+        arguments.append("--mirror")
+    if settings.probabilities:
+        arguments.append("--probabilities")
+    if settings.qualityPage:
+        arguments += ["--quality-page", str(run.folder / "quality.html")]
+    return arguments
+
+
+def writeScans(
+    run: CoreRun,
+    volumes: Volumes,
+    settings: SegmentationSettings,
+    brainMask: slicer.vtkMRMLScalarVolumeNode | None = None,
+) -> list[str]:
+    """Write volumes, by modality; returns the options that name them and say how they are prepared.
+
+    Args:
+        run: to whose folder they are written.
+        volumes: to segment, or that were.
+        settings: how; those of registration, brain and bias field count.
+        brainMask: see :func:`.hdBetMask`.
+
+    Raises:
+        ExchangeError: if they cannot be written.
+    """
+    run.report("export", 0.0, "writing the volumes")
+    paths = writeVolumes(volumes, run.folder)
+    run.names = {paths[name]: node.GetName() or name for name, node in volumes.items()}
+    options = ["--reference", referenceModality(volumes)]
+    for modality, path in paths.items():
+        options += [f"--{modality}", str(path)]
+    options += ["--registration", "auto" if settings.registration else "never"]
+    stripped = settings.brainExtraction == "never"
+    options += ["--brain-extraction", "never" if stripped else "auto"]
+    if brainMask:
+        mask = run.folder / "brain.nrrd"
+        writeVolume(brainMask, mask, "The brain mask")
+        options += ["--brain-mask", str(mask)]
+    return [*options, "--bias-field"] if settings.biasField else options
+
+
+def readResult(
+    run: CoreRun,
+    volumes: Volumes,
+    places: dict[str, Any],
+    settings: SegmentationSettings,
+    began: float,
+) -> SegmentationResult:
+    """Bring what the process wrote into the scene.
+
+    Args:
+        run: that has ended.
+        volumes: that were segmented, by modality.
+        places: where they were then, see :func:`.placesOf`.
+        settings: how.
+        began: when the user asked for it, on the monotonic clock.
+
+    Raises:
+        ExchangeError: if the reference volume is gone or has another size by now.
+        InstallationError: if the model is gone.
+    """
+    run.report("import", 1.0, "making the segments")
+    importing = time.monotonic()
+    reference = referenceVolume(volumes)
+    if reference.GetScene() is None:
+        raise ExchangeError(f"{reference.GetName()} was deleted meanwhile; nothing was added.")
+    present = {name: node for name, node in volumes.items() if node.GetScene()}
+    report = json.loads((run.folder / "report.json").read_text(encoding="utf-8"))
+    scheme = LabelScheme.from_dict(findCard(settings.model or report["model"]["name"])["scheme"])
+    labels = readVoxels(run.folder / "labels.nrrd")
+    moves = readMoves(run.folder, report, volumes)
+    node = importSegmentation(labels, present, scheme, settings.exclusive)
+    keepOrigin(node, labels, settings.model or report["model"]["name"])
+    maps = {
+        region: readVoxels(run.folder / f"labels_probability_{region}.nrrd")
+        for region in (scheme.region_names if settings.probabilities else ())
+    }
+    probabilityNodes = importProbabilities(maps, node, reference, scheme)
+    transformNodes = layOnResult(present, moves, places) if settings.moveScans else {}
+    scene = reference.GetScene()
+    page = keepPage(run, run.folder / "quality.html", scene) if settings.qualityPage else None
+    ended = time.monotonic()
+    stages = {name: value for name, value in report["seconds"].items() if name != "total"}
+    return SegmentationResult(
+        segmentationNode=node,
+        volumesMl=report["volumes_ml"],
+        confidence=report.get("confidence") or {},
+        warnings=[run.inUsersWords(warning) for warning in report["warnings"]],
+        seconds={
+            "export": run.started - began,
+            "start": importing - run.started - report["seconds"]["total"],
+            **stages,
+            "import": ended - importing,
+            "total": ended - began,
+        },
+        logPath=run.logPath,
+        probabilityNodes=probabilityNodes,
+        movedMm={modality: distanceMm(move, reference) for modality, move in moves.items()},
+        transformNodes=transformNodes,
+        qualityPage=page,
+    )

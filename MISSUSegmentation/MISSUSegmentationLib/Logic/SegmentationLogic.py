@@ -1,0 +1,208 @@
+"""Segment the volumes of a scene, and compare segmentations, with or without Slicer's GUI."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import slicer
+
+from MISSUCore.contract.labels import BRATS, LabelScheme
+from MISSUCore.core.events import ProgressEvent
+
+from ..Core.CoreInstallation import torchIsInstalled
+from ..Core.CoreProcess import CoreProcess
+from ..Core.CoreRun import BrainExtractionMissing, CoreRun, SegmentationError, newProcess
+from ..Core.Errors import ExchangeError
+from ..Scene.MovedScans import placesOf
+from ..Scene.SceneExchange import checkVolumes, referenceVolume
+from .BrainMask import hdBetMask
+from .Comparison import Scores, readScores, writePair
+from .Segmentation import SegmentationResult, SegmentationSettings, readResult, writeCase
+
+__all__ = [
+    "BrainExtractionMissing",
+    "Scores",
+    "SegmentationError",
+    "SegmentationLogic",
+    "SegmentationResult",
+    "SegmentationSettings",
+]
+
+
+class SegmentationLogic:
+    """Runs MISSUCore as a separate process on volumes of the scene, one run at a time.
+
+    Without ``blocking``, somebody has to call :meth:`poll` a few times a second until
+    :meth:`isRunning` is false: a QTimer in Slicer, a loop elsewhere. All callbacks are called from
+    within ``poll``, ``cancel`` or the blocking call, in the caller's thread. Closing the scene
+    cancels.
+    """
+
+    def __init__(self) -> None:
+        self._run: CoreRun | None = None
+        self._standBy: CoreProcess | None = None
+
+    def segment(
+        self,
+        t1: slicer.vtkMRMLScalarVolumeNode | None = None,
+        t1ce: slicer.vtkMRMLScalarVolumeNode | None = None,
+        t2: slicer.vtkMRMLScalarVolumeNode | None = None,
+        flair: slicer.vtkMRMLScalarVolumeNode | None = None,
+        *,
+        settings: SegmentationSettings | None = None,
+        onProgress: Callable[[ProgressEvent], None] | None = None,
+        onFinished: Callable[[SegmentationResult], None] | None = None,
+        onFailed: Callable[[str, Path | None], None] | None = None,
+        onCancelled: Callable[[], None] | None = None,
+        blocking: bool = True,
+    ) -> slicer.vtkMRMLSegmentationNode | None:
+        """Segment volumes as they are: on any grid, with skull or without, not yet registered.
+
+        The result lies on the T1ce, or what there is in its place (SceneExchange.referenceVolume);
+        scans that do not are put under transforms that lay them on it, unless the settings say no.
+        A previous result of the same volumes is replaced, in its node, unless the user renamed or
+        edited it.
+
+        Args:
+            t1: like the others, None if there is no such volume.
+            t1ce: see t1.
+            t2: see t1.
+            flair: see t1.
+            settings: how.
+            onProgress: hears where it stands.
+            onFinished: gets the result.
+            onFailed: gets one sentence and the path of the log; only without ``blocking``.
+            onCancelled: is called once everything is stopped.
+            blocking: return when it is done.
+
+        Returns:
+            The segmentation when ``blocking``, or None if it was cancelled or runs still.
+
+        Raises:
+            SegmentationError: if the volumes cannot be used or another run is on (nothing is
+                started then, and no callback called); when ``blocking``, also if it fails:
+                BrainExtractionMissing if there is a skull, and nothing to take it off.
+        """
+        began = time.monotonic()
+        settings = settings or SegmentationSettings()
+        given = {"t1": t1, "t1ce": t1ce, "t2": t2, "flair": flair}
+        volumes = {modality: node for modality, node in given.items() if node is not None}
+        self._checkIdle()
+        if not torchIsInstalled():
+            raise SegmentationError("PyTorch is not installed; install the PyTorch extension.")
+        try:
+            checkVolumes(volumes)
+            # First, for it may take longer than a process stands by.
+            byHdBet = settings.brainExtraction == "hdbet"
+            brainMask = hdBetMask(volumes) if byHdBet else None
+        except ExchangeError as error:
+            raise SegmentationError(str(error)) from error
+        places = placesOf(volumes)
+        scene = referenceVolume(volumes).GetScene()
+        onFailed = None if blocking else onFailed  # who waits gets an exception
+        callbacks = (onProgress, onFinished, onFailed, onCancelled)
+        run = CoreRun(scene, *callbacks, settings.keepTemporaryFiles)
+        run.start(
+            self._takeProcess(),
+            lambda run: writeCase(run, volumes, settings, brainMask),
+            lambda run: readResult(run, volumes, places, settings, began),
+        )
+        self._run = run
+        if not blocking:
+            return None
+        result = run.wait()
+        return result.segmentationNode if result else None
+
+    def compare(
+        self,
+        segmentationNode: slicer.vtkMRMLSegmentationNode,
+        referenceNode: slicer.vtkMRMLSegmentationNode | slicer.vtkMRMLLabelMapVolumeNode,
+        *,
+        scheme: LabelScheme = BRATS,
+        onFinished: Callable[[Scores], None] | None = None,
+        onFailed: Callable[[str, Path | None], None] | None = None,
+        blocking: bool = True,
+    ) -> Scores | None:
+        """Dice and 95 % Hausdorff distance in mm by region name (WT, TC, ET).
+
+        Compared is on the grid of the reference: its own if it is a label map, else that of the
+        volume it was drawn on. Segments are recognized by name, see SegmentationNodes.labelsOn;
+        a region that only one of the two tells of is left out.
+
+        Args:
+            segmentationNode: what is to be judged.
+            referenceNode: what counts as true.
+            scheme: the labels and regions.
+            onFinished: gets the scores.
+            onFailed: gets one sentence and the path of the log; only without ``blocking``.
+            blocking: return when it is done.
+
+        Returns:
+            The scores when ``blocking``, or None if it was cancelled or runs still.
+
+        Raises:
+            SegmentationError: if the nodes cannot be compared or another run is on; when
+                ``blocking``, also if it fails.
+        """
+        self._checkIdle()
+        onFailed = None if blocking else onFailed
+        scene = segmentationNode.GetScene()
+        run = CoreRun(scene, onFinished=onFinished, onFailed=onFailed)
+        run.start(
+            newProcess("MISSUCore.evaluation.comparison"),
+            lambda run: writePair(run, segmentationNode, referenceNode, scheme),
+            readScores,
+        )
+        self._run = run
+        return run.wait() if blocking else None
+
+    def isRunning(self) -> bool:
+        """Whether a run is on."""
+        return self._run is not None and self._run.isRunning()
+
+    def error(self) -> SegmentationError | None:
+        """What went wrong in the last run that was started; None if nothing did."""
+        return self._run.error if self._run else None
+
+    def poll(self) -> None:
+        """Deliver what the process has written since the last call, and its end."""
+        if self._run:
+            self._run.poll()
+
+    def cancel(self) -> None:
+        """Stop at once: the whole process tree is gone, and its files, when this returns."""
+        if self._run:
+            self._run.cancel()
+
+    def warmUp(self) -> None:
+        """Have a process load PyTorch and stand by: the next :meth:`segment` starts at once.
+
+        It takes some hundred MB of memory until it is used, or :meth:`coolDown` ends it. What is
+        in its way is told by :meth:`segment`.
+        """
+        if torchIsInstalled() and not (self._standBy and self._standBy.isAlive()):
+            self.coolDown()
+            with contextlib.suppress(SegmentationError):
+                self._standBy = newProcess("MISSUCore.inference.segmentation")
+
+    def coolDown(self) -> None:
+        """End the process that stands by, if there is one; a run goes on."""
+        if self._standBy:
+            self._standBy.cancel()
+            self._standBy.removeFolder()
+            self._standBy = None
+
+    def _takeProcess(self) -> CoreProcess:
+        """The process that stands by, or a new one."""
+        if not (self._standBy and self._standBy.isAlive()):
+            self.coolDown()
+            return newProcess("MISSUCore.inference.segmentation")
+        process, self._standBy = self._standBy, None
+        return process
+
+    def _checkIdle(self) -> None:
+        if self.isRunning():
+            raise SegmentationError("Another run is on; wait for its end or cancel it.")

@@ -1,0 +1,114 @@
+"""The table of a library's training cases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import qt
+from slicer.i18n import tr as _
+
+from MISSUCore.contract.modalities import BRATS_MODALITIES, TITLES
+
+from ..Logic.CaseLibrary import TrainingCase
+from .PanelTable import fitHeight
+
+ROWS_SHOWN = 6
+CASE_COLUMN = 1
+DATE = "%Y-%m-%d %H:%M"
+
+
+class CaseTable:
+    """Fills a QTableWidget with a row for every case; it is hidden while there is none.
+
+    Args:
+        table: to fill.
+        onUseChanged: gets the row of a case that the user checks or unchecks, and whether it is
+            to be used.
+    """
+
+    def __init__(self, table: qt.QTableWidget, onUseChanged: Callable[[int, bool], None]) -> None:
+        self._table = table
+        self._onUseChanged = onUseChanged
+        self._filling = False
+        self._ids: list[str] = []
+        table.verticalHeader().hide()
+        table.itemChanged.connect(self._onItemChanged)
+
+    def show(self, cases: list[TrainingCase]) -> None:
+        """Show these cases."""
+        self._filling = True
+        titles = [_("Use"), _("Case"), _("Scans"), _("Tumor (ml)"), _("Corrected (ml)")]
+        self._table.setColumnCount(len(titles))
+        self._table.setHorizontalHeaderLabels(titles)
+        tip = _("What you have added to, and removed from, the region that you corrected most.")
+        self._table.horizontalHeaderItem(len(titles) - 1).setToolTip(tip)
+        ids = [case.id for case in cases]
+        if ids != self._ids:
+            # Else another case would take over the selection of one that was removed.
+            self._table.clearSelection()
+            self._ids = ids
+        self._table.setRowCount(len(cases))
+        for row, case in enumerate(cases):
+            for column, text in enumerate(("", *_texts(case))):
+                item = qt.QTableWidgetItem(text)
+                item.setToolTip(_details(case))
+                if column > CASE_COLUMN:
+                    item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
+                self._table.setItem(row, column, item)
+            state = qt.Qt.Unchecked if case.excluded else qt.Qt.Checked
+            self._table.item(row, 0).setCheckState(state)
+        self._filling = False
+        fitHeight(self._table, stretched=CASE_COLUMN, rowsShown=ROWS_SHOWN)
+
+    def selectedRows(self) -> list[int]:
+        """The rows that the user has selected."""
+        return sorted({item.row() for item in self._table.selectedItems()})
+
+    def _onItemChanged(self, item: qt.QTableWidgetItem) -> None:
+        if not self._filling and item.column() == 0:
+            row, use = item.row(), item.checkState() == qt.Qt.Checked
+            # Only once Qt is done with the item: it may be replaced.
+            qt.QTimer.singleShot(0, lambda: self._onUseChanged(row, use))
+
+
+def _texts(case: TrainingCase) -> list[str]:
+    """What the table says of a case: which, scans, volume, how much was corrected."""
+    names = [TITLES.get(modality, modality) for modality in case.modalities]
+    complete = set(case.modalities) == set(BRATS_MODALITIES)
+    warning = "⚠ " if case.warnings else ""
+    return [
+        f"{warning}{case.title}",
+        _("all 4") if complete else ", ".join(names),
+        f"{case.volumesMl[case.scheme.region_names[0]]:.1f}",
+        _correction(case),
+    ]
+
+
+def _correction(case: TrainingCase) -> str:
+    """The region that was corrected most, and by how much."""
+    if not case.changes:
+        return _("unknown")
+
+    def amount(name: str) -> float:
+        return case.changes[name]["added_ml"] + case.changes[name]["removed_ml"]
+
+    most = max(case.changes, key=amount)
+    if amount(most) == 0:
+        return _("nothing")
+    change = case.changes[most]
+    return f"{most} +{change['added_ml']:.1f} -{change['removed_ml']:.1f}"
+
+
+def _details(case: TrainingCase) -> str:
+    lines = [case.id, case.added.astimezone().strftime(DATE), case.note]
+    lines += [f"{name}: {volume:.2f} ml" for name, volume in case.volumesMl.items()]
+    lines += [
+        _("{region}: +{added:.2f} ml, -{removed:.2f} ml, Dice with the model's {dice:.3f}").format(
+            region=name,
+            added=change["added_ml"],
+            removed=change["removed_ml"],
+            dice=change["dice"],
+        )
+        for name, change in case.changes.items()
+    ]
+    return "\n".join(filter(None, (*lines, *case.warnings)))

@@ -1,0 +1,242 @@
+"""The Fine-tune section of the panel: starts, follows and cancels runs.
+
+Its other parts are PanelLibrary and PanelVerdict.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from MISSUCore.core.events import ProgressEvent
+
+from ..Core.CoreRun import SegmentationError
+from ..Logic.CaseLibrary import MINIMUM_CASES
+from ..Logic.FineTuningLogic import FineTuningLogic
+from ..Logic.Segmentation import SegmentationSettings
+from ..Logic.TuningPlot import findChart
+from ..Logic.TuningRun import TuningRun, TuningSettings
+from .PanelInputs import PanelInputs
+from .PanelLibrary import PanelLibrary
+from .PanelModels import PanelModels
+from .PanelRun import formatTime
+from .PanelStatus import PanelStatus
+from .PanelVerdict import PanelVerdict
+
+POLL_MILLISECONDS = 200
+CURVES_MILLISECONDS = 3000
+NAME = r"\w[\w.-]*"
+
+
+class PanelFineTuning:
+    """Tunes a model on the cases of the library, and follows the run with timers.
+
+    A run goes on when the user leaves the panel or closes the scene; when Slicer is closed it
+    stops, and can be resumed.
+
+    Args:
+        ui: widgets of the panel by name.
+        inputs: tells which volumes are selected.
+        models: lists the installed models.
+        settings: gives those that the panel shows.
+        onModelsChanged: is called when there is another model, or another default.
+    """
+
+    def __init__(
+        self,
+        ui: Any,
+        inputs: PanelInputs,
+        models: PanelModels,
+        settings: Callable[[], SegmentationSettings],
+        onModelsChanged: Callable[[], None],
+    ) -> None:
+        self.logic = FineTuningLogic()
+        self._ui = ui
+        self._models = models
+        self._settings = settings
+        self._onModelsChanged = onModelsChanged
+        self._status = PanelStatus(ui.tuningStatusLabel, ui.fineTuningCollapsibleButton)
+        self.library = PanelLibrary(ui, self.logic, self._follow, self.refresh, inputs, settings)
+        self.verdict = PanelVerdict(
+            ui, self.logic, self._status, self._follow, self.onModelsChanged
+        )
+        self._timer = _timer(POLL_MILLISECONDS, self.poll)
+        self._curvesTimer = _timer(CURVES_MILLISECONDS, self._onCurvesTimer)
+        ui.tuneButton.clicked.connect(self.onTuneButton)
+        ui.resumeButton.clicked.connect(self.onResumeButton)
+        ui.tunedNameLineEdit.connect("textChanged(QString)", lambda _: self._updateButtons())
+        ui.defaultModelButton.clicked.connect(self.onDefaultButton)
+        ui.fineTuningCollapsibleButton.connect("contentsCollapsed(bool)", self.onCollapsed)
+
+    def cleanup(self) -> None:
+        """Slicer exits, or the module is reloaded; a run can be resumed."""
+        self._timer.stop()
+        self._curvesTimer.stop()
+        self.logic.cancel()
+        self.logic.cancelCommand()
+
+    def onCollapsed(self, collapsed: bool) -> None:
+        if not collapsed:
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Show what is in the files now."""
+        if self._ui.fineTuningCollapsibleButton.collapsed:
+            return
+        self.library.read()
+        self.verdict.read(self.library.folder(), self.logic.run if self.logic.isTuning() else None)
+        box = self._ui.baseComboBox
+        chosen = box.currentText
+        box.clear()
+        for name in self._models.cards:
+            box.addItem(name)
+        box.setCurrentIndex(max(0, box.findText(chosen or self._models.default)))
+        self.update()
+
+    def update(self) -> None:
+        """Show what can be done now, after a choice in the panel."""
+        if not self._ui.fineTuningCollapsibleButton.collapsed:
+            self.library.update()
+            self.verdict.update()
+            self._updateButtons()
+
+    def _updateButtons(self) -> None:
+        tuning = self.logic.isTuning()
+        self._ui.tuningProgressBar.visible = tuning
+        problem = self._problem()
+        button = self._ui.tuneButton
+        button.text = _("Cancel") if tuning else _("Start fine-tuning")
+        button.enabled = tuning or not problem
+        if tuning:
+            button.toolTip = _("Stop the run; it can be resumed.")
+        else:
+            button.toolTip = problem or _("Tune the base model on the cases that are checked.")
+        for widget in (
+            self._ui.baseComboBox,
+            self._ui.tunedNameLineEdit,
+            self._ui.minutesSpinBox,
+            self._ui.libraryPathLineEdit,
+            self._ui.runComboBox,
+        ):
+            widget.enabled = not tuning
+
+    def _problem(self) -> str:
+        """Why no run can be started; empty if it can."""
+        if self.library.folder() is None:
+            return _("Choose a folder for your training cases.")
+        if sum(not case.excluded for case in self.library.cases) < MINIMUM_CASES:
+            return _("Fine-tuning needs {count} cases that are checked, or more.").format(
+                count=MINIMUM_CASES
+            )
+        if not re.fullmatch(NAME, self._ui.tunedNameLineEdit.text, re.ASCII):
+            return _("Name the new model with letters, digits, dots, dashes and underscores.")
+        return ""
+
+    def onTuneButton(self) -> None:
+        """Start a run, or cancel it."""
+        if self.logic.isTuning():
+            self.logic.cancel()
+            self.poll()
+            return
+        settings = TuningSettings(
+            base=self._ui.baseComboBox.currentText,
+            name=self._ui.tunedNameLineEdit.text,
+            minutes=self._ui.minutesSpinBox.value,
+            device=self._settings().device,
+        )
+        self._tune(
+            lambda **callbacks: self.logic.fineTune(self.library.folder(), settings, **callbacks)
+        )
+
+    def onResumeButton(self) -> None:
+        run = self.verdict.run()
+        self._tune(lambda **callbacks: self.logic.resume(run, **callbacks))
+
+    def _tune(self, start: Any) -> None:
+        try:
+            start(
+                onProgress=self.showProgress,
+                onFinished=self._onFinished,
+                onFailed=self._status.showError,
+                onCancelled=self._onCancelled,
+                blocking=False,
+            )
+        except SegmentationError as error:
+            self._status.showError(str(error), error.logPath)
+            return
+        self._ui.tuningProgressBar.value = 0
+        self._ui.tuningProgressBar.setFormat(_("Starting"))
+        self._status.show(
+            _("You can go on working, and segment, while it runs; both take longer meanwhile.")
+        )
+        self._curvesTimer.start()
+        self._follow()
+        self.refresh()
+
+    def _follow(self) -> None:
+        """A process was started."""
+        self._timer.start()
+        self.update()
+
+    def poll(self) -> None:
+        """Let the logic deliver what is new, and notice the ends."""
+        before = (self.logic.isTuning(), self.logic.isBusy())
+        try:
+            self.logic.poll()
+        finally:
+            after = (self.logic.isTuning(), self.logic.isBusy())
+            if not after[0] and self._curvesTimer.active:
+                self._curvesTimer.stop()
+                self.refresh()
+            elif before != after:
+                self.update()
+            if not any(after):
+                self._timer.stop()
+                self.update()
+
+    def _onCurvesTimer(self) -> None:
+        if findChart():
+            self.verdict.drawCurves()
+
+    def showProgress(self, event: ProgressEvent) -> None:
+        """Show what is done, how much, and the time left."""
+        titles = {"prepare": _("Preparing the cases"), "gate": _("Comparing with the base")}
+        title = titles.get(event.stage, _("Tuning"))
+        part = re.match(r"part (\d+) of (\d+)", event.message)
+        if part:
+            title = _("Tuning, part {number} of {count}").format(number=part[1], count=part[2])
+        left = ""
+        if event.seconds_left is not None:
+            left = _("{time} left").format(time=formatTime(event.seconds_left))
+        parts = [title, "%p %", left]
+        self._ui.tuningProgressBar.setFormat("  ·  ".join(filter(None, parts)))
+        self._ui.tuningProgressBar.value = round(1000 * event.fraction)
+
+    def _onCancelled(self) -> None:
+        begun = self.logic.run.hasBegun()
+        goesOn = _("Cancelled; Resume goes on from the last checkpoint.")
+        self._status.show(goesOn if begun else _("Cancelled before it had begun."))
+
+    def _onFinished(self, run: TuningRun) -> None:
+        self._status.show(_("Done. Look at the table before you accept the tuned model."))
+        self.verdict.read(self.library.folder(), run)
+
+    def onModelsChanged(self) -> None:
+        self._models.readCards()
+        self._onModelsChanged()
+        self.refresh()
+
+    def onDefaultButton(self) -> None:
+        """Make the model that is chosen under Advanced the default."""
+        self.verdict.use(self._models.chosen())
+
+
+def _timer(milliseconds: int, onTimeout: Any) -> qt.QTimer:
+    timer = qt.QTimer()
+    timer.setInterval(milliseconds)
+    timer.timeout.connect(onTimeout)
+    return timer

@@ -1,0 +1,278 @@
+"""The library of training cases in the Fine-tune section of the panel."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import qt
+import slicer
+from slicer.i18n import tr as _
+
+from MISSUCore.core.events import ProgressEvent
+
+from ..Core.CoreRun import BrainExtractionMissing, SegmentationError
+from ..Core.Errors import ExchangeError
+from ..Logic.CaseExchange import loadTrainingCase
+from ..Logic.CaseLibrary import MINIMUM_CASES, TrainingCase, readCases
+from ..Logic.FineTuningLogic import FineTuningLogic
+from ..Logic.Segmentation import SegmentationSettings
+from .PanelCaseTable import CaseTable
+from .PanelInputs import PanelInputs
+from .PanelRun import stageTitle
+from .PanelSkull import offerDeepbet, skullMessage
+from .PanelStatus import PanelStatus, openFile
+
+FOLDER_SETTING = "MISSU/TrainingCases"
+
+
+class PanelLibrary:
+    """Shows the cases in the folder that the user chose, and adds the one in the scene.
+
+    Args:
+        ui: widgets of the panel by name.
+        logic: which changes the library.
+        onStarted: is called when a change was started.
+        onChanged: is called when the library holds something else.
+        inputs: tells which volumes are selected.
+        settings: gives those that the panel shows.
+
+    Attributes:
+        cases: of the library, in the order of the table.
+    """
+
+    def __init__(
+        self,
+        ui: Any,
+        logic: FineTuningLogic,
+        onStarted: Callable[[], None],
+        onChanged: Callable[[], None],
+        inputs: PanelInputs,
+        settings: Callable[[], SegmentationSettings],
+    ) -> None:
+        self.cases: list[TrainingCase] = []
+        self._ui = ui
+        self._logic = logic
+        status = PanelStatus(ui.libraryStatusLabel, ui.fineTuningCollapsibleButton)
+        self._show = status.show
+        self._showError = status.showError
+        self._onStarted = onStarted
+        self._onChanged = onChanged
+        self._inputs = inputs
+        self._settings = settings
+        self._isAdding = False
+        self._isMissing = False
+        self._table = CaseTable(ui.casesTable, self.onUseChanged)
+        ui.libraryPathLineEdit.setCurrentPath(qt.QSettings().value(FOLDER_SETTING) or "")
+        ui.libraryPathLineEdit.connect("currentPathChanged(QString)", self.onFolderChosen)
+        # The other signal is not sent when the line was emptied.
+        ui.libraryPathLineEdit.connect("validInputChanged(bool)", self.onFolderChosen)
+        ui.casesTable.itemSelectionChanged.connect(self.update)
+        ui.addCaseButton.clicked.connect(self.onAddButton)
+        ui.loadCaseButton.clicked.connect(self.onLoadButton)
+        ui.removeCaseButton.clicked.connect(self.onRemoveButton)
+        ui.openLibraryButton.clicked.connect(self.onOpenButton)
+
+    def folder(self) -> Path | None:
+        """The library's folder; None before the user has chosen one."""
+        path = self._ui.libraryPathLineEdit.currentPath
+        return Path(path) if path and Path(path).is_absolute() else None
+
+    def onFolderChosen(self) -> None:
+        qt.QSettings().setValue(FOLDER_SETTING, self._ui.libraryPathLineEdit.currentPath)
+        self._onChanged()
+
+    def read(self) -> None:
+        """Show what the library holds now."""
+        folder = self.folder()
+        self.cases = readCases(folder) if folder else []
+        # Not Path.is_dir, which fails for what the system cannot look at.
+        self._isMissing = folder is not None and not os.path.isdir(folder)  # noqa: PTH112
+        self._table.show(self.cases)
+        self.update()
+
+    def update(self) -> None:
+        """Tell what can be done now."""
+        busy = self._logic.isBusy()
+        selected = self._selected()
+        problem = self._problem()
+        button = self._ui.addCaseButton
+        button.text = _("Cancel adding") if self._isAdding else _("Add to training cases")
+        button.enabled = self._isAdding or (not problem and not busy)
+        if self._isAdding:
+            button.toolTip = _("Stop; the library stays as it is.")
+        else:
+            button.toolTip = problem or _(
+                "Store the volumes selected under Inputs and the segmentation under Result."
+            )
+        self._ui.casesTable.enabled = not busy
+        self._ui.loadCaseButton.enabled = len(selected) == 1
+        # The files of a running fine-tuning must stay.
+        self._ui.removeCaseButton.enabled = (
+            bool(selected) and not busy and not self._logic.isTuning()
+        )
+        for name in ("loadCaseButton", "removeCaseButton", "openLibraryButton"):
+            getattr(self._ui, name).visible = bool(self.cases)
+        warnings = [f"⚠ {warning}" for case in selected for warning in case.warnings]
+        missing = _("There is no such folder; the first case makes it.") if self._isMissing else ""
+        hint = "\n".join(warnings or filter(None, (missing, problem or self._summary())))
+        self._ui.libraryHintLabel.text = hint
+        self._ui.libraryHintLabel.visible = bool(hint)
+
+    def _summary(self) -> str:
+        used = sum(not case.excluded for case in self.cases)
+        if used >= MINIMUM_CASES:
+            return ""
+        return _("Correct and add {count} more to fine-tune; 5 to 20 are better.").format(
+            count=MINIMUM_CASES - used
+        )
+
+    def _problem(self) -> str:
+        """Why nothing can be added; empty if it can."""
+        if self.folder() is None:
+            return _("Choose a folder for your training cases.")
+        parameters = self._inputs.parameters
+        if parameters is None or not self._inputs.volumes():
+            return _("To add a case, select its volumes under Inputs.")
+        if parameters.result is None:
+            return _("To add a case, select its corrected segmentation under Result.")
+        return ""
+
+    def _selected(self) -> list[TrainingCase]:
+        return [self.cases[row] for row in self._table.selectedRows()]
+
+    def onAddButton(self) -> None:
+        """Store the case in the scene, or cancel that."""
+        if self._isAdding:
+            self._logic.cancelCommand()
+        else:
+            self.add()
+
+    def add(self, **answers: bool) -> None:
+        """Store the case in the scene; ``answers`` are what the user has confirmed meanwhile."""
+        settings = self._settings()
+        byHdBet = settings.brainExtraction == "hdbet"
+        if byHdBet:
+            self._show(_("HD-BET looks for the brain. Slicer waits for it."))
+        with slicer.util.WaitCursor(byHdBet):
+            self._isAdding = self._start(
+                lambda: self._logic.add(
+                    self.folder(),
+                    self._inputs.volumes(),
+                    self._inputs.parameters.result,
+                    settings=settings,
+                    note=self._ui.noteLineEdit.text.strip(),
+                    **answers,
+                    onProgress=self._onAdding,
+                    onFinished=self._onAdded,
+                    onFailed=lambda *failure: self._onNotAdded(answers, *failure),
+                    onCancelled=self._onCancelled,
+                    blocking=False,
+                )
+            )
+        if self._isAdding:
+            self._show(_("Adding the case."))
+        self.update()
+
+    def _onAdding(self, event: ProgressEvent) -> None:
+        stage = _("Checking and storing") if event.stage == "add" else stageTitle(event.stage)
+        self._show(
+            _("Adding the case: {stage}, {percent} %").format(
+                stage=stage, percent=round(100 * event.fraction)
+            )
+        )
+
+    def _onCancelled(self) -> None:
+        self._isAdding = False
+        self._show(_("Cancelled; the library is as it was."))
+        self.update()
+
+    def _onNotAdded(self, answers: dict[str, bool], message: str, logPath: Path | None) -> None:
+        self._isAdding = False
+        question = _question(message)
+        # Else the user has left the panel, or deleted what was selected.
+        canGoOn = not self._problem()
+        if isinstance(self._logic.error(), BrainExtractionMissing):
+            self._showError(skullMessage(), logPath)
+            if canGoOn and offerDeepbet(self._show, self._showError):
+                self.add(**answers)
+        elif not question or not canGoOn:
+            self._showError(message, logPath)
+        elif slicer.util.confirmYesNoDisplay(question):
+            self.add(**{**answers, _answer(message): True})
+        else:
+            self._show("")
+        self.update()
+
+    def _onAdded(self, case: TrainingCase) -> None:
+        self._isAdding = False
+        self._ui.noteLineEdit.clear()
+        self._show("\n".join((_("The case was added."), *case.warnings)))
+        self._onChanged()
+
+    def onUseChanged(self, row: int, use: bool) -> None:
+        """The user has checked or unchecked a case."""
+        ids = [self.cases[row].id]
+        self._change(
+            lambda **callbacks: self._logic.exclude(self.folder(), ids, not use, **callbacks)
+        )
+
+    def onRemoveButton(self) -> None:
+        cases = self._selected()
+        question = _("Delete these training cases for good?")
+        question += "\n\n" + "\n".join(case.title for case in cases)
+        if slicer.util.confirmOkCancelDisplay(question):
+            ids = [case.id for case in cases]
+            self._change(lambda **callbacks: self._logic.remove(self.folder(), ids, **callbacks))
+
+    def onLoadButton(self) -> None:
+        (case,) = self._selected()
+        try:
+            with slicer.util.WaitCursor():
+                volumes, segmentation = loadTrainingCase(case)
+        except ExchangeError as error:
+            self._showError(str(error))
+            return
+        self._inputs.select(volumes)
+        self._inputs.parameters.result = segmentation
+        slicer.util.setSliceViewerLayers(background=next(iter(volumes.values())), fit=True)
+
+    def onOpenButton(self) -> None:
+        openFile(self.folder())
+
+    def _change(self, start: Callable[..., None]) -> None:
+        def failed(message: str, logPath: Path | None) -> None:
+            self._showError(message, logPath)
+            self._onChanged()
+
+        self._start(
+            lambda: start(onFinished=lambda _: self._onChanged(), onFailed=failed, blocking=False)
+        )
+
+    def _start(self, start: Callable[[], Any]) -> bool:
+        """Whether it could be started."""
+        try:
+            start()
+        except SegmentationError as error:
+            self._showError(str(error), error.logPath)
+            self._onChanged()
+            return False
+        self._onStarted()
+        return True
+
+
+def _question(message: str) -> str:
+    """What to ask the user about a message of ``missu library add``; empty for a plain error."""
+    return {
+        "replace": _("These scans are in the library already. Take the new segmentation instead?"),
+        "noTumor": _("The segmentation is empty. Is there really nothing to find in these scans?"),
+    }.get(_answer(message), "")
+
+
+def _answer(message: str) -> str:
+    """The argument of FineTuningLogic.add that a message asks for."""
+    if "--replace" in message:
+        return "replace"
+    return "noTumor" if "with --no-tumor" in message else ""

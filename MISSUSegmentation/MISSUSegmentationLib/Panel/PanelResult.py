@@ -1,0 +1,191 @@
+"""The Result section of the panel: table, warnings, editing, comparing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import slicer
+from slicer.i18n import tr as _
+
+from ..Core.CoreRun import SegmentationError
+from ..Logic.Comparison import Scores
+from ..Logic.ParameterNode import MISSUSegmentationParameterNode
+from ..Logic.QualityPage import removePage
+from ..Logic.Segmentation import SegmentationResult
+from ..Logic.SegmentationLogic import SegmentationLogic
+from ..Scene.SceneExchange import scanOf
+from .PanelStatus import openFile
+from .ResultTable import ResultTable
+
+# Where a segmentation keeps what its run said of it.
+REPORT_ATTRIBUTE = "MISSU.Report"
+
+
+class Report(NamedTuple):
+    """Expected Dice by region name, and warnings: what a run said of its segmentation."""
+
+    confidence: dict[str, float]
+    warnings: list[str]
+
+
+class PanelResult:
+    """Shows the chosen segmentation, and compares it with the chosen reference.
+
+    Args:
+        ui: widgets of the panel by name.
+        logic: which compares.
+        onStarted: is called when a comparison was started.
+        onFailed: gets a sentence and the path of a log.
+
+    Attributes:
+        parameters: choices of the panel; None while it is not on display.
+    """
+
+    def __init__(
+        self,
+        ui: Any,
+        logic: SegmentationLogic,
+        onStarted: Callable[[], None],
+        onFailed: Callable[[str, Path | None], None],
+    ) -> None:
+        self.parameters: MISSUSegmentationParameterNode | None = None
+        self._ui = ui
+        self._logic = logic
+        self._onStarted = onStarted
+        self._onFailed = onFailed
+        self._table = ResultTable(ui.resultTable)
+        self._scores: Scores = {}
+        # By segmentation ID. Not in the scene: what that names is not to be opened unseen.
+        self._qualityPages: dict[str, Path] = {}
+        self._shown: tuple[Any, Any] = (None, None)
+        ui.editButton.clicked.connect(self.onEditButton)
+        ui.qualityPageButton.clicked.connect(self.onQualityPageButton)
+        ui.compareButton.clicked.connect(self.onCompareButton)
+
+    def update(self) -> None:
+        """Show the chosen segmentation if another one, or another reference, was chosen."""
+        if self._shown != (self.parameters.result, self.parameters.reference):
+            self._scores = {}
+            self.show()
+        self._updateButtons()
+
+    def show(self) -> None:
+        """Show the chosen segmentation as it is now."""
+        node = self.parameters.result
+        self._shown = (node, self.parameters.reference)
+        report = _report(node)
+        self._table.show(node, report.confidence, self._scores)
+        self._ui.warningsLabel.text = "\n".join(f"⚠ {text}" for text in report.warnings)
+        self._ui.warningsLabel.visible = bool(report.warnings)
+        self._ui.show3DButton.setSegmentationNode(node)
+        self._ui.show3DButton.enabled = node is not None
+
+    def _updateButtons(self) -> None:
+        node = self.parameters.result
+        self._ui.editButton.enabled = node is not None
+        self._ui.editButton.toolTip = (
+            _("Open Segment Editor with this segmentation and its scan.")
+            if node
+            else _("Select a segmentation.")
+        )
+        page = self._qualityPage()
+        self._ui.qualityPageButton.enabled = page is not None
+        self._ui.qualityPageButton.toolTip = (
+            _("Open pictures of the scans and the result in the browser.")
+            if page
+            else _("There is one for results of this session.")
+        )
+        problem = self._comparisonProblem()
+        self._ui.compareButton.enabled = not problem
+        self._ui.compareButton.toolTip = problem or _(
+            "Compute Dice and the 95 % Hausdorff distance of every region."
+        )
+
+    def remember(self, result: SegmentationResult) -> None:
+        """Keep what the run said of its segmentation with it, in the scene, but for its page."""
+        report = Report(result.confidence, result.warnings)
+        result.segmentationNode.SetAttribute(REPORT_ATTRIBUTE, json.dumps(report._asdict()))
+        nodeId = result.segmentationNode.GetID()
+        if nodeId in self._qualityPages:
+            removePage(self._qualityPages.pop(nodeId))
+        if result.qualityPage:
+            self._qualityPages[nodeId] = result.qualityPage
+
+    def refresh(self) -> None:
+        """Show the chosen segmentation anew: it may have been edited, and its scores be old."""
+        self._scores = {}
+        self.show()
+        self._updateButtons()
+
+    def onEditButton(self) -> None:
+        node = self.parameters.result  # there are none once the user is in another module
+        slicer.util.selectModule("SegmentEditor")
+        editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
+        editor.setSegmentationNode(node)
+        editor.setSourceVolumeNode(scanOf(node))
+        if node.GetSegmentation().GetNumberOfLayers() > 1:
+            # Else what is painted into one region would be erased from the regions around it.
+            parameters = editor.mrmlSegmentEditorNode()
+            parameters.SetOverwriteMode(parameters.OverwriteNone)
+
+    def onQualityPageButton(self) -> None:
+        page = self._qualityPage()
+        if page:  # else it was deleted since
+            openFile(page)
+        self._updateButtons()
+
+    def _qualityPage(self) -> Path | None:
+        node = self.parameters.result
+        page = self._qualityPages.get(node.GetID()) if node else None
+        return page if page and page.is_file() else None
+
+    def onCompareButton(self) -> None:
+        try:
+            self._logic.compare(
+                self.parameters.result,
+                self.parameters.reference,
+                onFinished=self._onCompared,
+                onFailed=self._onFailed,
+                blocking=False,
+            )
+        except SegmentationError as error:
+            self._onFailed(str(error), error.logPath)
+        else:
+            self._onStarted()
+
+    def _onCompared(self, scores: Scores) -> None:
+        if self.parameters:  # else the user has left the panel
+            self._scores = scores
+            self.show()
+
+    def _comparisonProblem(self) -> str:
+        node, reference = self.parameters.result, self.parameters.reference
+        if node is None or reference is None:
+            return _("Select a segmentation and a reference.")
+        if node is reference:
+            return _("The segmentation is its own reference; select another.")
+        return _("Wait for the end of the run.") if self._logic.isRunning() else ""
+
+
+def showInViews(node: slicer.vtkMRMLSegmentationNode) -> None:
+    """Show the scan under a segmentation in all slices, and bring the views to its middle."""
+    slicer.util.setSliceViewerLayers(background=scanOf(node), fit=True)
+    segmentIds = node.GetSegmentation().GetSegmentIDs()
+    center = node.GetSegmentCenterRAS(segmentIds[0]) if segmentIds else None
+    if center:
+        slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *center)
+    if slicer.app.layoutManager():
+        slicer.util.resetThreeDViews()
+
+
+def _report(node: slicer.vtkMRMLSegmentationNode | None) -> Report:
+    """What the run said of a segmentation; nothing for one that is not of MISSU."""
+    try:
+        report = json.loads((node and node.GetAttribute(REPORT_ATTRIBUTE)) or "{}")
+        confidence = {name: float(dice) for name, dice in report.get("confidence", {}).items()}
+        return Report(confidence, [str(warning) for warning in report.get("warnings", [])])
+    except (AttributeError, TypeError, ValueError):  # written by hand, and not well
+        return Report({}, [])

@@ -1,0 +1,251 @@
+"""Volumes of the scene to files, and label maps from files, voxel for voxel.
+
+All files of a run are written in the coordinate system of the reference volume, before its parent
+transform: there its voxels are untouched, and what comes back belongs under the same transform.
+Array axes are (k, j, i), coordinates are RAS in mm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
+
+from MISSUCore.contract.modalities import TITLES
+
+from ..Core.Errors import ExchangeError
+
+# Beyond this cosine between two axes a grid counts as sheared; files can only hold right angles.
+RIGHT_ANGLE_TOLERANCE = 1e-4
+# The sequence that radiologists delineate on comes first.
+REFERENCE_ORDER = ("t1ce", "t1", "flair", "t2")
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def referenceModality(modalities: Collection[str]) -> str:
+    """The modality, of those given, on whose grid and under whose transform the result is."""
+    return next(modality for modality in REFERENCE_ORDER if modality in modalities)
+
+
+def referenceVolume(
+    volumes: dict[str, slicer.vtkMRMLScalarVolumeNode],
+) -> slicer.vtkMRMLScalarVolumeNode:
+    """The volume, of those by modality, on whose grid and under whose transform the result is."""
+    return volumes[referenceModality(volumes)]
+
+
+def checkVolumes(volumes: dict[str, slicer.vtkMRMLScalarVolumeNode]) -> None:
+    """Make sure that the volumes, by modality, can be written.
+
+    Raises:
+        ExchangeError: if there is none, one is there twice, has no voxels or is no scan, or the
+            reference volume's axes are not at right angles.
+    """
+    if not volumes:
+        raise ExchangeError("No volume is selected; select at least one.")
+    seen: dict[str, str] = {}
+    for modality, node in volumes.items():
+        name = node.GetName()
+        if node.GetScene() is None:
+            raise ExchangeError(f"{name} is no longer in the scene; select another volume.")
+        if node.GetID() in seen:
+            raise ExchangeError(
+                f"{name} is selected as {TITLES[seen[node.GetID()]]} and as {TITLES[modality]}; "
+                "select a volume of its own for each."
+            )
+        seen[node.GetID()] = modality
+        image = node.GetImageData()
+        if image is None or image.GetNumberOfPoints() == 0:
+            raise ExchangeError(f"{name} has no voxels; load it again or select another volume.")
+        if image.GetNumberOfScalarComponents() != 1 or node.IsA("vtkMRMLLabelMapVolumeNode"):
+            raise ExchangeError(f"{name} is no scan with one gray value a voxel; select another.")
+    reference = referenceVolume(volumes)
+    if not _hasRightAngles(ijkToRas(reference)):
+        raise ExchangeError(
+            f"The axes of {reference.GetName()} are not at right angles; resample it with the "
+            "Crop Volume module first."
+        )
+
+
+def writeVolumes(
+    volumes: dict[str, slicer.vtkMRMLScalarVolumeNode], folder: Path
+) -> dict[str, Path]:
+    """Write volumes, by modality, as they lie relative to the reference volume; returns the files.
+
+    A volume under another transform than the reference volume keeps its voxels if that transform
+    only moves its grid; else (shear, non-linear) it is resampled to the reference volume's grid.
+
+    Raises:
+        ExchangeError: if a file cannot be written.
+    """
+    reference = referenceVolume(volumes)
+    paths = {}
+    for modality, node in volumes.items():
+        paths[modality] = folder / f"{modality}.nrrd"
+        writeVolume(relativeTo(reference, node), paths[modality], node.GetName())
+    return paths
+
+
+def writeVolume(node: slicer.vtkMRMLVolumeNode, path: Path, name: str) -> None:
+    """Write a volume without its parent transform; ``name`` is what an error calls it.
+
+    Raises:
+        ExchangeError: if the file cannot be written.
+    """
+    storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
+    storage.SetFileName(str(path))
+    storage.SetUseCompression(False)
+    if not storage.WriteData(node):
+        raise ExchangeError(f"{name} cannot be written to {path.parent}; is the disk full?")
+
+
+def readVoxels(path: Path) -> np.ndarray:
+    """Voxels (k, j, i) of an image file, of the type they have there.
+
+    Raises:
+        ExchangeError: if it cannot be read.
+    """
+    import SimpleITK as sitk  # only once it is needed: it takes a while to load
+
+    # Slicer's own reader would turn left-handed grids around.
+    try:
+        return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    except RuntimeError as error:
+        raise ExchangeError("The result cannot be read; segment again.") from error
+
+
+def readTransform(path: Path) -> np.ndarray:
+    """Matrix (4 x 4, RAS in mm) of an affine transform in a file of ITK.
+
+    Raises:
+        ExchangeError: if it cannot be read.
+    """
+    import SimpleITK as sitk
+
+    try:
+        transform = sitk.ReadTransform(str(path))
+    except RuntimeError as error:
+        raise ExchangeError("The result cannot be read; segment again.") from error
+    matrix = np.eye(4)
+    matrix[:3, 3] = transform.TransformPoint((0.0, 0.0, 0.0))
+    ends = [transform.TransformPoint(axis) for axis in np.eye(3).tolist()]
+    matrix[:3, :3] = np.transpose(ends) - matrix[:3, 3:]
+    return LPS_TO_RAS @ matrix @ LPS_TO_RAS
+
+
+def arrayFromImage(image: vtk.vtkImageData) -> np.ndarray:
+    """View of the voxels (k, j, i) of an image, which must outlive it."""
+    scalars = vtk_to_numpy(image.GetPointData().GetScalars())
+    return scalars.reshape(image.GetDimensions()[::-1])
+
+
+def segmentImage(
+    node: slicer.vtkMRMLSegmentationNode, segmentId: str
+) -> slicer.vtkOrientedImageData | None:
+    """The voxels of a segment, empty if it has none; None if its outlines cannot be filled."""
+    # Outlines, as of radiotherapy, have no voxels yet.
+    if not node.CreateBinaryLabelmapRepresentation():
+        return None
+    image = slicer.vtkOrientedImageData()
+    node.GetBinaryLabelmapRepresentation(segmentId, image)
+    return image
+
+
+def scanOf(node: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLVolumeNode | None:
+    """The volume on whose grid a segmentation is; None if it was deleted."""
+    role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+    return node.GetNodeReference(role)
+
+
+def volumeLike(
+    reference: slicer.vtkMRMLVolumeNode, voxels: np.ndarray
+) -> slicer.vtkMRMLScalarVolumeNode:
+    """A volume outside the scene with these voxels (k, j, i) on the grid of another."""
+    node = slicer.vtkMRMLScalarVolumeNode()
+    slicer.util.updateVolumeFromArray(node, voxels)
+    node.SetIJKToRASMatrix(ijkToRas(reference))
+    return node
+
+
+def voxelsOn(
+    reference: slicer.vtkMRMLVolumeNode, node: slicer.vtkMRMLVolumeNode, linear: bool = False
+) -> np.ndarray:
+    """Voxels (k, j, i) of a volume where those of the reference volume are shown.
+
+    Between voxels the nearest one counts, or they are interpolated; outside is 0.
+    """
+    return imageOn(reference, _orientedImage(node), node.GetParentTransformNode(), linear)
+
+
+def imageOn(
+    reference: slicer.vtkMRMLVolumeNode,
+    image: slicer.vtkOrientedImageData,
+    transform: slicer.vtkMRMLTransformNode | None,
+    linear: bool = False,
+) -> np.ndarray:
+    """As :func:`voxelsOn`, of an image under a transform."""
+    toReference = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
+        transform, reference.GetParentTransformNode(), toReference
+    )
+    resampled = slicer.vtkOrientedImageData()
+    slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
+        image, _orientedImage(reference), resampled, linear, False, toReference
+    )
+    return arrayFromImage(resampled).copy()
+
+
+def relativeTo(
+    reference: slicer.vtkMRMLVolumeNode, node: slicer.vtkMRMLVolumeNode
+) -> slicer.vtkMRMLScalarVolumeNode:
+    """The volume as a node outside the scene, in the reference's coordinate system."""
+    toReference = matrixBetween(node.GetParentTransformNode(), reference.GetParentTransformNode())
+    if toReference is not None:
+        ijkToReference = slicer.util.vtkMatrixFromArray(toReference @ ijkToRasArray(node))
+        if _hasRightAngles(ijkToReference):
+            moved = slicer.vtkMRMLScalarVolumeNode()
+            moved.SetAndObserveImageData(node.GetImageData())
+            moved.SetIJKToRASMatrix(ijkToReference)
+            return moved
+    return volumeLike(reference, voxelsOn(reference, node, linear=True))
+
+
+def matrixBetween(
+    source: slicer.vtkMRMLTransformNode | None, target: slicer.vtkMRMLTransformNode | None
+) -> np.ndarray | None:
+    """Matrix from coordinates under a transform to those under another; None if non-linear."""
+    matrix = vtk.vtkMatrix4x4()
+    isLinear = slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(source, target, matrix)
+    return slicer.util.arrayFromVTKMatrix(matrix) if isLinear else None
+
+
+def ijkToRas(node: slicer.vtkMRMLVolumeNode) -> vtk.vtkMatrix4x4:
+    """Where the voxels of a volume are, before its parent transform."""
+    matrix = vtk.vtkMatrix4x4()
+    node.GetIJKToRASMatrix(matrix)
+    return matrix
+
+
+def ijkToRasArray(node: slicer.vtkMRMLVolumeNode) -> np.ndarray:
+    """As :func:`ijkToRas`."""
+    return slicer.util.arrayFromVTKMatrix(ijkToRas(node))
+
+
+def _hasRightAngles(matrix: vtk.vtkMatrix4x4) -> bool:
+    axes = slicer.util.arrayFromVTKMatrix(matrix)[:3, :3]
+    lengths = np.linalg.norm(axes, axis=0)
+    if not lengths.all():
+        return False
+    directions = axes / lengths
+    return np.allclose(directions.T @ directions, np.eye(3), atol=RIGHT_ANGLE_TOLERANCE)
+
+
+def _orientedImage(node: slicer.vtkMRMLVolumeNode) -> slicer.vtkOrientedImageData:
+    image = slicer.vtkOrientedImageData()
+    image.ShallowCopy(node.GetImageData())
+    image.SetImageToWorldMatrix(ijkToRas(node))
+    return image

@@ -1,0 +1,209 @@
+"""Label maps to segmentation nodes: segments, their looks, and their place in the scene.
+
+The first result of some volumes makes a node; later ones go into the same node, unless the user
+renamed it or edited its segments: then it is the user's, and is left alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import slicer
+import vtk
+
+from MISSUCore.contract.labels import Code, Label, LabelScheme, Region
+from MISSUCore.contract.modalities import BRATS_MODALITIES
+
+from ..Core.Errors import ExchangeError
+from .SceneExchange import arrayFromImage, ijkToRas, referenceVolume, volumeLike
+
+TERMINOLOGY_CONTEXT = "MISSU"
+ANATOMIC_CONTEXT = "Anatomic codes - DICOM master list"
+BINARY_LABELMAP = "Binary labelmap"
+
+
+def importSegmentation(
+    labels: np.ndarray,
+    volumes: dict[str, slicer.vtkMRMLScalarVolumeNode],
+    scheme: LabelScheme,
+    exclusive: bool = False,
+) -> slicer.vtkMRMLSegmentationNode:
+    """Put a label map (k, j, i) on the reference volume's grid into the scene.
+
+    Args:
+        labels: in the numbering of the scheme.
+        volumes: that were segmented, by modality.
+        scheme: labels and regions.
+        exclusive: make a segment of each label instead of each (overlapping) region.
+
+    Raises:
+        ExchangeError: if the reference volume has another size by now.
+    """
+    reference = referenceVolume(volumes)
+    if labels.shape != slicer.util.arrayFromVolume(reference).shape:
+        raise ExchangeError(f"{reference.GetName()} was changed meanwhile; segment it again.")
+    node = _untouchedResult(volumes) or _newResult(volumes)
+    parts = scheme.labels if exclusive else scheme.regions
+    with slicer.util.NodeModify(node):
+        node.SetAndObserveTransformNodeID(reference.GetTransformNodeID())
+        node.SetReferenceImageGeometryParameterFromVolumeNode(reference)
+        node.GetSegmentation().RemoveAllSegments()
+        if exclusive:
+            shared = _labelmap(labels, reference)
+        for part in parts:
+            values = _values(part)
+            segment = _segment(part)
+            segment.SetLabelValue(values[0] if exclusive else 1)
+            image = shared if exclusive else _labelmap(np.isin(labels, values), reference)
+            segment.AddRepresentation(BINARY_LABELMAP, image)
+            node.GetSegmentation().AddSegment(segment, part.name)
+        node.CreateClosedSurfaceRepresentation()
+        node.CreateDefaultDisplayNodes()
+        for part in parts:
+            # What lies within others is seen through them.
+            depth = sum(set(_values(part)) <= set(region.labels) for region in scheme.regions)
+            node.GetDisplayNode().SetSegmentOpacity3D(part.name, depth / len(scheme.regions))
+        node.SetAttribute("MISSU.Name", node.GetName())
+        node.SetAttribute("MISSU.Checksum", _checksum(node))
+    return node
+
+
+def importProbabilities(
+    maps: dict[str, np.ndarray],
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    reference: slicer.vtkMRMLScalarVolumeNode,
+    scheme: LabelScheme,
+) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
+    """Put probability maps (k, j, i) by region beside a result; those of its last run go."""
+    scene = segmentationNode.GetScene()
+    nodes = {}
+    for region in scheme.region_names:
+        role = f"MISSU.Probability.{region}"
+        if segmentationNode.GetNodeReference(role):
+            scene.RemoveNode(segmentationNode.GetNodeReference(role))
+        if region not in maps:
+            continue
+        node = scene.AddNode(volumeLike(reference, maps[region]))
+        node.SetName(scene.GenerateUniqueName(f"{segmentationNode.GetName()} {region} probability"))
+        node.SetAndObserveTransformNodeID(reference.GetTransformNodeID())
+        node.CreateDefaultDisplayNodes()
+        node.GetDisplayNode().SetAutoWindowLevel(False)
+        node.GetDisplayNode().SetWindowLevelMinMax(0.0, 1.0)
+        _placeBeside(reference, node)
+        segmentationNode.SetNodeReferenceID(role, node.GetID())
+        nodes[region] = node
+    return nodes
+
+
+def _untouchedResult(
+    volumes: dict[str, slicer.vtkMRMLScalarVolumeNode],
+) -> slicer.vtkMRMLSegmentationNode | None:
+    """The earlier result of the same volumes, if it is as it was left."""
+    scene = referenceVolume(volumes).GetScene()
+    for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode", scene):
+        if (
+            all(node.GetNodeReference(inputRole(m)) is volumes.get(m) for m in BRATS_MODALITIES)
+            and node.GetName() == node.GetAttribute("MISSU.Name")
+            and _checksum(node) == node.GetAttribute("MISSU.Checksum")
+        ):
+            return node
+    return None
+
+
+def _newResult(
+    volumes: dict[str, slicer.vtkMRMLScalarVolumeNode],
+) -> slicer.vtkMRMLSegmentationNode:
+    reference = referenceVolume(volumes)
+    scene = reference.GetScene()
+    name = scene.GenerateUniqueName(f"{reference.GetName()} segmentation")
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    for modality, volume in volumes.items():
+        node.SetNodeReferenceID(inputRole(modality), volume.GetID())
+    _placeBeside(reference, node)
+    return node
+
+
+def inputRole(modality: str) -> str:
+    """Reference of a result to the volume of this modality that it was made from."""
+    return f"MISSU.Input.{modality}"
+
+
+def _placeBeside(volume: slicer.vtkMRMLVolumeNode, node: slicer.vtkMRMLNode) -> None:
+    """Put a node under the same study or folder in Subject Hierarchy."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(volume.GetScene())
+    item = hierarchy.GetItemByDataNode(volume) if hierarchy else None
+    if item:  # 0 is none
+        hierarchy.CreateItem(hierarchy.GetItemParent(item), node)
+
+
+def _checksum(node: slicer.vtkMRMLSegmentationNode) -> str:
+    """Of the segments' names and voxels; the same after the scene was saved and loaded."""
+    digest = hashlib.sha256()
+    segmentation = node.GetSegmentation()
+    for segmentId in segmentation.GetSegmentIDs():
+        segment = segmentation.GetSegment(segmentId)
+        digest.update(segment.GetName().encode())
+        image = segment.GetRepresentation(BINARY_LABELMAP)
+        if image is None or image.IsEmpty():
+            continue
+        mask = arrayFromImage(image) == segment.GetLabelValue()
+        mask = mask[_boundingBox(mask)]
+        digest.update(f"{mask.shape}".encode() + np.packbits(mask).tobytes())
+    return digest.hexdigest()
+
+
+def _boundingBox(mask: np.ndarray) -> tuple[slice, ...]:
+    """Around all voxels that are not 0; empty if there is none."""
+    box = []
+    for axis in range(mask.ndim):
+        others = tuple(other for other in range(mask.ndim) if other != axis)
+        found = np.flatnonzero(mask.any(axis=others))
+        box.append(slice(found[0], found[-1] + 1) if len(found) else slice(0))
+    return tuple(box)
+
+
+def _labelmap(
+    voxels: np.ndarray, reference: slicer.vtkMRMLVolumeNode
+) -> slicer.vtkOrientedImageData:
+    """Image of the part of the voxels (k, j, i) that is not 0, on the grid of a volume."""
+    box = _boundingBox(voxels)
+    image = slicer.vtkOrientedImageData()
+    image.SetExtent([end for part in reversed(box) for end in (part.start or 0, part.stop - 1)])
+    image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
+    if voxels.any():
+        arrayFromImage(image)[:] = voxels[box]
+    image.SetImageToWorldMatrix(ijkToRas(reference))
+    return image
+
+
+def _values(part: Region | Label) -> tuple[int, ...]:
+    return part.labels if isinstance(part, Region) else (part.value,)
+
+
+def _segment(part: Region | Label) -> slicer.vtkSegment:
+    segment = slicer.vtkSegment()
+    segment.SetName(part.title)
+    segment.SetNameAutoGenerated(False)
+    segment.SetColor(*(channel / 255 for channel in part.color))
+    segment.SetColorAutoGenerated(False)
+    segment.SetTerminology(terminologyEntry(part))
+    return segment
+
+
+def terminologyEntry(part: Region | Label) -> str:
+    """Category, type, modifier and anatomic region as Slicer keeps them in a segment."""
+    terminology = part.terminology
+
+    def triple(code: Code | None) -> tuple[str, str, str]:
+        return (code.value, code.scheme, code.meaning) if code else ("", "", "")
+
+    return slicer.vtkSlicerTerminologiesModuleLogic.SerializeTerminologyEntry(
+        TERMINOLOGY_CONTEXT,
+        *triple(terminology.category),
+        *triple(terminology.type),
+        *triple(terminology.modifier),
+        ANATOMIC_CONTEXT,
+        *triple(terminology.anatomic_region),
+        *triple(None),
+    )

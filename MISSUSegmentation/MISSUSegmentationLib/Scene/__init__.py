@@ -1,0 +1,1 @@
+"""The one place that turns arrays into MRML nodes and back."""
