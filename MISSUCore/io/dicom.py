@@ -3,55 +3,21 @@
 from __future__ import annotations
 
 import math
-import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Union
+from typing import NamedTuple, Union
 
 import numpy as np
 import SimpleITK as sitk
 
-from ..contract.modalities import DICOM_TAGS
 from ..core.errors import InputError
+from .dicom_header import DicomFile, Frame, is_dicom, numbers, read_header
 
-KEYWORDS = {
-    "PatientID": "0010|0020",
-    "StudyInstanceUID": "0020|000d",
-    "SliceThickness": "0018|0050",
-    # As ITK writes them.
-    **{keyword: tag.lower().replace(",", "|") for keyword, tag in DICOM_TAGS.items()},
-}
-_SERIES_UID = "0020|000e"
-_PLACE = "0020|0032"  # Image Position (Patient)
-_ORIENTATION = "0020|0037"  # Image Orientation (Patient)
-_PREAMBLE_BYTES = 128
-# Image Position (Patient) of each frame, in sequences that ITK does not show (PS3.5, 7.1.2).
-_FRAME_PLACE = re.compile(rb"\x20\0\x32\0(?:DS..|....)([-+.\deE ]+(?:\\[-+.\deE ]+){2})", re.DOTALL)
 # Direction cosines of one stack of slices may be rounded differently.
 _SAME_DIRECTION = 0.01
-_CHARACTER_SET = "0008|0005"
-# PS3.3, C.12.1.1.2, by the last word of the set's name.
-_CODECS = {
-    "100": "latin_1",
-    "101": "iso8859_2",
-    "109": "iso8859_3",
-    "110": "iso8859_4",
-    "144": "iso8859_5",
-    "127": "iso8859_6",
-    "126": "iso8859_7",
-    "138": "iso8859_8",
-    "148": "iso8859_9",
-    "203": "iso8859_15",
-    "166": "tis_620",
-    "13": "shift_jis",
-    "87": "iso2022_jp_2",
-    "159": "iso2022_jp_2",
-    "149": "euc_kr",
-    "58": "gb2312",
-    "GB18030": "gb18030",
-    "GBK": "gbk",
-}
+_TILTED_DEGREES = 1.0
 
 
 @dataclass(frozen=True)
@@ -62,11 +28,13 @@ class DicomSeries:
         folder: holds the files, and may hold those of other series.
         uid: Series Instance UID.
         description: Series Description, for messages.
+        excluded: files of the series that are no slices, such as a secondary capture.
     """
 
     folder: Path
     uid: str
     description: str = field(default="", compare=False)
+    excluded: tuple[Path, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:
         return f"{self.folder} (DICOM series {self.description or self.uid})"
@@ -78,9 +46,10 @@ class DicomSeries:
             InputError: if there are none.
         """
         names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(self.folder), self.uid)
-        if not names:
+        files = [Path(name) for name in names if Path(name) not in self.excluded]
+        if not files:
             raise InputError(f"{self}: the folder holds no such series")
-        return [Path(name) for name in names]
+        return files
 
 
 @dataclass
@@ -89,89 +58,137 @@ class SeriesHeader:
 
     Attributes:
         series: the series.
-        tags: attributes of its first file by keyword, those of ``KEYWORDS`` that it has.
-        pixel_spacing_mm: of its pixels.
-        components: values a pixel.
-        frames: of all files.
-        sizes: columns and rows, all that its files have.
-        places: Image Position (Patient) of each frame, in mm; empty for those that have none.
-        orientations: Image Orientation (Patient), all that its files have.
+        files: its images, by path.
+        damaged: files that cannot be read, and may be of this series; why.
     """
 
     series: DicomSeries
-    tags: dict[str, str]
-    pixel_spacing_mm: tuple[float, ...]
-    components: int
-    frames: int = 0
-    sizes: set[tuple[int, ...]] = field(default_factory=set)
-    places: list[tuple[float, ...]] = field(default_factory=list)
-    orientations: set[tuple[float, ...]] = field(default_factory=set)
+    files: dict[Path, DicomFile]
+    damaged: dict[Path, str] = field(default_factory=dict)
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Attributes of its first file."""
+        return next(iter(self.files.values())).tags
+
+    @property
+    def frames(self) -> list[Frame]:
+        """Frames of all files."""
+        return [frame for file in self.files.values() for frame in file.frames]
+
+    @property
+    def instances(self) -> set[str]:
+        """SOP Instance UIDs of its files."""
+        return {file.instance for file in self.files.values()}
 
     def problem(self) -> str:
         """Why the series is no single volume; "" if it is one."""
-        if self.components != 1:
+        places = [frame.place for frame in self.frames]
+        orientations = [frame.orientation for frame in self.frames]
+        if self.damaged:
+            return _named(self.damaged)
+        if any(file.components != 1 for file in self.files.values()):
             return "is in color"
-        if len(self.sizes) > 1:
+        if len({file.size for file in self.files.values()}) > 1:
             return "has slices of several sizes"
-        first = next(iter(self.orientations))
-        if any(not _parallel(other, first) for other in self.orientations):
+        if any(not _parallel(other, orientations[0]) for other in orientations):
             return "has slices in several directions, as a localizer"
-        if len(self.places) > 1 and () in self.places:
+        if len(places) > 1 and () in places:
             return "does not say where its slices are"
-        if len(set(self.places)) < len(self.places):
+        if len(set(places)) < len(places):
             return "has several images of each slice"
+        return self.unusable()
+
+    def unusable(self) -> str:
+        """What would make a wrong volume of it without ITK noticing; "" if nothing."""
+        if any(not file.pixel_spacing_mm for file in self.files.values()):
+            return "does not say how large its pixels are (Pixel Spacing)"
+        if any(len({f.slope for f in file.frames}) > 1 for file in self.files.values()):
+            # GDCM applies the first one's to all.
+            return "has frames that are scaled differently; convert it to NIfTI with dcm2niix"
         return ""
 
     def voxel_mm3(self) -> float:
-        """Volume of a voxel, gaps between slices included."""
-        (distance_mm, *_) = _numbers(self.tags.get("SliceThickness", "")) or (
-            self.pixel_spacing_mm[2],
-        )
-        if len(self.places) > 1 and all(self.places):
-            length = np.linalg.norm(np.ptp(np.array(self.places), axis=0))
-            distance_mm = float(length) / (len(self.places) - 1)
-        return float(np.prod(self.pixel_spacing_mm[:2])) * distance_mm
+        """Volume of a voxel, gaps between slices included; 0 if it is not known."""
+        spacing_mm = next(iter(self.files.values())).pixel_spacing_mm
+        places = [frame.place for frame in self.frames]
+        (distance_mm, *_) = numbers(self.tags.get("SliceThickness")) or (1.0,)
+        if len(places) > 1 and all(places):
+            length = np.linalg.norm(np.ptp(np.array(places), axis=0))
+            distance_mm = float(length) / (len(places) - 1)
+        return math.prod(spacing_mm) * distance_mm if spacing_mm else 0.0
 
 
 # An image file, a folder with one DICOM series, or one series of several.
 ScanSource = Union[Path, DicomSeries]
 
 
+class Headers(NamedTuple):
+    """Series of some files, and the damaged files that lie beside none."""
+
+    series: list[SeriesHeader]
+    damaged: dict[Path, str]
+
+
 def only_series(folder: Path) -> DicomSeries:
     """The one DICOM series in a folder.
 
     Raises:
-        InputError: if there is none, or more than one.
+        InputError: if there is none, or more than one, or a file of it is damaged.
     """
-    series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
-    if not series:
-        raise InputError(f"{folder}: the folder holds no DICOM series")
-    if len(series) > 1:
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and is_dicom(path)]
+    found = read_headers(files)
+    if not found.series:
+        damaged = f": {_named(found.damaged)}" if found.damaged else ""
+        raise InputError(f"{folder}: the folder holds no DICOM series{damaged}")
+    if len(found.series) > 1:
         raise InputError(
-            f"{folder}: the folder holds {len(series)} DICOM series; give one folder a series"
+            f"{folder}: the folder holds {len(found.series)} DICOM series; give one folder a series"
         )
-    return DicomSeries(folder, series[0])
+    (header,) = found.series
+    if header.damaged:
+        raise InputError(f"{folder}: {_named(header.damaged)}; copy the series again")
+    return header.series
 
 
-def check_slices(source: ScanSource, reader: sitk.ImageSeriesReader, image: sitk.Image) -> None:
+def check_files(source: ScanSource, files: Iterable[Path]) -> None:
+    """Make sure that the files of a series are whole, and that ITK reads them rightly.
+
+    Raises:
+        InputError: if one is damaged, or they do not say how large pixels are, or frames are scaled
+            differently.
+    """
+    found = read_headers(files)
+    for header in found.series:
+        if header.damaged:
+            raise InputError(f"{source}: {_named(header.damaged)}; copy the series again")
+        if header.unusable():
+            raise InputError(f"{source}: {header.unusable()}")
+    if found.damaged:
+        raise InputError(f"{source}: {_named(found.damaged)}; copy the series again")
+
+
+def check_slices(source: ScanSource, files: Iterable[Path], image: sitk.Image) -> None:
     """Make sure that each slice is where the image has it.
 
     ITK spaces the slices of a series evenly, whether one is missing or not, and takes the frames
     of a file in their order there.
 
     Raises:
-        InputError: if one is missing, there twice, out of order, or does not say where it is.
+        InputError: if one is missing, there twice, out of order, or does not say where it is, or if
+            they are stacked at a slant.
     """
-    files = reader.GetFileNames()
-    if len(files) == image.GetDepth():
-        told = [_numbers(reader.GetMetaData(index, _PLACE)) for index in range(len(files))]
-    else:
-        told = [place for file in files for place in _frame_places(Path(file))]
-        if len(told) != image.GetDepth():
-            return  # no frame says where it is
+    headers = [read_header(path) for path in files]
+    told = [frame.place for header in headers if header for frame in header.frames]
+    if len(told) != image.GetDepth() or (len(headers) == 1 and () in told):
+        return  # frames that do not say where they are
     for index, place_mm in enumerate(told):
         if len(place_mm) != 3:
             raise InputError(f"{source}: slice {index} does not say where it is")
+    normal = np.array(image.GetDirection()).reshape(3, 3)[:, 2]
+    steps = np.diff(np.array(told), axis=0)
+    _check_upright(source, steps, normal)
+    for index, place_mm in enumerate(told):
         distance_mm = math.dist(place_mm, image.TransformIndexToPhysicalPoint((0, 0, index)))
         if distance_mm > 0.1 * image.GetSpacing()[2]:
             raise InputError(
@@ -180,74 +197,59 @@ def check_slices(source: ScanSource, reader: sitk.ImageSeriesReader, image: sitk
             )
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file has the mark of DICOM (PS3.10, 7.1), or at least its ending."""
-    if path.suffix.lower() in (".dcm", ".ima"):
-        return True
-    try:
-        with path.open("rb") as stream:
-            return stream.read(_PREAMBLE_BYTES + 4)[_PREAMBLE_BYTES:] == b"DICM"
-    except OSError:
-        return False
+def _check_upright(source: ScanSource, steps: np.ndarray, normal: np.ndarray) -> None:
+    """Refuse slices that are stacked along another line than the one they face."""
+    lengths = np.linalg.norm(steps, axis=1)
+    if not len(steps) or not lengths.all():
+        return
+    cosines = np.clip(np.abs(steps @ normal) / lengths, 0, 1)
+    degrees = float(np.degrees(np.arccos(cosines.max())))
+    if degrees > _TILTED_DEGREES:
+        raise InputError(
+            f"{source}: its slices are tilted by {degrees:.0f} degrees against the line on which "
+            "they are stacked (gantry tilt); convert it to NIfTI with dcm2niix"
+        )
 
 
-def read_headers(files: Iterable[Path]) -> list[SeriesHeader]:
-    """The series that DICOM files belong to; each header is read once.
+def read_headers(files: Iterable[Path]) -> Headers:
+    """The series that DICOM files belong to.
 
-    What is no image is passed over. The files of a series in two folders are two series here.
+    What is no image is passed over. The files of a series in two folders are two series here. A
+    damaged file of which the series is not known counts to all in its folder.
     """
-    found: dict[tuple[Path, str], SeriesHeader] = {}
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
+    found: dict[tuple[Path, str], dict[Path, DicomFile]] = {}
+    damaged: dict[Path, str] = {}
     for path in files:
-        reader.SetFileName(str(path))
         try:
-            reader.ReadImageInformation()
-        except RuntimeError:
+            file = read_header(path)
+        except InputError as error:
+            damaged[path] = str(error)
             continue
-        uid = _tag(reader, _SERIES_UID)
-        header = found.get((path.parent, uid))
-        if header is None:
-            tags = {keyword: _tag(reader, tag) for keyword, tag in KEYWORDS.items()}
-            series = DicomSeries(path.parent, uid, tags["SeriesDescription"])
-            header = found[path.parent, uid] = SeriesHeader(
-                series,
-                {keyword: value for keyword, value in tags.items() if value},
-                reader.GetSpacing(),
-                reader.GetNumberOfComponents(),
-            )
-        columns, rows, *frames = reader.GetSize()
-        several = math.prod(frames) > 1
-        header.frames += math.prod(frames)
-        header.sizes.add((columns, rows))
-        header.places += _frame_places(path) if several else [_numbers(_tag(reader, _PLACE))]
-        header.orientations.add(_numbers(_tag(reader, _ORIENTATION)))
-    return list(found.values())
+        if file:
+            found.setdefault((path.parent, file.series), {})[path] = file
+    headers = [_header(folder, uid, images) for (folder, uid), images in found.items()]
+    for header in headers:
+        header.damaged = {p: why for p, why in damaged.items() if p.parent == header.series.folder}
+    folders = {header.series.folder for header in headers}
+    return Headers(headers, {p: why for p, why in damaged.items() if p.parent not in folders})
 
 
-def _frame_places(path: Path) -> list[tuple[float, ...]]:
-    """Where the frames of a file are, in mm, as far as they say it."""
-    return [_numbers(text.decode("ascii")) for text in _FRAME_PLACE.findall(path.read_bytes())]
+def _header(folder: Path, uid: str, files: dict[Path, DicomFile]) -> SeriesHeader:
+    """A series, without the files among its slices that are something else."""
+    kinds = Counter((file.is_capture, file.tags.get("Modality")) for file in files.values())
+    kind = max(kinds, key=lambda one: (not one[0], kinds[one]))
+    slices = {p: f for p, f in files.items() if (f.is_capture, f.tags.get("Modality")) == kind}
+    description = next(iter(slices.values())).tags.get("SeriesDescription", "")
+    excluded = tuple(path for path in files if path not in slices)
+    return SeriesHeader(DicomSeries(folder, uid, description, excluded), slices)
+
+
+def _named(damaged: dict[Path, str]) -> str:
+    """Damaged files by name, as far as a sentence holds them."""
+    (path, why), *others = damaged.items()
+    more = f", as are {len(others)} more" if others else ""
+    return f"{path.name} {why}{more}"
 
 
 def _parallel(first: tuple[float, ...], second: tuple[float, ...]) -> bool:
     return len(first) == len(second) and np.allclose(first, second, rtol=0, atol=_SAME_DIRECTION)
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    """The values of an attribute; none if it is empty or no numbers."""
-    try:
-        return tuple(float(part) for part in text.split("\\"))
-    except ValueError:
-        return ()
-
-
-def _tag(reader: sitk.ImageFileReader, tag: str) -> str:
-    if not reader.HasMetaDataKey(tag):
-        return ""
-    raw = reader.GetMetaData(tag).encode("utf-8", "surrogateescape")
-    name = reader.GetMetaData(_CHARACTER_SET) if reader.HasMetaDataKey(_CHARACTER_SET) else ""
-    codec = _CODECS.get(re.split(r"[\s_\\]", name.strip())[-1], "utf_8")
-    raw = re.sub(rb"\x1b\$\)[AC]", b"", raw)  # announces Korean and Chinese
-    # What is not in the file's character set must not break a message.
-    return raw.decode(codec, "replace").strip(" \0")

@@ -14,7 +14,8 @@ import SimpleITK as sitk
 
 from ..core.errors import InputError
 from ..core.files import sha256
-from .dicom import DicomSeries, ScanSource, check_slices, is_dicom, only_series
+from .dicom import DicomSeries, ScanSource, check_files, check_slices, only_series
+from .dicom_header import is_dicom
 
 # A brain at 0.25 mm still fits; more is a wrong file or a header that lies.
 MAXIMUM_VOXELS = 2**29
@@ -172,7 +173,7 @@ def _read(path: ScanSource) -> sitk.Image:
     _check_shape(path, image.GetSize(), image.GetNumberOfComponentsPerPixel())
     _check_geometry(path, image)
     if isinstance(reader, sitk.ImageSeriesReader):
-        check_slices(path, reader, image)
+        check_slices(path, map(Path, reader.GetFileNames()), image)
     return image
 
 
@@ -204,13 +205,13 @@ def _file_reader(path: Path) -> sitk.ImageFileReader:
 
 
 def _series_reader(source: ScanSource, slices: list[Path]) -> sitk.ImageSeriesReader:
+    check_files(source, slices)
     first = _information(slices[0])
     width, height, *depth = first.GetSize()
     shape = (width, height, max(len(slices), *depth))
     _check_shape(source, shape, first.GetNumberOfComponents())
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames([str(file) for file in slices])
-    reader.MetaDataDictionaryArrayUpdateOn()
     return reader
 
 

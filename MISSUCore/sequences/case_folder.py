@@ -13,10 +13,11 @@ import SimpleITK as sitk
 from ..contract.modalities import BRATS_MODALITIES, IMAGE_ENDING
 from ..core.errors import InputError
 from ..core.events import Progress
-from ..io.dicom import ScanSource, SeriesHeader, is_dicom, read_headers
+from ..io.dicom import ScanSource, SeriesHeader, read_headers
+from ..io.dicom_header import is_dicom
 from ..io.reading import read_image
 from .appearance import with_images
-from .rules import Guess, assign, guess_sequence
+from .rules import Guess, assign, despite_agent, guess_sequence
 
 # Fewer slices are a localizer, or a part of the brain.
 MINIMUM_SLICES = 10
@@ -52,6 +53,7 @@ class _Candidate:
         problem: why it cannot be one; or "".
         derived: whether it was computed from another.
         examination: patient and study of a DICOM series.
+        by_words: what its names and tags say where the contrast agent is left out.
     """
 
     guess: Guess
@@ -59,6 +61,7 @@ class _Candidate:
     problem: str = ""
     derived: bool = False
     examination: tuple[str, str] | None = None
+    by_words: Guess | None = None
 
 
 def find_case(folder: Path, progress: Progress | None = None) -> FoundCase:
@@ -94,6 +97,8 @@ def find_case(folder: Path, progress: Progress | None = None) -> FoundCase:
         return read_image(source)
 
     guesses = with_images({source: found.guess for source, found in usable.items()}, read)
+    by_words = {source: found.by_words for source, found in usable.items() if found.by_words}
+    guesses = despite_agent(guesses, by_words)
     finer = {
         source: -found.voxel_mm3 - _DERIVED_PENALTY_MM3 * found.derived
         for source, found in usable.items()
@@ -138,9 +143,11 @@ def _candidates(folder: Path, progress: Progress) -> dict[ScanSource, _Candidate
                 progress("find", number / len(dicom), f"looking through {len(dicom)} DICOM files")
             yield path
 
-    headers = read_headers(with_progress())
+    headers, damaged = read_headers(with_progress())
     for header in headers:
         found[header.series] = _series(header, folder, _elsewhere(header, headers))
+    for path, why in damaged.items():
+        found[path] = _Candidate(_named(path.name, path.parent, folder, {}), 0.0, why)
     return found
 
 
@@ -173,25 +180,45 @@ def _image_file(path: Path, folder: Path) -> _Candidate:
 
 
 def _elsewhere(header: SeriesHeader, headers: Sequence[SeriesHeader]) -> str:
-    """What is wrong if other folders hold files of the same series; "" if none does."""
+    """What is wrong if other folders hold files of the same series; "" if none does.
+
+    Series that an anonymizer gave one UID, though they are described otherwise, are two.
+    """
     uid = header.series.uid
-    first, *others = [other for other in headers if other.series.uid == uid]
+    first, *others = [
+        other for other in headers if other.series.uid == uid and _described_alike(other, header)
+    ]
     if not uid or not others:
         return ""
-    if any(sorted(other.places) != sorted(first.places) for other in others):
+    if any(_places(other) != _places(first) for other in others):
         return "has its files in several folders; put them into one"
-    return f"is a copy of {first.series}" if header is not first else ""
+    if all(other.instances == first.instances for other in others):
+        return f"is a copy of {first.series}" if header is not first else ""
+    return ""  # other images of the same slices
+
+
+def _described_alike(first: SeriesHeader, second: SeriesHeader) -> bool:
+    return all(
+        first.tags.get(keyword) == second.tags.get(keyword)
+        for keyword in ("SeriesDescription", "SeriesNumber", "ProtocolName")
+    )
+
+
+def _places(header: SeriesHeader) -> list[tuple[float, ...]]:
+    return sorted(frame.place for frame in header.frames)
 
 
 def _series(header: SeriesHeader, folder: Path, elsewhere: str) -> _Candidate:
     guess = _named("", header.series.folder, folder, header.tags)
-    problem = header.problem() or elsewhere or _shape_problem(3, 1, header.frames)
+    no_agent = {name: tag for name, tag in header.tags.items() if name != "ContrastBolusAgent"}
+    problem = header.problem() or elsewhere or _shape_problem(3, 1, len(header.frames))
     return _Candidate(
         guess,
         header.voxel_mm3(),
         problem,
         header.tags.get("ImageType", "").upper().startswith("DERIVED"),
         (header.tags.get("PatientID", ""), header.tags.get("StudyInstanceUID", "")),
+        _named("", header.series.folder, folder, no_agent),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from ..contract.modalities import BRATS_MODALITIES, IMAGE_ENDING
@@ -125,6 +125,28 @@ def guess_sequence(name: str, tags: Mapping[str, str]) -> Guess:
     if weighting != "t1":
         return Guess(weighting, confidence, "; ".join(reasons))
     return _with_contrast(confidence, reasons, texts, tags.get("ContrastBolusAgent", ""))
+
+
+def despite_agent(guesses: Mapping[Key, Guess], by_words: Mapping[Key, Guess]) -> dict[Key, Guess]:
+    """The guesses, corrected where a scanner wrote the contrast agent into all series.
+
+    Where every T1 is taken for a T1ce, but only some say so in words, the others came before it.
+
+    Args:
+        guesses: by scan.
+        by_words: by scan: what is guessed without the attribute that names the agent.
+    """
+    enhanced = [key for key, guess in guesses.items() if guess.sequence == "t1ce"]
+    silent = [key for key in enhanced if key in by_words and by_words[key].sequence == "t1"]
+    native = any(guess.sequence == "t1" for guess in guesses.values())
+    if native or len(silent) == len(enhanced):
+        return dict(guesses)
+    return {
+        key: replace(by_words[key], reason=f"{by_words[key].reason}; all have the contrast agent")
+        if key in silent
+        else guess
+        for key, guess in guesses.items()
+    }
 
 
 def assign(
