@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,11 @@ def add_scans(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="folder with the scans of a case: which is which is read from DICOM tags, file names "
         "and the images; a scan that is named by itself goes before",
+    )
+    parser.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="go on without a scan of --case that is there but cannot be used",
     )
     parser.add_argument(
         "--registration",
@@ -146,18 +152,29 @@ def scans(options: argparse.Namespace, progress: Progress | None = None) -> Give
         if name in given:
             raise InputError(f"--image {text}: {name} is given twice")
         given[name] = Path(file)
-    guessed = scans_in_folder(options.case, progress) if options.case else GivenScans({}, {})
+    guessed = GivenScans({}, {})
+    if options.case:
+        # A scan that is named by itself need not be found in the folder.
+        allowed = BRATS_MODALITIES if options.allow_missing else tuple(given)
+        guessed = scans_in_folder(options.case, progress, allowed)
     paths = {**guessed.paths, **given}
     if not paths:
         raise InputError("no scan given; give --case FOLDER, or --t1, --t1ce, --t2 and --flair")
     return GivenScans(paths, {name: guessed.sequences[name] for name in paths if name not in given})
 
 
-def scans_in_folder(folder: Path, progress: Progress | None = None) -> GivenScans:
+def scans_in_folder(
+    folder: Path, progress: Progress | None = None, may_miss: Sequence[str] = ()
+) -> GivenScans:
     """The scans of a case in a folder, by what they seem to be; the user is told why.
 
+    Args:
+        folder: of the case.
+        progress: hears of the search.
+        may_miss: modalities that are gone without where their scan cannot be used.
+
     Raises:
-        InputError: if none is recognized.
+        InputError: if none is recognized, or one is there that cannot be used.
     """
     from ..sequences.case_folder import find_case
 
@@ -166,6 +183,15 @@ def scans_in_folder(folder: Path, progress: Progress | None = None) -> GivenScan
         complain(f"{name}: {found.scans[name]} ({guess.reason})")
     for source, reason in found.left_over.items():
         complain(f"not used: {source} ({reason})")
+    refused = {name: at for name, at in found.unusable.items() if name not in may_miss}
+    if refused:
+        listed = "; ".join(
+            f"{name}: {source} {found.left_over[source]}" for name, source in refused.items()
+        )
+        raise InputError(
+            f"{folder}: a scan is there that cannot be used: {listed}. Mend it, give the scan by "
+            "name, or go on without it by --allow-missing"
+        )
     return GivenScans(
         dict(found.scans),
         {

@@ -166,7 +166,8 @@ def _segment_cohort(options: argparse.Namespace, progress: Progress) -> None:
     def segment_one(case: ListedCase, place: Path, progress: Progress) -> dict[str, Any]:
         given = GivenScans(dict(case.images), {})
         if case.folder:
-            given = scans_in_folder(case.folder, progress.part(0.0, 0.03))
+            may_miss = BRATS_MODALITIES if options.allow_missing else ()
+            given = scans_in_folder(case.folder, progress.part(0.0, 0.03), may_miss)
         return segment_files(
             given.paths,
             place / "segmentation.nii.gz",

@@ -19,12 +19,11 @@ from ..contract.modalities import IMAGE_ENDING
 from ..core.errors import InputError
 from ..core.events import Progress
 from ..core.files import atomic_write
+from ..io.geometry import same_grid
 from ..io.reading import read_label_map
 from .metrics import score_region
 from .volumes import volumes_ml
 
-# File headers round: a thousandth of a mm, or of a direction cosine, is still the same grid.
-GRID_TOLERANCE = 1e-3
 MAXIMUM_FILES_NAMED = 10
 
 # Not what macOS leaves beside a file, ._CASE.nii.gz.
@@ -255,17 +254,19 @@ def _read_regions(path: Path, scheme: LabelScheme) -> tuple[sitk.Image, NDArray[
 
 
 def _check_grids(pair: Pair, prediction: sitk.Image, reference: sitk.Image) -> None:
-    for name, ours, theirs in (
-        ("size", prediction.GetSize(), reference.GetSize()),
-        ("spacing", prediction.GetSpacing(), reference.GetSpacing()),
-        ("origin", prediction.GetOrigin(), reference.GetOrigin()),
-        ("direction", prediction.GetDirection(), reference.GetDirection()),
-    ):
-        if not np.allclose(ours, theirs, rtol=0, atol=GRID_TOLERANCE):
-            raise InputError(
-                f"{pair.prediction} and {pair.reference}: lie on different grids, {name} {ours} "
-                f"and {theirs}; resample one to the other"
-            )
+    if same_grid(prediction, reference):
+        return
+    differences = (
+        (name, getattr(prediction, f"Get{name}")(), getattr(reference, f"Get{name}")())
+        for name in ("Size", "Spacing", "Origin", "Direction")
+    )
+    name, ours, theirs = next(
+        found for found in differences if not np.allclose(found[1], found[2], rtol=0, atol=1e-6)
+    )
+    raise InputError(
+        f"{pair.prediction} and {pair.reference}: lie on different grids, {name.lower()} {ours} "
+        f"and {theirs}; resample one to the other"
+    )
 
 
 def _statistics(values: list[float]) -> Statistics:

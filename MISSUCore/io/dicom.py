@@ -18,6 +18,7 @@ from .dicom_header import DicomFile, Frame, is_dicom, numbers, read_header
 # Direction cosines of one stack of slices may be rounded differently.
 _SAME_DIRECTION = 0.01
 _TILTED_DEGREES = 1.0
+LOCALIZER = "has slices in several directions, as a localizer"
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class SeriesHeader:
         if len({file.size for file in self.files.values()}) > 1:
             return "has slices of several sizes"
         if any(not _parallel(other, orientations[0]) for other in orientations):
-            return "has slices in several directions, as a localizer"
+            return LOCALIZER
         if len(places) > 1 and () in places:
             return "does not say where its slices are"
         if len(set(places)) < len(places):

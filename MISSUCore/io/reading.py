@@ -16,6 +16,7 @@ from ..core.errors import InputError
 from ..core.files import sha256
 from .dicom import DicomSeries, ScanSource, check_files, check_slices, only_series
 from .dicom_header import is_dicom
+from .nifti import check_header
 
 # A brain at 0.25 mm still fits; more is a wrong file or a header that lies.
 MAXIMUM_VOXELS = 2**29
@@ -152,6 +153,8 @@ def _check_finite(path: ScanSource, voxels: np.ndarray) -> None:
 
 def _read(path: ScanSource) -> sitk.Image:
     reader: sitk.ImageSeriesReader | sitk.ImageFileReader
+    if isinstance(path, Path):
+        _check_there(path)
     if isinstance(path, DicomSeries):
         reader = _series_reader(path, path.files())
     elif path.is_dir():
@@ -177,6 +180,23 @@ def _read(path: ScanSource) -> sitk.Image:
     return image
 
 
+def _check_there(path: Path) -> None:
+    """Refuse what cannot be opened, or would never end, such as a pipe."""
+    try:
+        if path.is_symlink() and not path.exists():
+            raise InputError(f"{path}: is a link to {path.readlink()}, which is not there")
+        if not path.exists():
+            raise InputError(f"{path}: no such file")
+        if path.is_dir():
+            return
+        if not path.is_file():
+            raise InputError(f"{path}: is no file, but a pipe or device; give a file")
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
 def _information(path: Path) -> sitk.ImageFileReader:
     """A reader that has read the header."""
     reader = sitk.ImageFileReader()
@@ -192,10 +212,19 @@ def _information(path: Path) -> sitk.ImageFileReader:
     return reader
 
 
+def read_information(path: Path) -> sitk.ImageFileReader:
+    """A reader that has read the header of an image file, which makes sense.
+
+    Raises:
+        InputError: if it is not there, cannot be read, or would be read wrongly.
+    """
+    _check_there(path)
+    check_header(path)
+    return _information(path)
+
+
 def _file_reader(path: Path) -> sitk.ImageFileReader:
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
-    reader = _information(path)
+    reader = read_information(path)
     # Before reading it: a header that lies must not fill the memory.
     size = reader.GetSize()
     size = size[:3] if len(size) == 4 and size[3] == 1 else size

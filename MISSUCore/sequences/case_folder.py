@@ -13,10 +13,12 @@ import SimpleITK as sitk
 from ..contract.modalities import BRATS_MODALITIES, IMAGE_ENDING
 from ..core.errors import InputError
 from ..core.events import Progress
-from ..io.dicom import ScanSource, SeriesHeader, read_headers
+from ..io.dicom import LOCALIZER, ScanSource, SeriesHeader, read_headers
 from ..io.dicom_header import is_dicom
-from ..io.reading import read_image
+from ..io.geometry import same_grid
+from ..io.reading import read_image, read_information
 from .appearance import with_images
+from .examination import differences
 from .rules import Guess, assign, despite_agent, guess_sequence
 
 # Fewer slices are a localizer, or a part of the brain.
@@ -36,11 +38,13 @@ class FoundCase:
         scans: by modality, in the order t1, t1ce, t2, flair.
         guesses: why each is taken for it.
         left_over: what else is there, and why it is not taken.
+        unusable: by modality that no scan stands for: what seems to be one, but cannot be used.
     """
 
     scans: dict[str, ScanSource]
     guesses: dict[str, Guess]
     left_over: dict[ScanSource, str]
+    unusable: dict[str, ScanSource]
 
 
 @dataclass(frozen=True)
@@ -99,21 +103,21 @@ def find_case(folder: Path, progress: Progress | None = None) -> FoundCase:
     guesses = with_images({source: found.guess for source, found in usable.items()}, read)
     by_words = {source: found.by_words for source, found in usable.items() if found.by_words}
     guesses = despite_agent(guesses, by_words)
+    guesses = _without_copies(guesses, candidates)
     finer = {
         source: -found.voxel_mm3 - _DERIVED_PENALTY_MM3 * found.derived
         for source, found in usable.items()
+        if source in guesses
     }
     scans = assign(guesses, finer)
     # How fine the voxels are is no reason to choose a patient, or a time.
-    recognized = [source for source, guess in guesses.items() if guess.sequence in BRATS_MODALITIES]
-    _check_one_examination(
-        folder,
-        [
-            usable[source]
-            for source in recognized
-            if source in scans.values() or not usable[source].derived
-        ],
-    )
+    recognized = {
+        source: guess.sequence
+        for source, guess in guesses.items()
+        if guess.sequence in BRATS_MODALITIES
+        and (source in scans.values() or not usable[source].derived)
+    }
+    _check_one_examination(folder, recognized, usable)
     left_over = {source: found.problem for source, found in candidates.items() if found.problem}
     for source, guess in guesses.items():
         if source not in scans.values():
@@ -126,7 +130,59 @@ def find_case(folder: Path, progress: Progress | None = None) -> FoundCase:
             f"{', '.join(listed[:_LISTED])}{more}; give the scans by name, as --t1 FILE"
         )
     chosen = {name: _with_rivals(guesses, source) for name, source in scans.items()}
-    return FoundCase(scans, chosen, left_over)
+    return FoundCase(scans, chosen, left_over, _unusable(candidates, guesses, scans))
+
+
+def _unusable(
+    candidates: Mapping[ScanSource, _Candidate],
+    guesses: Mapping[ScanSource, Guess],
+    scans: Mapping[str, ScanSource],
+) -> dict[str, ScanSource]:
+    """What seems to be a scan of a modality for which there is none."""
+    found: dict[str, ScanSource] = {}
+    for source, candidate in candidates.items():
+        sequence = guesses.get(source, candidate.guess).sequence
+        missing = sequence in BRATS_MODALITIES and sequence not in scans
+        if missing and LOCALIZER not in candidate.problem:
+            found.setdefault(str(sequence), source)
+    return found
+
+
+def _without_copies(
+    guesses: Mapping[ScanSource, Guess], candidates: dict[ScanSource, _Candidate]
+) -> dict[ScanSource, Guess]:
+    """The guesses without files that hold the same scan as another, as ``t1.nii`` beside
+    ``t1.nii.gz``; those get a problem."""
+    kept: dict[ScanSource, Guess] = {}
+    for source, guess in guesses.items():
+        rivals = [other for other, own in kept.items() if own.sequence == guess.sequence]
+        coarse = candidates[source].voxel_mm3
+        twins = (
+            other
+            for other in rivals
+            if guess.sequence in BRATS_MODALITIES
+            and candidates[other].voxel_mm3 == coarse
+            and _is_copy(source, other)
+        )
+        twin = next(twins, None)
+        if twin is None:
+            kept[source] = guess
+        else:
+            candidates[source] = replace(candidates[source], problem=f"is a copy of {twin}")
+    return kept
+
+
+def _is_copy(first: ScanSource, second: ScanSource) -> bool:
+    """Whether two image files hold the same voxels at the same places."""
+    if not (isinstance(first, Path) and isinstance(second, Path)):
+        return False
+    try:
+        image, other = read_image(first), read_image(second)
+    except InputError:
+        return False  # which is told where the scan is read
+    return same_grid(image, other) and np.array_equal(
+        sitk.GetArrayViewFromImage(image), sitk.GetArrayViewFromImage(other)
+    )
 
 
 def _candidates(folder: Path, progress: Progress) -> dict[ScanSource, _Candidate]:
@@ -160,20 +216,19 @@ def _files(folder: Path) -> Iterator[Path]:
     for path in paths:
         if path.name.startswith("."):
             continue
-        if path.is_dir() and not path.is_symlink():  # links may lead in circles
-            yield from _files(path)
-        elif path.is_file():
+        if path.is_dir():
+            if path.resolve() not in (folder.resolve(), *folder.resolve().parents):
+                yield from _files(path)  # but not through a link in circles
+        elif path.is_file() or path.is_symlink():
             yield path
 
 
 def _image_file(path: Path, folder: Path) -> _Candidate:
     guess = _named(path.name, path.parent, folder, _sidecar(path))
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
     try:
-        reader.ReadImageInformation()
-    except RuntimeError:
-        return _Candidate(guess, 0.0, "cannot be read as an image")
+        reader = read_information(path)
+    except InputError as error:
+        return _Candidate(guess, 0.0, str(error).removeprefix(f"{path}: ").partition(";")[0])
     size = [count for count in reader.GetSize() if count > 1]
     problem = _shape_problem(len(size), reader.GetNumberOfComponents(), min(size, default=0))
     return _Candidate(guess, float(np.prod(reader.GetSpacing()[:3])), problem)
@@ -258,13 +313,21 @@ def _sidecar(path: Path) -> dict[str, str]:
     return tags
 
 
-def _check_one_examination(folder: Path, scans: list[_Candidate]) -> None:
-    examinations = {found.examination for found in scans if found.examination}
-    if len({patient for patient, _ in examinations}) > 1:
+def _check_one_examination(
+    folder: Path, recognized: Mapping[ScanSource, str], usable: Mapping[ScanSource, _Candidate]
+) -> None:
+    examinations = {usable[source].examination for source in recognized} - {None}
+    if len({patient for patient, _ in filter(None, examinations)}) > 1:
         raise InputError(f"{folder}: holds scans of several patients; give one folder a patient")
     if len(examinations) > 1:
         raise InputError(
             f"{folder}: holds scans of {len(examinations)} examinations; give the folder of one"
+        )
+    files = {source: name for source, name in recognized.items() if isinstance(source, Path)}
+    if found := differences(folder, files):
+        raise InputError(
+            f"{folder}: holds scans {found}; give the folder of one, or the scans by name, as "
+            "--t1 FILE"
         )
 
 

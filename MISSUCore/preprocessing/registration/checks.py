@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import SimpleITK as sitk
 
+from ...core.errors import InputError
 from .head import Head, extent_mm
 from .search import COARSE, centered, rigid_inverse, search, transformed
 from .similarity import Overlay
@@ -80,7 +81,10 @@ def mirror_warnings(
     reflection.SetCenter(fixed.center_mm.tolist())
     reflection.SetMatrix([-1, 0, 0, 0, 1, 0, 0, 0, 1])
     mirrored = sitk.CompositeTransform([sitk.Transform(transform), reflection])
-    found = search(moving, fixed, centered(fixed.center_mm), COARSE, seed, beyond=mirrored)
+    try:
+        found = search(moving, fixed, centered(fixed.center_mm), COARSE, seed, beyond=mirrored)
+    except InputError:
+        return  # of half a brain the mirror image shares nothing
     mirrored.AddTransform(found)
     gain = (overlay.agreement(mirrored) - 1) / max(overlay.agreement(transform) - 1, 1e-6)
     if gain > _MIRRORED:

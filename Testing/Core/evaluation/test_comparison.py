@@ -118,7 +118,7 @@ def test_other_label_values_are_refused(tmp_path):
     [
         ("size", {"label_map": np.zeros((6, 8, 11), dtype=np.uint8)}),
         ("spacing", {"spacing": (0.5, 1.0, 2.01)}),
-        ("origin", {"origin": (0.0, 0.01, 0.0)}),
+        ("origin", {"origin": (0.0, 0.011, 0.0)}),
         ("direction", {"direction": (-1, 0, 0, 0, 1, 0, 0, 0, 1)}),
     ],
 )
