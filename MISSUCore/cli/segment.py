@@ -153,8 +153,9 @@ def _segment_cohort(options: argparse.Namespace, progress: Progress) -> None:
     """Segment every case of the list into its folder, and print what became of each."""
     _check_cohort(options)
     from .. import __version__
+    from ..core.torchrun import torchrun_process
     from ..inference.case_files import segment_files
-    from ..inference.cohort import device_of_process, process_of_all, segment_cohort
+    from ..inference.cohort import device_of_process, segment_cohort
     from ..inference.cohort_summary import DONE
     from ..io.case_lists import ListedCase, read_cases
     from ..models.store import default_model, load_model
@@ -194,7 +195,7 @@ def _segment_cohort(options: argparse.Namespace, progress: Progress) -> None:
     }
     cases = read_cases(options.cases, model.card.modalities, options.output_folder)
     summary = segment_cohort(cases, options.output_folder, segment_one, settings, progress)
-    process, processes = process_of_all()
+    process, processes, _ = torchrun_process()
     if process == 0 and not options.json_progress:
         print(summary.format_table())
     # torchrun would end the other processes if one failed.

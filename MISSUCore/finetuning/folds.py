@@ -160,7 +160,7 @@ class Parts:
         return trainer
 
     def _trainer(self, folder: Path, cases: list[LabeledCase]) -> Trainer:
-        return Trainer(
+        trainer = Trainer(
             self.config,
             self.prepared(balanced(cases, self.rehearsed)),
             self.prepared([]),
@@ -168,6 +168,8 @@ class Parts:
             self.device,
             start=self.start,
         )
+        trainer.resume()
+        return trainer
 
 
 class _PartProgress(Progress):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +22,7 @@ from ..core.errors import InputError, MISSUError
 from ..core.events import Progress, silent
 from ..core.files import write_json
 from ..core.serialization import settings_from_dict, settings_to_dict
+from ..core.torchrun import torchrun_process
 from ..io.case_lists import ListedCase
 from .cohort_summary import DONE, FAILED, CohortRecord, CohortSummary
 from .predictor import choose_device
@@ -65,7 +65,7 @@ def segment_cohort(
             than an earlier result of a cohort; nothing is done then.
         ResourceError: if the disk is full.
     """
-    process, processes = process_of_all()
+    process, processes, _ = torchrun_process()
     progress = progress if progress and process == 0 else Progress(silent)
     own = cases[process::processes]
     for case in own:
@@ -107,17 +107,10 @@ def device_of_process(name: str) -> str:
     Raises:
         InputError: if there is no such device.
     """
-    if process_of_all()[1] > 1 and choose_device(name) == torch.device("cuda"):
-        return f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
+    process = torchrun_process()
+    if process.ranks > 1 and choose_device(name) == torch.device("cuda"):
+        return f"cuda:{process.local_rank % torch.cuda.device_count()}"
     return name
-
-
-def process_of_all() -> tuple[int, int]:
-    """Number of this process, and how many there are, as torchrun says.
-
-    A process that ends with an error code makes torchrun stop the others.
-    """
-    return int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _segment(

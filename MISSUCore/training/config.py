@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..contract.labels import TARGETS
+from ..contract.labels import TARGETS, label_scheme
 from ..contract.network_config import NetworkConfig
 from ..core.errors import InputError
 from ..core.serialization import settings_from_dict, settings_to_dict
@@ -137,6 +137,22 @@ class TrainingConfig:
     def as_dict(self) -> dict[str, Any]:
         """The settings in plain JSON types."""
         return settings_to_dict(self)
+
+    def network_for_task(self) -> NetworkConfig:
+        """The network, with as many inputs and outputs as the task has."""
+        return replace(
+            self.network,
+            modalities=len(self.modalities),
+            outputs=label_scheme(self.scheme).outputs(self.targets),
+        )
+
+    def samples_per_step(self, processes: int) -> int:
+        """Patches that a step of the optimizer learns from."""
+        return self.batch_size * self.accumulation * processes
+
+    def steps_for(self, cases: int, processes: int) -> int:
+        """Steps of the whole run."""
+        return self.steps or max(1, self.epochs * cases // self.samples_per_step(processes))
 
     def learning_rate_at(self, step: int, steps: int) -> float:
         """Learning rate of a step (from 0): linear warm-up, then poly decay."""

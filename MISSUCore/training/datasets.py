@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from .. import __version__
 from ..contract.labels import LabelScheme
@@ -20,7 +20,10 @@ from ..core.events import Progress
 from ..core.files import atomic_write
 from ..io.reading import read_image
 from ..preprocessing.working_grid import prepare, prepare_labels
+from .augmentation import random_patch
 from .brats import LabeledCase
+from .config import TrainingConfig
+from .distributed import rank_in_group
 from .labels import read_labels
 
 
@@ -134,3 +137,83 @@ class ResumableSampler(Sampler[int]):
             epoch, place = divmod(position, self.length)
             generator = torch.Generator().manual_seed(self.seed + epoch)
             yield int(torch.randperm(self.length, generator=generator)[place])
+
+
+class PatchBatches:
+    """Batches of random patches on the device, which depend on the seed and position alone.
+
+    Each is a pair: patches (B, modalities, D, H, W) and classes (B, D, H, W). The processes of a
+    group have different ones.
+
+    Args:
+        cases: that patches are cut from.
+        config: settings of the training.
+        steps: of the optimizer, that batches are wanted for.
+        device: where patches are cut.
+        layout: how patches lie in memory.
+        workers: processes that load cases.
+    """
+
+    def __init__(
+        self,
+        cases: PreparedCases,
+        config: TrainingConfig,
+        steps: range,
+        device: torch.device,
+        layout: torch.memory_format = torch.contiguous_format,
+        workers: int = 0,
+    ) -> None:
+        self.cases = cases
+        self.config = config
+        self.steps = steps
+        self.device = device
+        self.layout = layout
+        self.workers = workers
+        self.rank, self.ranks = rank_in_group()
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        config = self.config
+        loaded = iter(self._loader())
+        for batch in range(
+            self.steps.start * config.accumulation, self.steps.stop * config.accumulation
+        ):
+            places = range(batch * config.batch_size, (batch + 1) * config.batch_size)
+            patches = [self._patch(next(loaded), place) for place in places]
+            volumes, classes = zip(*patches)
+            yield (
+                torch.stack(volumes).contiguous(memory_format=self.layout),
+                torch.stack(classes),
+            )
+
+    def _loader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        samples_per_step = self.config.samples_per_step(self.ranks)
+        sampler = ResumableSampler(
+            len(self.cases),
+            self.config.seed,
+            start=self.steps.start * samples_per_step,
+            stop=self.steps.stop * samples_per_step,
+            rank=self.rank,
+            ranks=self.ranks,
+        )
+        # One whole case at a time: patches are cut, and joined to batches, on the device.
+        return DataLoader(
+            self.cases,
+            batch_size=None,
+            sampler=sampler,
+            num_workers=self.workers,
+            pin_memory=self.device.type == "cuda",
+        )
+
+    def _patch(self, case: tuple[Tensor, Tensor], place: int) -> tuple[Tensor, Tensor]:
+        volume, classes = case
+        generator = torch.Generator(self.device)
+        sample = place * self.ranks + self.rank
+        generator.manual_seed(self.config.seed * 1_000_003 + sample)
+        return random_patch(
+            volume.to(self.device, non_blocking=True),
+            classes.to(self.device, non_blocking=True),
+            self.config.patch_size,
+            self.config.spacing_mm,
+            self.config.augmentation,
+            generator,
+        )

@@ -21,7 +21,8 @@ from ..models.store import Model, save_model
 from .brats import LabeledCase
 from .config import TrainingConfig
 from .datasets import PreparedCases
-from .trainer import Trainer, process_group
+from .distributed import process_group
+from .trainer import Trainer
 
 
 def train(
@@ -80,6 +81,7 @@ def train(
     )
     with process_group(choose_device(device)) as own_device:
         trainer = Trainer(config, learned, held_out, folder, own_device, workers, start=start)
+        trainer.resume()
         if trainer.rank > 0:
             progress = Progress(silent)
         learned.prepare_all(progress.part(0.0, 0.02), trainer.rank, trainer.ranks)

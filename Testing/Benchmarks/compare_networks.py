@@ -63,6 +63,7 @@ def train_row(name: str, options: argparse.Namespace, progress: Progress) -> lis
     kind = type("RowTrainer", (PeerTrainer,), {"peer_name": name}) if name in PEERS else Trainer
     trainer = kind(config, training, validation, folder, torch.device(options.device))
     trainer.progress = progress
+    trainer.resume()
     trainer.run()
     with (folder / "validation.csv").open(newline="") as stream:
         *_, last = csv.DictReader(stream)

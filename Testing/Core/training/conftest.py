@@ -97,10 +97,10 @@ def tiny_config():
 
 @pytest.fixture
 def make_trainer(tmp_path, tiny_config):
-    """Makes a trainer of tiny cases in memory."""
+    """Makes a trainer of tiny cases in memory, which goes on with the run that its folder holds."""
 
     def make(config=None, training=None, validation=None, folder="run", **settings) -> Trainer:
-        return Trainer(
+        trainer = Trainer(
             config or tiny_config(),
             MemoryCases(range(3)) if training is None else training,
             MemoryCases([]) if validation is None else validation,
@@ -108,6 +108,8 @@ def make_trainer(tmp_path, tiny_config):
             torch.device("cpu"),
             **settings,
         )
+        trainer.resume()
+        return trainer
 
     return make
 

@@ -21,19 +21,17 @@ from MISSUCore.training.datasets import PreparedCases
 from MISSUCore.training.run import train
 from MISSUCore.training.trainer import Stopped, Trainer
 
-pytestmark = pytest.mark.slow
-
 # Runs a command, and beside it tells what each process has learned.
 PROGRAM = """
 import os, signal, sys
 import torch
 from MISSUCore.cli.main import main
-from MISSUCore.training import run, trainer
+from MISSUCore.training import checkpoint, run
 
 torch.set_num_threads(1)
 rank, stop_at = os.environ.get("RANK"), int(sys.argv[1])
 if rank == "1":
-    trainer.atomic_write = None  # only the first process writes
+    checkpoint.atomic_write = None  # only the first process writes
 
 class Telling(run.Trainer):
     def _train_step(self, batches):

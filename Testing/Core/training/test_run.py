@@ -19,10 +19,10 @@ from MISSUCore.core.errors import InputError
 from MISSUCore.core.events import Progress, parse_line
 from MISSUCore.models.store import load_model
 from MISSUCore.network.transunet import TransUNet
-from MISSUCore.training import curves, trainer
+from MISSUCore.training import logs, trainer
 from MISSUCore.training.augmentation import AugmentationConfig
 from MISSUCore.training.brats import find_brats_cases
-from MISSUCore.training.curves import read_log, write_curves
+from MISSUCore.training.logs import read_log, write_curves
 from MISSUCore.training.run import train
 from MISSUCore.training.trainer import LOG_COLUMNS, Trainer
 
@@ -254,7 +254,7 @@ def test_curves_without_logs_are_empty(tmp_path, monkeypatch):
 def test_without_matplotlib_there_are_no_curves_but_a_model(train_tiny, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     train_tiny()
-    assert curves.write_curves(tmp_path / "run") is None
+    assert logs.write_curves(tmp_path / "run") is None
     assert not (tmp_path / "run" / "curves.png").exists()
     assert (tmp_path / "run" / "model" / "tiny.pt").exists()
 

@@ -23,6 +23,7 @@ from MISSUCore.core.events import Progress
 from MISSUCore.models.store import load_model, save_model
 from MISSUCore.network.transunet import TransUNet
 from MISSUCore.training import trainer as trainer_module
+from MISSUCore.training import validation as validation_module
 from MISSUCore.training.augmentation import AugmentationConfig
 from MISSUCore.training.trainer import LOG_COLUMNS, MAXIMUM_BAD_STEPS, Stopped
 
@@ -186,6 +187,19 @@ def test_a_finished_run_stays_finished(make_trainer):
     first.run()
     again = make_trainer()
     again.run()
+    assert again.step == again.steps == 6
+    assert_same(state(again), state(first))
+
+
+def test_a_new_trainer_goes_on_only_when_it_is_told_to(make_trainer):
+    first = make_trainer()
+    first.run()
+    log = (first.folder / "training.csv").read_text()
+    again = type(first)(first.config, first.training, first.validation, first.folder, first.device)
+    assert again.step == 0
+    assert not again.optimizer.state
+    assert (first.folder / "training.csv").read_text() == log
+    again.resume()
     assert again.step == again.steps == 6
     assert_same(state(again), state(first))
 
@@ -482,7 +496,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
 def test_validation_keeps_the_best_weights(make_trainer, tiny_config, memory_cases, monkeypatch):
     # One score for each of three validations, two cases and three regions.
     scores = iter([0.2] * 6 + [0.9, 0.7, 0.8] + [0.5, 0.7, 0.6] + [0.6] * 6)
-    monkeypatch.setattr(trainer_module, "dice", lambda *masks: next(scores))
+    monkeypatch.setattr(validation_module, "dice", lambda *masks: next(scores))
     averages = []
     validation = memory_cases(
         [5, 6], lambda count: averages.append(state(trainer)) if count % 2 else None
@@ -507,12 +521,12 @@ def test_validation_keeps_the_best_weights(make_trainer, tiny_config, memory_cas
 def test_a_predictor_short_of_memory_does_not_move_the_average(
     make_trainer, tiny_config, memory_cases, monkeypatch
 ):
-    class Mover(trainer_module.Predictor):
+    class Mover(validation_module.Predictor):
         def __call__(self, volume, progress=None):
             self.network.to("meta")
             return torch.zeros(3, *volume.shape[1:])
 
-    monkeypatch.setattr(trainer_module, "Predictor", Mover)
+    monkeypatch.setattr(validation_module, "Predictor", Mover)
     trainer = make_trainer(tiny_config(), None, memory_cases([5]))
     trainer.run()
     assert {value.device.type for value in trainer.average.state_dict().values()} == {"cpu"}

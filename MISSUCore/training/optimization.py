@@ -1,0 +1,74 @@
+"""What learns in a training and how: the first weights, the optimizer, the averaged weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..contract.labels import label_scheme
+from ..core.errors import InputError
+from ..models.store import Model
+from ..network.transunet import SelfDistillingTransUNet
+from .config import TrainingConfig
+
+
+def start_from(start: Model, model: SelfDistillingTransUNet, config: TrainingConfig) -> None:
+    """Give the network that is trained the weights of a model.
+
+    Raises:
+        InputError: if the model does not fit.
+    """
+    card = start.card
+    given = (card.modalities, card.label_scheme().regions, card.targets)
+    wanted = (config.modalities, label_scheme(config.scheme).regions, config.targets)
+    if given != wanted:
+        raise InputError(f"model {card.name} segments from other modalities, or other regions")
+    try:
+        model.network.load_state_dict(start.network.state_dict())
+    except RuntimeError as error:
+        raise InputError(
+            f"model {card.name} is a network of another shape than the settings ask for"
+        ) from error
+
+
+def new_optimizer(model: SelfDistillingTransUNet, config: TrainingConfig) -> torch.optim.Optimizer:
+    """The optimizer of a training, with the weights in groups by how they learn."""
+    groups = parameter_groups(model, config)
+    if config.decoupled_weight_decay:
+        return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+    return torch.optim.Adam(groups, weight_decay=config.weight_decay, amsgrad=True)
+
+
+def parameter_groups(
+    model: SelfDistillingTransUNet, config: TrainingConfig
+) -> list[dict[str, Any]]:
+    """The weights by how they learn: ``rate`` is a part of the learning rate, and ``waits`` says
+    that they stand still until the teacher has learned."""
+    network = model.network
+    stages = network.encoder[: config.early_stages] if config.early_stages else ()
+    early = {id(weight) for stage in stages for weight in stage.parameters()}
+    students = {id(weight) for weight in network.parameters()}
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for weight in model.parameters():
+        rate = config.early_rate if id(weight) in early else 1.0
+        waits = config.teacher_start > 0 and id(weight) in students
+        groups.setdefault((rate, waits), []).append(weight)
+    return [
+        {"params": weights, "rate": rate, "waits": waits}
+        for (rate, waits), weights in groups.items()
+    ]
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+    """Move the exponential moving average of the weights on by one step."""
+    # Follow quickly at first, when the weights still change much.
+    decay = min(decay, (1 + step) / (10 + step))
+    current = network.state_dict().values()
+    for mean, value in zip(average.state_dict().values(), current):
+        if mean.is_floating_point():
+            mean.lerp_(value, 1 - decay)
+        else:
+            mean.copy_(value)
