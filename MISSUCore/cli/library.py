@@ -67,7 +67,7 @@ def _add_add(actions: Commands, common: argparse.ArgumentParser) -> None:
 
 def run_add(options: argparse.Namespace, progress: Progress) -> None:
     from ..contract.labels import label_scheme
-    from ..inference.case_files import read_scans
+    from ..inference.case_scans import read_scans
     from ..models.store import find_model, read_card
 
     given = scans(options, progress.part(0, 0.03))

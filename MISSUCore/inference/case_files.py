@@ -11,8 +11,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import SimpleITK as sitk
-
 from .. import __version__
 from ..contract.labels import LabelScheme
 from ..contract.model_card import RESEARCH_ONLY
@@ -20,131 +18,14 @@ from ..core.errors import InputError
 from ..core.events import Progress
 from ..core.files import atomic_write, errors_told
 from ..io.dicom import ScanSource
-from ..io.geometry import image_like
-from ..io.nifti import place_warnings
-from ..io.reading import Case, checksum, read_case, read_image
+from ..io.reading import checksum
 from ..models.store import Model, default_model, load_model
-from ..preprocessing.pipeline import PreprocessedCase, PreprocessingOptions, preprocess, scan_under
-from ..preprocessing.registration.rigid import moved
-from ..preprocessing.registration.search import rigid_inverse
+from ..preprocessing.pipeline import PreprocessedCase, PreprocessingOptions
 from ..reporting.quality_page import write_quality_page
+from .case_scans import ScansInOneSpace, input_files, read_scans
 from .outputs import OUTPUT_ENDINGS, beside, check_outputs, write_image, write_transform
 from .predictor import choose_device
 from .segmentation import Segmentation, SegmentationOptions, check_modalities, segment_case
-
-
-@dataclass(frozen=True)
-class ScansInOneSpace:
-    """The scans of a case, ready for a model, and the grid that its result shall have.
-
-    Attributes:
-        case: as it was read.
-        prepared: in one space.
-        reference: gives the grid of the result, in that space.
-        own_reference: the same where the reference's header says it is.
-        reference_name: a modality or a path.
-        reference_scan: the modality on which the reference lies.
-        seconds: by step.
-    """
-
-    case: Case
-    prepared: PreprocessedCase
-    reference: sitk.Image
-    own_reference: sitk.Image
-    reference_name: str
-    reference_scan: str
-    seconds: dict[str, float]
-
-    def where_it_was(self, result: sitk.Image) -> sitk.Image:
-        """A result on the reference grid, back from the common space."""
-        return image_like(sitk.GetArrayViewFromImage(result), self.own_reference)
-
-    def on_reference(self) -> dict[str, sitk.Image]:
-        """The scans without skull, all moved to where the reference's header says it is."""
-        registration = self.prepared.registrations.get(self.reference_scan)
-        if registration is None or registration.skipped:
-            return self.prepared.images
-        back = rigid_inverse(registration.transform)
-        return {name: moved(image, back) for name, image in self.prepared.images.items()}
-
-
-def read_scans(
-    paths: Mapping[str, ScanSource],
-    scheme: LabelScheme,
-    reference: str | Path | None = None,
-    brain_mask: Path | None = None,
-    preprocessing: PreprocessingOptions | None = None,
-    progress: Progress | None = None,
-) -> ScansInOneSpace:
-    """Read the scans of a case and bring them into one space, without skull.
-
-    Args:
-        paths: by modality: image files or DICOM series.
-        scheme: what is to be segmented tells whether there is a skull to take off.
-        reference: image whose grid the result shall have: one of the modalities, or a file; by
-            default T1ce, or the first scan where there is none. A file that is none of the scans
-            lies on the scan with the same grid, or else on the one that the others are moved to.
-        brain_mask: takes the place of brain extraction, see :func:`.preprocess`.
-        preprocessing: what is done to the scans; by default what they need.
-        progress: hears of the stages.
-
-    Raises:
-        InputError: if anything given cannot be used.
-        ResourceError: if memory does not suffice.
-    """
-    progress = progress or Progress()
-    began = time.monotonic()
-    progress("read", 0.0, "reading the scans")
-    case = read_case(paths)
-    name = _reference_name(paths, reference)
-    other = None if name in paths else read_image(Path(name))
-    mask = read_image(brain_mask) if brain_mask else None
-    seconds = {"read": time.monotonic() - began}
-    prepared = preprocess(
-        case.images,
-        preprocessing or PreprocessingOptions(),
-        is_head=scheme.is_in_brain,
-        brain_mask=mask,
-        progress=progress.part(0.1, 1.0),
-    )
-    for modality, source in case.paths.items():
-        if isinstance(source, Path) and source.is_file():
-            prepared.warnings += place_warnings(source, case.images[modality])
-    own_reference = case.images[name] if other is None else other
-    scan = name if other is None else scan_under(other, case.images, prepared.fixed)
-    return ScansInOneSpace(
-        case,
-        prepared,
-        reference=prepared.moved_along(own_reference, scan),
-        own_reference=own_reference,
-        reference_name=name,
-        reference_scan=scan,
-        seconds={**seconds, **prepared.seconds},
-    )
-
-
-def input_files(
-    paths: Mapping[str, ScanSource], reference: str | Path | None, brain_mask: Path | None
-) -> list[Path]:
-    """All files that :func:`read_scans` reads."""
-    files = [brain_mask] if brain_mask else []
-    for source in paths.values():
-        files += [source] if isinstance(source, Path) else source.files()
-    return files if reference is None or str(reference) in paths else [*files, Path(reference)]
-
-
-def _reference_name(paths: Mapping[str, ScanSource], reference: str | Path | None) -> str:
-    """The modality that a reference is, or its path."""
-    if reference is None:
-        return "t1ce" if "t1ce" in paths else next(iter(paths))
-    if str(reference) in paths:
-        return str(reference)
-    path = Path(reference)
-    if not path.exists():
-        raise InputError(f"{reference}: no such file, and no modality that is given")
-    files = {name: scan for name, scan in paths.items() if isinstance(scan, Path)}
-    same = (name for name, scan in files.items() if path.resolve() == scan.resolve())
-    return next(same, str(reference))
 
 
 def segment_files(
@@ -171,17 +52,13 @@ def segment_files(
     earlier result with the same name are removed with it.
 
     Args:
-        paths: scans by modality: image files or DICOM series.
+        paths, reference, brain_mask, preprocessing: see :func:`.read_scans`.
         output: label map to write; its ending decides the format.
         model: loaded, or a name or path; by default the one in use, see :func:`.default_model`.
-        reference: see :func:`read_scans`.
-        brain_mask: see :func:`read_scans`.
         report: JSON file to write, see below.
         quality_page: HTML file to write, see :func:`.write_quality_page`.
-        probabilities: also write a map for each region, beside the label map:
-            ``seg_probability_WT.nii.gz``.
+        probabilities: also write a map for each region: ``seg_probability_WT.nii.gz``.
         overwrite: replace files that exist.
-        preprocessing: what is done to the scans; by default what they need.
         options: how it is segmented.
         sequences: for the report: why each scan was taken for its modality.
         progress: hears of the stages.
@@ -201,66 +78,175 @@ def segment_files(
         ['ET', 'TC', 'WT']
     """
     began = time.monotonic()
-    options = options or SegmentationOptions()
-    preprocessing = preprocessing or PreprocessingOptions()
-    progress = progress or Progress()
+    inputs = _Inputs(paths, reference, brain_mask, preprocessing or PreprocessingOptions())
+    files = _OutputFiles(output, report, quality_page, probabilities)
+    how = options or SegmentationOptions()
+    plan = _plan(inputs, files, model, how, sequences or {}, overwrite)
+    return _run(plan, began, progress or Progress())
+
+
+@dataclass(frozen=True)
+class _Inputs:
+    """What is read, and how it is brought into one space."""
+
+    paths: Mapping[str, ScanSource]
+    reference: str | Path | None
+    brain_mask: Path | None
+    preprocessing: PreprocessingOptions
+
+
+@dataclass(frozen=True)
+class _OutputFiles:
+    """What is written."""
+
+    labels: Path
+    report: Path | None
+    quality_page: Path | None
+    probabilities: bool
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A segmentation that can begin: all that is given fits together.
+
+    Attributes:
+        inputs: what is read.
+        files: what is written.
+        maps: files for the probabilities, by region.
+        transforms: files for the transforms of scans that are moved, by modality.
+        model: that segments.
+        options: how.
+        sequences: for the report: why each scan was taken for its modality.
+    """
+
+    inputs: _Inputs
+    files: _OutputFiles
+    maps: Mapping[str, Path]
+    transforms: Mapping[str, Path]
+    model: Model
+    options: SegmentationOptions
+    sequences: Mapping[str, Any]
+
+    @property
+    def scheme(self) -> LabelScheme:
+        """What is segmented."""
+        return self.model.card.label_scheme()
+
+
+def _plan(
+    inputs: _Inputs,
+    files: _OutputFiles,
+    model: str | Model | None,
+    options: SegmentationOptions,
+    sequences: Mapping[str, Any],
+    overwrite: bool,
+) -> _Plan:
+    """Check all that can be checked before the scans are read.
+
+    Raises:
+        InputError: naming what cannot be used.
+    """
+    output = files.labels
     if not output.name.endswith(OUTPUT_ENDINGS):
         raise InputError(f"{output}: give a file that ends in {', '.join(OUTPUT_ENDINGS)}")
     choose_device(options.device)
     loaded = model if isinstance(model, Model) else load_model(model or default_model())
-    check_modalities(list(paths), loaded)
-    scheme = loaded.card.label_scheme()
-    maps = {name: beside(output, f"probability_{name}") for name in scheme.region_names}
-    transforms = {
-        name: beside(output, f"transform_{name}", ".tfm") for name in loaded.card.modalities
-    }
-    companions = [*maps.values(), *transforms.values()]
-    files = [output, *(path for path in (report, quality_page) if path), *companions]
-    check_outputs(files, input_files(paths, reference, brain_mask), overwrite)
+    check_modalities(list(inputs.paths), loaded)
+    card = loaded.card
+    regions = card.label_scheme().region_names
+    maps = {name: beside(output, f"probability_{name}") for name in regions}
+    transforms = {name: beside(output, f"transform_{name}", ".tfm") for name in card.modalities}
+    asked = (path for path in (files.report, files.quality_page) if path)
+    check_outputs(
+        [output, *asked, *maps.values(), *transforms.values()],
+        input_files(inputs.paths, inputs.reference, inputs.brain_mask),
+        overwrite,
+    )
+    return _Plan(inputs, files, maps, transforms, loaded, options, sequences)
 
-    scans = read_scans(paths, scheme, reference, brain_mask, preprocessing, progress.part(0, 0.5))
+
+def _run(plan: _Plan, began: float, progress: Progress) -> dict[str, Any]:
+    """Read, segment, write; returns what the report file holds."""
+    inputs = plan.inputs
+    scans = read_scans(
+        inputs.paths,
+        plan.scheme,
+        inputs.reference,
+        inputs.brain_mask,
+        inputs.preprocessing,
+        progress.part(0, 0.5),
+    )
     result = segment_case(
-        scans.prepared.images, loaded, scans.reference, options, progress.part(0.5, 0.95)
+        scans.prepared.images, plan.model, scans.reference, plan.options, progress.part(0.5, 0.95)
     )
     progress("write", 0.95, "writing the result")
-    writing = time.monotonic()
-    registrations = scans.prepared.registrations if scans.prepared.was_moved else {}
-    with ExitStack() as stack:
-        write_image(stack, scans.where_it_was(result.labels), output)
-        if probabilities:
-            for name, path in maps.items():
-                write_image(stack, scans.where_it_was(result.probabilities[name]), path)
-                companions.remove(path)
-        for name, registration in registrations.items():
-            write_transform(stack, registration.transform, transforms[name])
-            companions.remove(transforms[name])
-        seconds = {**scans.seconds, **result.seconds, "write": time.monotonic() - writing}
-        seconds["total"] = time.monotonic() - began
-        facts = {
-            **_inputs(scans, output, sequences),
-            "model": {"name": loaded.card.name, "sha256": loaded.card.sha256},
-            "options": {**asdict(options), "preprocessing": asdict(preprocessing)},
-            **_findings(scans.prepared, result, seconds),
-        }
-        for name in registrations:
-            facts["registration"]["scans"][name]["transform"] = transforms[name].name
-        if quality_page:
-            temporary = stack.enter_context(atomic_write(quality_page))
-            write_quality_page(
-                temporary, scans.prepared.whole, result.labels, scheme, facts, scans.prepared.brain
-            )
-        if report:
-            temporary = stack.enter_context(atomic_write(report))
-            temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    for outdated in companions:
-        with errors_told(outdated):
-            outdated.unlink(missing_ok=True)
-    progress("done", 1.0, f"wrote {output}")
+    facts = _write(plan, scans, result, began)
+    progress("done", 1.0, f"wrote {plan.files.labels}")
     return facts
 
 
-def _inputs(
-    scans: ScansInOneSpace, output: Path, sequences: Mapping[str, Any] | None
+def _write(
+    plan: _Plan, scans: ScansInOneSpace, result: Segmentation, began: float
+) -> dict[str, Any]:
+    """Write all files at once, and remove what an earlier result has beside them.
+
+    Args:
+        plan: says which files.
+        scans: that were segmented.
+        result: their segmentation.
+        began: when the work began, on the monotonic clock.
+
+    Returns:
+        What the report file holds.
+    """
+    writing = time.monotonic()
+    registrations = scans.prepared.registrations if scans.prepared.was_moved else {}
+    maps = plan.maps if plan.files.probabilities else {}
+    transforms = {name: plan.transforms[name] for name in registrations}
+    with ExitStack() as stack:
+        write_image(stack, scans.where_it_was(result.labels), plan.files.labels)
+        for name, path in maps.items():
+            write_image(stack, scans.where_it_was(result.probabilities[name]), path)
+        for name, path in transforms.items():
+            write_transform(stack, registrations[name].transform, path)
+        seconds = {**scans.seconds, **result.seconds, "write": time.monotonic() - writing}
+        seconds["total"] = time.monotonic() - began
+        facts = _facts(plan, scans, result, seconds)
+        for name, path in transforms.items():
+            facts["registration"]["scans"][name]["transform"] = path.name
+        if plan.files.quality_page:
+            temporary = stack.enter_context(atomic_write(plan.files.quality_page))
+            prepared = scans.prepared
+            write_quality_page(
+                temporary, prepared.whole, result.labels, plan.scheme, facts, prepared.brain
+            )
+        if plan.files.report:
+            temporary = stack.enter_context(atomic_write(plan.files.report))
+            temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    written = {*maps.values(), *transforms.values()}
+    for outdated in {*plan.maps.values(), *plan.transforms.values()} - written:
+        with errors_told(outdated):
+            outdated.unlink(missing_ok=True)
+    return facts
+
+
+def _facts(
+    plan: _Plan,
+    scans: ScansInOneSpace,
+    result: Segmentation,
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    card = plan.model.card
+    return {
+        **_input_facts(scans, plan.files.labels, plan.sequences),
+        "model": {"name": card.name, "sha256": card.sha256},
+        "options": {**asdict(plan.options), "preprocessing": asdict(plan.inputs.preprocessing)},
+        **_findings(scans.prepared, result, seconds),
+    }
+
+
+def _input_facts(
+    scans: ScansInOneSpace, output: Path, sequences: Mapping[str, Any]
 ) -> dict[str, Any]:
     case = scans.case
     reference = scans.reference_name
@@ -273,7 +259,7 @@ def _inputs(
             name: {"path": str(path), "sha256": case.checksums[name]}
             for name, path in case.paths.items()
         },
-        "sequences": dict(sequences or {}),
+        "sequences": dict(sequences),
         "reference": {
             "path": str(path),
             "sha256": case.checksums.get(reference) or checksum(Path(reference)),

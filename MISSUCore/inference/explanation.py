@@ -26,7 +26,7 @@ from ..models.store import Model, default_model, load_model
 from ..network.transunet import TransUNet
 from ..preprocessing.pipeline import PreprocessingOptions
 from ..preprocessing.working_grid import prepare, to_reference
-from .case_files import input_files, read_scans
+from .case_scans import input_files, read_scans
 from .outputs import check_outputs, write_image
 from .predictor import choose_device, is_out_of_memory, region_logits
 from .segmentation import check_modalities, checked_reference

@@ -23,7 +23,7 @@ from MISSUCore import __version__
 from MISSUCore.contract.labels import BRATS
 from MISSUCore.core.errors import InputError, ResourceError
 from MISSUCore.core.events import Progress, ProgressEvent
-from MISSUCore.inference import case_files
+from MISSUCore.inference import case_files, case_scans
 from MISSUCore.inference.postprocessing import Cleanup
 from MISSUCore.inference.segmentation import SegmentationOptions
 from MISSUCore.preprocessing import pipeline as preprocessing
@@ -334,7 +334,7 @@ def test_what_is_wrong_is_refused_before_the_scans_are_read(
     def read(paths: object) -> None:
         pytest.fail("scans were read")
 
-    monkeypatch.setattr("MISSUCore.inference.case_files.read_case", read)
+    monkeypatch.setattr("MISSUCore.inference.case_scans.read_case", read)
     options: dict[str, Any]
     for output, options, message in (
         (old, {}, "old.nii.gz: exists already; add --overwrite"),
@@ -618,7 +618,7 @@ def test_scans_on_the_reference_lie_where_its_header_says(
 ) -> None:
     """A voxel of any scan comes to where the same voxel of the reference is: they are one image."""
     scans, _ = moved_case
-    found = case_files.read_scans(scans, BRATS, reference, preprocessing=REGISTER).on_reference()
+    found = case_scans.read_scans(scans, BRATS, reference, preprocessing=REGISTER).on_reference()
     header = sitk.ReadImage(str(scans[reference or "t1ce"]))
     for image in found.values():
         for index in ((0, 0, 0), (9, 2, 5), (3, 11, 7)):

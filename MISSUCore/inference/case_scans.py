@@ -1,0 +1,135 @@
+"""The scans of a case in files, brought into one space for a model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from ..contract.labels import LabelScheme
+from ..core.errors import InputError
+from ..core.events import Progress
+from ..io.dicom import ScanSource
+from ..io.geometry import image_like
+from ..io.nifti import place_warnings
+from ..io.reading import Case, read_case, read_image
+from ..preprocessing.pipeline import PreprocessedCase, PreprocessingOptions, preprocess, scan_under
+from ..preprocessing.registration.rigid import moved
+from ..preprocessing.registration.search import rigid_inverse
+
+
+@dataclass(frozen=True)
+class ScansInOneSpace:
+    """The scans of a case, ready for a model, and the grid that its result shall have.
+
+    Attributes:
+        case: as it was read.
+        prepared: in one space.
+        reference: gives the grid of the result, in that space.
+        own_reference: the same where the reference's header says it is.
+        reference_name: a modality or a path.
+        reference_scan: the modality on which the reference lies.
+        seconds: by step.
+    """
+
+    case: Case
+    prepared: PreprocessedCase
+    reference: sitk.Image
+    own_reference: sitk.Image
+    reference_name: str
+    reference_scan: str
+    seconds: dict[str, float]
+
+    def where_it_was(self, result: sitk.Image) -> sitk.Image:
+        """A result on the reference grid, back from the common space."""
+        return image_like(sitk.GetArrayViewFromImage(result), self.own_reference)
+
+    def on_reference(self) -> dict[str, sitk.Image]:
+        """The scans without skull, all moved to where the reference's header says it is."""
+        registration = self.prepared.registrations.get(self.reference_scan)
+        if registration is None or registration.skipped:
+            return self.prepared.images
+        back = rigid_inverse(registration.transform)
+        return {name: moved(image, back) for name, image in self.prepared.images.items()}
+
+
+def read_scans(
+    paths: Mapping[str, ScanSource],
+    scheme: LabelScheme,
+    reference: str | Path | None = None,
+    brain_mask: Path | None = None,
+    preprocessing: PreprocessingOptions | None = None,
+    progress: Progress | None = None,
+) -> ScansInOneSpace:
+    """Read the scans of a case and bring them into one space, without skull.
+
+    Args:
+        paths: by modality: image files or DICOM series.
+        scheme: what is to be segmented tells whether there is a skull to take off.
+        reference: image whose grid the result shall have: one of the modalities, or a file; by
+            default T1ce, or the first scan where there is none. A file that is none of the scans
+            lies on the scan with the same grid, or else on the one that the others are moved to.
+        brain_mask: takes the place of brain extraction, see :func:`.preprocess`.
+        preprocessing: what is done to the scans; by default what they need.
+        progress: hears of the stages.
+
+    Raises:
+        InputError: if anything given cannot be used.
+        ResourceError: if memory does not suffice.
+    """
+    progress = progress or Progress()
+    began = time.monotonic()
+    progress("read", 0.0, "reading the scans")
+    case = read_case(paths)
+    name = _reference_name(paths, reference)
+    other = None if name in paths else read_image(Path(name))
+    mask = read_image(brain_mask) if brain_mask else None
+    seconds = {"read": time.monotonic() - began}
+    prepared = preprocess(
+        case.images,
+        preprocessing or PreprocessingOptions(),
+        is_head=scheme.is_in_brain,
+        brain_mask=mask,
+        progress=progress.part(0.1, 1.0),
+    )
+    for modality, source in case.paths.items():
+        if isinstance(source, Path) and source.is_file():
+            prepared.warnings += place_warnings(source, case.images[modality])
+    own_reference = case.images[name] if other is None else other
+    scan = name if other is None else scan_under(other, case.images, prepared.fixed)
+    return ScansInOneSpace(
+        case,
+        prepared,
+        reference=prepared.moved_along(own_reference, scan),
+        own_reference=own_reference,
+        reference_name=name,
+        reference_scan=scan,
+        seconds={**seconds, **prepared.seconds},
+    )
+
+
+def input_files(
+    paths: Mapping[str, ScanSource], reference: str | Path | None, brain_mask: Path | None
+) -> list[Path]:
+    """All files that :func:`read_scans` reads."""
+    files = [brain_mask] if brain_mask else []
+    for source in paths.values():
+        files += [source] if isinstance(source, Path) else source.files()
+    return files if reference is None or str(reference) in paths else [*files, Path(reference)]
+
+
+def _reference_name(paths: Mapping[str, ScanSource], reference: str | Path | None) -> str:
+    """The modality that a reference is, or its path."""
+    if reference is None:
+        return "t1ce" if "t1ce" in paths else next(iter(paths))
+    if str(reference) in paths:
+        return str(reference)
+    path = Path(reference)
+    if not path.exists():
+        raise InputError(f"{reference}: no such file, and no modality that is given")
+    files = {name: scan for name, scan in paths.items() if isinstance(scan, Path)}
+    same = (name for name, scan in files.items() if path.resolve() == scan.resolve())
+    return next(same, str(reference))
