@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import SimpleITK as sitk
 import torch
+from numpy.typing import NDArray
 
 from ..contract.model_card import ModelCard
 from ..core.errors import InputError
@@ -104,14 +105,57 @@ def segment_case(
     scheme = card.label_scheme()
     warnings = check_modalities(list(images), model)
     reference = checked_reference(images, reference)
-    seconds: dict[str, float] = {}
+    predicted = _predict(images, model, options, progress)
+    warnings += predicted.warnings
 
+    began = time.monotonic()
+    progress("restore", 0.85, "bringing the result to the reference grid")
+    probabilities = to_reference(nest(predicted.probabilities, scheme), predicted.grid, reference)
+    spacing_mm = reference.GetSpacing()[::-1]
+    masks = clean(probabilities >= 0.5, scheme, spacing_mm, options.cleanup)
+    if not masks.any():
+        warnings.append("nothing was found, all regions are empty")
+    confidence, doubtful = _confidence(card, probabilities, masks, spacing_mm)
+    warnings += doubtful
+    seconds = {**predicted.seconds, "restore": time.monotonic() - began}
+    return Segmentation(
+        labels=image_like(scheme.to_labels(masks), reference),
+        probabilities={
+            name: image_like(channel, reference)
+            for name, channel in zip(scheme.region_names, probabilities)
+        },
+        volumes_ml=volumes_ml(masks, spacing_mm, scheme.region_names),
+        confidence=confidence,
+        warnings=warnings,
+        seconds=seconds,
+        windows=predicted.windows,
+        device=predicted.device,
+    )
+
+
+@dataclass(frozen=True)
+class _Prediction:
+    """What the network says, on the working grid (of which only the place is looked at)."""
+
+    probabilities: NDArray[np.float32]
+    grid: sitk.Image
+    warnings: list[str]
+    seconds: dict[str, float]
+    windows: int
+    device: str
+
+
+def _predict(
+    images: Mapping[str, sitk.Image], model: Model, options: SegmentationOptions, progress: Progress
+) -> _Prediction:
+    """Bring the scans to the working grid, and apply the network."""
+    card = model.card
+    scheme = card.label_scheme()
     began = time.monotonic()
     progress("prepare", 0.0, "bringing the scans to one grid")
     prepared = prepare(images, card.modalities, card.spacing_mm)
-    if scheme.is_in_brain:
-        warnings += _brain_warnings(prepared)
-    seconds["prepare"] = time.monotonic() - began
+    warnings = _brain_warnings(prepared) if scheme.is_in_brain else []
+    prepare_seconds = time.monotonic() - began
 
     began = time.monotonic()
     predictor = Predictor(
@@ -125,35 +169,28 @@ def segment_case(
     )
     volume = torch.from_numpy(prepared.volume)
     probabilities = predictor(volume, progress.part(0.15, 0.85)).numpy()
-    warnings += predictor.notes
-    seconds["predict"] = time.monotonic() - began
-
-    began = time.monotonic()
-    progress("restore", 0.85, "bringing the result to the reference grid")
-    probabilities = to_reference(nest(probabilities, scheme), prepared.grid, reference)
-    spacing_mm = reference.GetSpacing()[::-1]
-    masks = clean(probabilities >= 0.5, scheme, spacing_mm, options.cleanup)
-    if not masks.any():
-        warnings.append("nothing was found, all regions are empty")
-    confidence = {}
-    if card.temperatures:
-        expected = expected_dice(probabilities, masks, spacing_mm)
-        confidence = dict(zip(scheme.region_names, expected))
-        warnings += doubts(confidence, card.doubtful_below)
-    seconds["restore"] = time.monotonic() - began
-    return Segmentation(
-        labels=image_like(scheme.to_labels(masks), reference),
-        probabilities={
-            name: image_like(channel, reference)
-            for name, channel in zip(scheme.region_names, probabilities)
-        },
-        volumes_ml=volumes_ml(masks, spacing_mm, scheme.region_names),
-        confidence=confidence,
-        warnings=warnings,
-        seconds=seconds,
-        windows=predictor.windows,
-        device=str(predictor.device),
+    return _Prediction(
+        probabilities,
+        prepared.grid,
+        [*warnings, *predictor.notes],
+        {"prepare": prepare_seconds, "predict": time.monotonic() - began},
+        predictor.windows,
+        str(predictor.device),
     )
+
+
+def _confidence(
+    card: ModelCard,
+    probabilities: NDArray[np.float32],
+    masks: NDArray[np.bool_],
+    spacing_mm: Sequence[float],
+) -> tuple[dict[str, float], list[str]]:
+    """Expected Dice by region, and warnings where it is low; none if the model is uncalibrated."""
+    if not card.temperatures:
+        return {}, []
+    expected = expected_dice(probabilities, masks, spacing_mm)
+    confidence = dict(zip(card.label_scheme().region_names, expected))
+    return confidence, doubts(confidence, card.doubtful_below)
 
 
 def checked_reference(images: Mapping[str, sitk.Image], reference: sitk.Image | None) -> sitk.Image:
