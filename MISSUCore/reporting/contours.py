@@ -51,12 +51,7 @@ def write_contour_picture(
         InputError: if the file cannot be written.
         ResourceError: if the disk is full.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MISSUError(
-            'a picture needs matplotlib: install with pip install "MISSUCore[plots]"'
-        ) from error
+    _require_matplotlib()
     grid = _upright_grid(next(iter(images.values())))
     scans = {name: on_grid(image, grid, sitk.sitkLinear) for name, image in images.items()}
     label_maps = [segmentation] if reference is None else [segmentation, reference]
@@ -69,16 +64,7 @@ def write_contour_picture(
     shown = next((lesion for lesion in lesions if lesion.any()), head)
 
     spacing_mm = np.array(grid.GetSpacing()[::-1])
-    depth_mm, height_mm, width_mm = spacing_mm * head.shape
-    rows_mm = [height_mm, depth_mm, depth_mm]
-    size_mm = len(scans) * max(width_mm, height_mm), sum(rows_mm)
-    figure = Figure(
-        figsize=(size_mm[0] / _MM_PER_INCH, size_mm[1] / _MM_PER_INCH + 1),
-        facecolor="black",
-        layout="constrained",
-    )
-    figure.suptitle(title, color="white")
-    panels = figure.subplots(3, len(scans), squeeze=False, height_ratios=rows_mm)
+    figure, panels = _panels(spacing_mm * head.shape, list(scans), title)
     for row, plane in zip(panels, PLANES):
         axis = plane.axis
         index = largest_slice(shown, plane)
@@ -90,11 +76,43 @@ def write_contour_picture(
                 _draw_outlines(panel, np.take(mask, index, axis + 1), scheme, line)
             for side, x in zip(plane.sides, (0.05, 0.95)):
                 panel.text(x, 0.9, side, transform=panel.transAxes, color="white", ha="center")
-    for panel, name in zip(panels[0], scans):
-        panel.set_title(name, color="white")
     _add_legend(figure, scheme, len(masks), columns=2 * len(scans))
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=_PIXELS_PER_INCH)
+
+
+def _require_matplotlib() -> None:
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise MISSUError(
+            'a picture needs matplotlib: install with pip install "MISSUCore[plots]"'
+        ) from error
+
+
+def _panels(size_mm: NDArray[Any], names: list[str], title: str) -> tuple[Figure, NDArray[Any]]:
+    """A black figure of panels (planes, scans).
+
+    Args:
+        size_mm: of the scans (depth, height, width).
+        names: of the scans, shown above the columns.
+        title: shown above the picture.
+    """
+    from matplotlib.figure import Figure
+
+    depth_mm, height_mm, width_mm = size_mm
+    rows_mm = [height_mm, depth_mm, depth_mm]
+    width_of_all_mm = len(names) * max(width_mm, height_mm)
+    figure = Figure(
+        figsize=(width_of_all_mm / _MM_PER_INCH, sum(rows_mm) / _MM_PER_INCH + 1),
+        facecolor="black",
+        layout="constrained",
+    )
+    figure.suptitle(title, color="white")
+    panels = figure.subplots(3, len(names), squeeze=False, height_ratios=rows_mm)
+    for panel, name in zip(panels[0], names):
+        panel.set_title(name, color="white")
+    return figure, panels
 
 
 def _upright_grid(image: sitk.Image) -> sitk.Image:

@@ -46,12 +46,7 @@ def check_labels(
     brain = np.any([sitk.GetArrayViewFromImage(image) != 0 for image in stored.values()], axis=0)
     voxel_ml = float(np.prod(labels.GetSpacing())) / 1000
     if scheme.is_in_brain:
-        brain_ml = brain.sum() * voxel_ml
-        if brain_ml > PLAUSIBLE_BRAIN_ML[1]:
-            raise InputError(
-                f"what is not 0 in the scans fills {brain_ml:.0f} ml, more than a brain: add "
-                "skull-stripped scans, with 0 outside the brain"
-            )
+        _check_stripped(brain.sum() * voxel_ml)
     labeled = sitk.GetArrayViewFromImage(labels) != 0
     count = int(labeled.sum())
     if not tumor:
@@ -82,6 +77,15 @@ def check_labels(
     if count * voxel_ml < TINY_ML:
         warnings.append(f"only {count * voxel_ml:.3f} ml are labeled")
     return warnings
+
+
+def _check_stripped(brain_ml: float) -> None:
+    """Make sure that scans do not hold more than a brain."""
+    if brain_ml > PLAUSIBLE_BRAIN_ML[1]:
+        raise InputError(
+            f"what is not 0 in the scans fills {brain_ml:.0f} ml, more than a brain: add "
+            "skull-stripped scans, with 0 outside the brain"
+        )
 
 
 def _check_reach(

@@ -13,7 +13,7 @@ import json
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from numpy.typing import NDArray
 
 from ...contract.case_record import CaseRecord, read_record, write_record
 from ...contract.labels import LabelScheme
@@ -137,37 +136,20 @@ class CaseLibrary:
             InputError: if the labels cannot be right, or the scans are in the library already.
             ResourceError: if the disk is full.
         """
-        for name in scans:
-            if not re.fullmatch(NAME, name) or _scan(name.lower()) == LABELS:
-                raise InputError(
-                    f"a modality cannot be named {name!r}; use letters, digits, dots, dashes, "
-                    "underscores"
-                )
+        _check_names(scans)
         label_map = read_labels(LabeledCase("new", {}, labels), scheme)
         stored = {name: on_grid(image, label_map) for name, image in scans.items()}
         warnings = check_labels(label_map, scans, stored, scheme, tumor)
-        voxels = sitk.GetArrayViewFromImage(label_map)
-        masks = scheme.to_regions(voxels)
-        volumes = volumes_ml(masks, label_map.GetSpacing()[::-1], scheme.region_names)
-        checksums = _checksums(as_read or scans)
-        combined = hashlib.sha256(json.dumps(checksums, sort_keys=True).encode()).hexdigest()
-        record = CaseRecord(
-            id=f"case-{combined[:10]}",
-            added=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        record = replace(
+            _record(stored, label_map, scheme, _checksums(as_read or scans)),
             scene=scene,
             note=note,
-            modalities=tuple(scans),
-            scheme=scheme.as_dict(),
             model=dict(model or {}),
-            changes=_changes(result, label_map, masks, scheme) if result else {},
-            volumes_ml={name: round(volume, 3) for name, volume in volumes.items()},
+            changes=_changes(result, label_map, scheme) if result else {},
             warnings=tuple(warnings),
-            scans_sha256=checksums,
-            stored_sha256=_checksums(stored),
-            labels_sha256=voxels_sha256(label_map),
         )
         files = {_scan(name): image for name, image in stored.items()}
-        files[LABELS] = image_like(voxels, label_map)
+        files[LABELS] = image_like(sitk.GetArrayViewFromImage(label_map), label_map)
         with self._changing():
             known = next((other for other in self._records() if record.shares_scans(other)), None)
             if known and not replacing:
@@ -270,13 +252,13 @@ def _in_place_of(known: CaseRecord, new: CaseRecord) -> CaseRecord:
     return replace(new, id=known.id, scans_sha256=as_read)
 
 
-def _changes(
-    result: Path, labels: sitk.Image, corrected: NDArray[np.bool_], scheme: LabelScheme
-) -> dict[str, Any]:
+def _changes(result: Path, labels: sitk.Image, scheme: LabelScheme) -> dict[str, Any]:
     """What was added and removed, by region."""
     given = read_labels(LabeledCase("result", {}, result), scheme)
     given = sitk.Resample(given, labels, sitk.Transform(), sitk.sitkNearestNeighbor)
-    before = scheme.to_regions(sitk.GetArrayViewFromImage(given))
+    before, corrected = (
+        scheme.to_regions(sitk.GetArrayViewFromImage(label_map)) for label_map in (given, labels)
+    )
     spacing_mm = labels.GetSpacing()[::-1]
     names = scheme.region_names
     added = volumes_ml(corrected & ~before, spacing_mm, names)
@@ -289,3 +271,41 @@ def _changes(
         }
         for name, ours, theirs in zip(names, before, corrected)
     }
+
+
+def _record(
+    stored: Mapping[str, sitk.Image],
+    label_map: sitk.Image,
+    scheme: LabelScheme,
+    checksums: Mapping[str, str],
+) -> CaseRecord:
+    """What is known of a case from its images.
+
+    Args:
+        stored: its scans, on the grid of the labels.
+        label_map: the labels.
+        scheme: what they mean.
+        checksums: of the scans as they were read.
+    """
+    masks = scheme.to_regions(sitk.GetArrayViewFromImage(label_map))
+    volumes = volumes_ml(masks, label_map.GetSpacing()[::-1], scheme.region_names)
+    combined = hashlib.sha256(json.dumps(checksums, sort_keys=True).encode()).hexdigest()
+    return CaseRecord(
+        id=f"case-{combined[:10]}",
+        added=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        modalities=tuple(stored),
+        scheme=scheme.as_dict(),
+        volumes_ml={name: round(volume, 3) for name, volume in volumes.items()},
+        scans_sha256=dict(checksums),
+        stored_sha256=_checksums(stored),
+        labels_sha256=voxels_sha256(label_map),
+    )
+
+
+def _check_names(modalities: Iterable[str]) -> None:
+    for name in modalities:
+        if not re.fullmatch(NAME, name) or _scan(name.lower()) == LABELS:
+            raise InputError(
+                f"a modality cannot be named {name!r}; use letters, digits, dots, dashes, "
+                "underscores"
+            )
