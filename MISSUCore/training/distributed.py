@@ -58,3 +58,8 @@ def sum_over_ranks(values: Tensor, device: torch.device) -> Tensor:
     shared = values.to(device)
     dist.all_reduce(shared)
     return shared.cpu()
+
+
+def any_rank(flag: bool, device: torch.device) -> bool:
+    """Whether a flag is set in any process of the group; all get the same answer."""
+    return bool(sum_over_ranks(torch.tensor(float(flag)), device) > 0)

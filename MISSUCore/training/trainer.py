@@ -23,7 +23,7 @@ from ..network.transunet import SelfDistillingTransUNet, TrainingOutput
 from .checkpoint import Checkpoint
 from .config import TrainingConfig
 from .datasets import PatchBatches, PreparedCases
-from .distributed import data_parallel, gradients_shared, rank_in_group, sum_over_ranks
+from .distributed import any_rank, data_parallel, gradients_shared, rank_in_group
 from .logs import append_row, drop_rows_after, write_curves
 from .losses import LossTerms, MISSULoss, SegmentationLoss
 from .optimization import new_optimizer, start_from, update_average
@@ -189,7 +189,7 @@ class Trainer:
                     write_curves(self.folder)
             elif self.step == last or time.monotonic() - self.saved_at > SECONDS_BETWEEN_SAVES:
                 self._save()
-            if self._stop_agreed():
+            if any_rank(self.stop_requested, self.device):  # all stop at the same step
                 self._save()
                 raise Stopped(
                     f"stopped at step {self.step} of {self.steps}; run the same command again to "
@@ -265,10 +265,6 @@ class Trainer:
             self.best_score = float(means.mean())
             weights = self.average.state_dict()
             self.best = {name: value.cpu().clone() for name, value in weights.items()}
-
-    def _stop_agreed(self) -> bool:
-        """Whether any rank was asked to stop; all ranks must stop at the same step."""
-        return bool(sum_over_ranks(torch.tensor(float(self.stop_requested)), self.device) > 0)
 
     def _checkpoint(self) -> Checkpoint:
         return Checkpoint(
