@@ -146,25 +146,15 @@ def preprocess(
     elif options.brain_extraction:
         with _timed(case, "brain"):
             brains = find_brains(images, progress.part(0, 0.3))
-    for name, image in images.items() if brains else ():
-        # Registration expects 0 beyond a scan, and nothing below: some have -1024 there, or 0 in
-        # the middle of the brain's range, as a z-score leaves it.
-        brain = brains.get(name)
-        if brain and brain.stripped:
-            case.whole[name] = strip(lifted(image, brain.mask), brain.mask)
-        else:
-            case.whole[name] = lifted(image)
+    if brains:
+        _set_background_to_zero(case, brains)
     if options.registration:
         with _timed(case, "register"):
             _register(case, brains, progress.part(0.3, 0.8))
     case.images = dict(case.whole)
     if brains:
         with _timed(case, "brain"):
-            moved_brains = {
-                name: replace(brain, mask=case.moved_along(brain.mask, name))
-                for name, brain in brains.items()
-            }
-            _strip_heads(case, moved_brains, given=brain_mask is not None)
+            _strip_heads(case, _moved_brains(case, brains), given=brain_mask is not None)
     case.warnings += sequence_warnings(case.images)
     if options.bias_field:
         with _timed(case, "bias"):
@@ -181,6 +171,25 @@ def scan_under(image: sitk.Image, images: Mapping[str, sitk.Image], fixed: str) 
         fixed: the modality that stays where it is.
     """
     return next((name for name in (fixed, *images) if same_grid(image, images[name])), fixed)
+
+
+def _set_background_to_zero(case: PreprocessedCase, brains: Mapping[str, Brain]) -> None:
+    """Registration expects 0 beyond a scan, and nothing below: some have -1024 there, or 0 in the
+    middle of the brain's range, as a z-score leaves it."""
+    for name, image in case.whole.items():
+        brain = brains.get(name)
+        if brain and brain.stripped:
+            case.whole[name] = strip(lifted(image, brain.mask), brain.mask)
+        else:
+            case.whole[name] = lifted(image)
+
+
+def _moved_brains(case: PreprocessedCase, brains: Mapping[str, Brain]) -> dict[str, Brain]:
+    """The brains where their scans are now."""
+    return {
+        name: replace(brain, mask=case.moved_along(brain.mask, name))
+        for name, brain in brains.items()
+    }
 
 
 def _register(case: PreprocessedCase, brains: Mapping[str, Brain], progress: Progress) -> None:

@@ -102,6 +102,20 @@ def register(
     if skipped:
         transform = centered(fixed_head.center_mm)
     report("register", 0.8)
+    registration = _checked(moving_head, fixed_head, overlay, transform, skipped, seed)
+    report("register", 1.0)
+    return registration
+
+
+def _checked(
+    moving_head: Head,
+    fixed_head: Head,
+    overlay: Overlay,
+    transform: sitk.Euler3DTransform,
+    skipped: bool,
+    seed: int,
+) -> Registration:
+    """What a transform does to the moving scan, and what speaks against it."""
     points_mm = fixed_head.points_mm
     moved_mm = np.linalg.norm(transformed(transform, points_mm) - points_mm, axis=1).mean()
     warnings = [
@@ -109,7 +123,6 @@ def register(
         *fit_warnings(moving_head, fixed_head, overlay, transform),
         *mirror_warnings(moving_head, fixed_head, overlay, transform, seed),
     ]
-    report("register", 1.0)
     return Registration(transform, overlay.agreement(transform), float(moved_mm), skipped, warnings)
 
 
