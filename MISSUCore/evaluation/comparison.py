@@ -21,10 +21,12 @@ from ..core.events import Progress
 from ..core.files import atomic_write
 from ..io.geometry import same_grid
 from ..io.reading import read_label_map
+from .lesions import score_lesions
 from .metrics import score_region
 from .volumes import volumes_ml
 
 MAXIMUM_FILES_NAMED = 10
+RESAMPLINGS = 10_000  # of the cases: the ends of an interval then repeat to about 0.001
 
 # Not what macOS leaves beside a file, ._CASE.nii.gz.
 _LABEL_MAP = re.compile(r"(?P<case>[^.].*?)([-_]seg)?" + IMAGE_ENDING.pattern, re.IGNORECASE)
@@ -41,7 +43,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Row:
-    """One region of one case; the metrics are those of :mod:`.metrics`."""
+    """One region of one case; the metrics are those of :mod:`.metrics` and :mod:`.lesions`."""
 
     case: str
     region: str
@@ -52,17 +54,30 @@ class Row:
     hausdorff_mm: float
     hausdorff95_mm: float
     average_hausdorff_mm: float
+    surface_dice: float
+    lesions_found: float
+    lesions_missed: float
+    lesions_invented: float
+    lesion_dice: float
+    lesion_hausdorff95_mm: float
+    lesion_surface_dice: float
     prediction_ml: float
     reference_ml: float
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Over the cases; the standard deviation is that of a sample, NaN for a single case."""
+    """Over the cases that have a value.
+
+    The standard deviation is that of a sample; low and high are the ends of the 95 % bootstrap
+    interval of the mean over the cases. Both are NaN for a single case.
+    """
 
     mean: float
     standard_deviation: float
     median: float
+    mean_low: float
+    mean_high: float
 
 
 TITLES = {
@@ -73,6 +88,13 @@ TITLES = {
     "hausdorff_mm": "Maximum Hausdorff, mm",
     "hausdorff95_mm": "95 % Hausdorff, mm",
     "average_hausdorff_mm": "Average Hausdorff, mm",
+    "surface_dice": "Surface Dice",
+    "lesions_found": "Lesions found",
+    "lesions_missed": "Lesions missed",
+    "lesions_invented": "Lesions invented",
+    "lesion_dice": "Dice by lesion",
+    "lesion_hausdorff95_mm": "95 % HD by lesion, mm",
+    "lesion_surface_dice": "Surface Dice by lesion",
     "prediction_ml": "Predicted volume, ml",
     "reference_ml": "Reference volume, ml",
 }
@@ -131,11 +153,22 @@ class Comparison:
         """The summary for a terminal: a line for each metric, a column for each region."""
         summary = self.summary()
         cases = len({row.case for row in self.rows})
-        lines = [" " * 22 + "".join(f"{region:>20}" for region in summary)]
+        lines = [" " * 24 + "".join(f"{region:>20}" for region in summary)]
         for metric, title in TITLES.items():
             cells = (_cell(metrics[metric], metric) for metrics in summary.values())
-            lines.append(f"{title:<22}" + "".join(f"{cell:>20}" for cell in cells))
+            lines.append(f"{title:<24}" + "".join(f"{cell:>20}" for cell in cells))
         lines.append("1 case" if cases == 1 else f"Mean (standard deviation) of {cases} cases")
+        return "\n".join(lines)
+
+    def format_intervals(self) -> str:
+        """For a terminal: means with their bootstrap intervals, and medians."""
+        summary = self.summary()
+        lines = [" " * 24 + "".join(f"{region:>32}" for region in summary)]
+        for metric, title in TITLES.items():
+            cells = (_interval(metrics[metric], metric) for metrics in summary.values())
+            lines.append(f"{title:<24}" + "".join(f"{cell:>32}" for cell in cells))
+        cases = len({row.case for row in self.rows})
+        lines.append(f"Mean (95 % bootstrap interval), median of {cases} cases")
         return "\n".join(lines)
 
 
@@ -208,6 +241,7 @@ def compare_pair(pair: Pair, scheme: LabelScheme) -> list[Row]:
             case=pair.case,
             region=region,
             **asdict(score_region(predicted[index], expected[index], spacing_mm)),
+            **asdict(score_lesions(predicted[index], expected[index], spacing_mm)),
             prediction_ml=predicted_ml[region],
             reference_ml=expected_ml[region],
         )
@@ -270,11 +304,16 @@ def _check_grids(pair: Pair, prediction: sitk.Image, reference: sitk.Image) -> N
 
 
 def _statistics(values: list[float]) -> Statistics:
-    return Statistics(
-        mean=float(np.mean(values)),
-        standard_deviation=float(np.std(values, ddof=1)) if len(values) > 1 else math.nan,
-        median=float(np.median(values)),
-    )
+    known = np.array([value for value in values if not math.isnan(value)])
+    if not known.size:
+        return Statistics(*[math.nan] * len(fields(Statistics)))
+    mean, median = float(known.mean()), float(np.median(known))
+    if known.size == 1:
+        return Statistics(mean, math.nan, median, math.nan, math.nan)
+    # Seeded, so that the same scores have the same interval.
+    drawn = np.random.default_rng(0).choice(known, (RESAMPLINGS, known.size))
+    low, high = np.quantile(drawn.mean(axis=1), (0.025, 0.975))
+    return Statistics(mean, float(known.std(ddof=1)), median, float(low), float(high))
 
 
 def _finite(values: dict[str, Any]) -> dict[str, Any]:
@@ -285,8 +324,21 @@ def _finite(values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _digits(metric: str) -> int:
+    return 2 if metric.endswith(("_mm", "_ml")) or metric.startswith("lesions_") else 4
+
+
+def _interval(values: Statistics, metric: str) -> str:
+    digits = min(_digits(metric), 3)
+    mean, low, high, median = (
+        "-" if math.isnan(value) else f"{value:.{digits}f}"
+        for value in (values.mean, values.mean_low, values.mean_high, values.median)
+    )
+    return f"{mean} ({low} to {high}), {median}"
+
+
 def _cell(values: Statistics, metric: str) -> str:
-    digits = 2 if metric.endswith(("_mm", "_ml")) else 4
+    digits = _digits(metric)
     mean = f"{values.mean:.{digits}f}"
     if math.isnan(values.standard_deviation):
         return mean

@@ -5,8 +5,8 @@ All functions take two boolean masks of one shape (depth, height, width); distan
 
 A mask may be empty: a patient may have no enhancing tumor. There the rules of the BraTS
 challenges hold (the CaPTk and BraTS 2023 evaluation code): if both masks are empty, Dice and
-sensitivity are 1 and distances 0; if one is, Dice and sensitivity are 0 and every distance is the
-diagonal of the image (373.13 mm for 240 x 240 x 155 voxels of 1 mm).
+sensitivity are 1 and distances 0; if one is, Dice and sensitivity are 0 and every distance is
+:data:`EMPTY_MM`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, distance_transform_edt, find_objects
 
 Mask = NDArray[np.bool_]
+Ways = NDArray[np.float64]
+
+# The diagonal of 240 x 240 x 155 voxels of 1 mm, 373.13 mm. It is so in every image, or a published
+# case that was cropped to the brain would be judged more mildly than the whole one.
+EMPTY_MM = math.hypot(240, 240, 155)
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class RegionScores:
     hausdorff_mm: float
     hausdorff95_mm: float
     average_hausdorff_mm: float
+    surface_dice: float
 
 
 def score_region(prediction: Mask, reference: Mask, spacing_mm: Sequence[float]) -> RegionScores:
@@ -55,6 +61,7 @@ def score_region(prediction: Mask, reference: Mask, spacing_mm: Sequence[float])
         hausdorff_mm=distances.maximum_mm,
         hausdorff95_mm=distances.percentile95_mm,
         average_hausdorff_mm=distances.average_mm,
+        surface_dice=surface_dice(prediction, reference, spacing_mm),
     )
 
 
@@ -101,22 +108,20 @@ def hausdorff(prediction: Mask, reference: Mask, spacing_mm: Sequence[float]) ->
       call HD.
     * 95th percentile of the ways from surface to surface, the longer of both directions, as in
       MONAI. Surface voxels have a face neighbor outside the mask; the image border is outside.
+      The packages of BraTS have other definitions: that of 2023 weighs the ways by area, and
+      ``brats-evaluation`` takes the percentile of both directions together.
 
     As the last one goes to the surface and not to the mask, it can exceed the maximum where a mask
     has holes.
     """
     _check_masks(prediction, reference)
-    if len(spacing_mm) != 3 or not all(0 < step < math.inf for step in spacing_mm):
-        raise ValueError(f"spacing must be three positive lengths in mm, got {spacing_mm}")
+    _check_spacing(spacing_mm)
     if prediction.any() != reference.any():
-        diagonal = math.hypot(*(n * step for n, step in zip(reference.shape, spacing_mm)))
-        return HausdorffDistances(diagonal, diagonal, diagonal)
+        return HausdorffDistances(EMPTY_MM, EMPTY_MM, EMPTY_MM)
     if not reference.any():
         return HausdorffDistances(0.0, 0.0, 0.0)
 
-    # Nothing outside the joint bounding box matters, and most of an image lies outside.
-    (box,) = find_objects((prediction | reference).astype(np.uint8))
-    prediction, reference = prediction[box], reference[box]
+    prediction, reference = _joint_box(prediction, reference)
     forth, forth_surface = _ways_mm(prediction, reference, spacing_mm)
     back, back_surface = _ways_mm(reference, prediction, spacing_mm)
     return HausdorffDistances(
@@ -128,9 +133,44 @@ def hausdorff(prediction: Mask, reference: Mask, spacing_mm: Sequence[float]) ->
     )
 
 
-def _ways_mm(
-    start: Mask, target: Mask, spacing_mm: Sequence[float]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def surface_dice(prediction: Mask, reference: Mask, spacing_mm: Sequence[float]) -> float:
+    """Normalized surface Dice: the part of a surface that is near the other, for both averaged.
+
+    Near is within the shortest edge of a voxel, as in the NSD of single lesions in
+    ``brats-evaluation`` 0.0.10. (That of a whole region counts half a voxel there, so it is lower.)
+    Other packages weigh the surface by area, or take both surfaces together.
+    """
+    _check_masks(prediction, reference)
+    _check_spacing(spacing_mm)
+    if not (prediction.any() and reference.any()):
+        return float(prediction.any() == reference.any())
+    forth, back = surface_ways_mm(*_joint_box(prediction, reference), spacing_mm)
+    return near(forth, back, min(spacing_mm))
+
+
+def near(forth_mm: Ways, back_mm: Ways, tolerance_mm: float) -> float:
+    """The part of both :func:`surface_ways_mm` that is not longer, averaged over the two."""
+    return float(((forth_mm <= tolerance_mm).mean() + (back_mm <= tolerance_mm).mean()) / 2)
+
+
+def surface_ways_mm(
+    prediction: Mask, reference: Mask, spacing_mm: Sequence[float]
+) -> tuple[Ways, Ways]:
+    """Distances from each surface voxel of a mask to the surface of the other, forth and back."""
+    surfaces = _surface(prediction), _surface(reference)
+    to_prediction, to_reference = (
+        distance_transform_edt(~surface, sampling=spacing_mm) for surface in surfaces
+    )
+    return to_reference[surfaces[0]], to_prediction[surfaces[1]]
+
+
+def _joint_box(prediction: Mask, reference: Mask) -> tuple[Mask, Mask]:
+    """The masks where either is: nothing else matters to distances, and it is most of an image."""
+    (box,) = find_objects((prediction | reference).astype(np.uint8))
+    return prediction[box], reference[box]
+
+
+def _ways_mm(start: Mask, target: Mask, spacing_mm: Sequence[float]) -> tuple[Ways, Ways]:
     """Distances from all voxels of ``start`` to ``target``, and from surface to surface."""
     to_surface = distance_transform_edt(~_surface(target), sampling=spacing_mm)
     from_surface = to_surface[_surface(start)]
@@ -146,6 +186,11 @@ def _surface(mask: Mask) -> Mask:
 
 def _count(mask: Mask) -> int:
     return int(np.count_nonzero(mask))  # since NumPy 2.4 it is one of NumPy's integers
+
+
+def _check_spacing(spacing_mm: Sequence[float]) -> None:
+    if len(spacing_mm) != 3 or not all(0 < step < math.inf for step in spacing_mm):
+        raise ValueError(f"spacing must be three positive lengths in mm, got {spacing_mm}")
 
 
 def _check_masks(prediction: Mask, reference: Mask) -> None:

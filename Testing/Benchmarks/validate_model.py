@@ -4,7 +4,8 @@
         [--names MISSUCore/training/validation_brats.txt] [--without MODALITY] [--mirror]
 
 Segments every case as ``missu segment`` does, and compares as ``missu evaluate`` does; the scores
-are left in OUTPUT_FOLDER/scores.csv and scores.json.
+are left in OUTPUT_FOLDER/scores.csv and scores.json. Means are told with the 95 % bootstrap
+interval over the cases, and with medians: the cases are few.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def main() -> None:
     comparison = compare(options.output / "segmentations", references)
     comparison.write_csv(options.output / "scores.csv")
     comparison.write_json(options.output / "scores.json")
-    print(comparison.format_table())
+    print(comparison.format_intervals())
 
 
 if __name__ == "__main__":

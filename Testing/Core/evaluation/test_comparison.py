@@ -83,6 +83,8 @@ def test_pair_by_hand(tmp_path):
     # The 6 missing voxels are 1 to 6 columns of 0.5 mm away from those found.
     assert regions["TC"].hausdorff_mm == pytest.approx(3.0)
     assert regions["TC"].average_hausdorff_mm == pytest.approx((0.5 * 21 / 10 + 0) / 2)
+    assert (regions["TC"].lesions_found, regions["TC"].lesions_missed) == (1, 0)
+    assert regions["TC"].lesion_dice == pytest.approx(8 / 14)
     assert (regions["TC"].prediction_ml, regions["TC"].reference_ml) == pytest.approx((0.004, 0.01))
 
 
@@ -221,6 +223,30 @@ def test_summary_by_hand():
     assert (dice.mean, dice.median) == (3, 2)
     assert dice.standard_deviation == pytest.approx(math.sqrt(7))
     assert math.isnan(summary["ET"]["dice"].standard_deviation)
+    assert math.isnan(summary["ET"]["dice"].mean_low)
+
+
+def test_interval_of_a_mean_of_two_values_is_the_two():
+    # Of the four ways to draw two of two cases with replacement, one draws the first twice, and one
+    # the second: each mean has a quarter of the chance, far more than 2.5 %.
+    summary = Comparison((row("A", "WT", 0.2), row("B", "WT", 0.6))).summary()
+    assert (summary["WT"]["dice"].mean_low, summary["WT"]["dice"].mean_high) == (0.2, 0.6)
+
+
+def test_interval_of_many_values_is_that_of_the_normal_distribution():
+    values = np.random.default_rng(5).normal(0.7, 0.1, 400)
+    rows = tuple(row(str(number), "WT", value) for number, value in enumerate(values))
+    dice = Comparison(rows).summary()["WT"]["dice"]
+    half = 1.96 * values.std(ddof=1) / math.sqrt(400)
+    assert dice.mean_low == pytest.approx(dice.mean - half, abs=0.001)
+    assert dice.mean_high == pytest.approx(dice.mean + half, abs=0.001)
+
+
+def test_a_case_without_a_value_does_not_count():
+    rows = (row("A", "WT", 0.5), row("B", "WT", math.nan), row("A", "ET", math.nan))
+    summary = Comparison(rows).summary()
+    assert (summary["WT"]["dice"].mean, summary["WT"]["dice"].median) == (0.5, 0.5)
+    assert math.isnan(summary["ET"]["dice"].mean)
 
 
 def test_csv_has_every_row(folders, tmp_path):
@@ -251,6 +277,8 @@ def test_json_has_rows_and_summary_and_null_for_what_is_no_number(tmp_path):
         "mean": 0.5,
         "standard_deviation": None,
         "median": 0.5,
+        "mean_low": None,
+        "mean_high": None,
     }
 
 
@@ -268,6 +296,13 @@ def test_table_shows_mean_and_standard_deviation():
     assert table[1].split() == ["Dice", "1.5000", "(0.7071)"]
     assert table[-2].split() == ["Reference", "volume,", "ml", "1.50", "(0.71)"]
     assert table[-1] == "Mean (standard deviation) of 2 cases"
+
+
+def test_intervals_are_shown_with_the_median():
+    comparison = Comparison((row("A", "WT", 0.2), row("B", "WT", 0.6)))
+    lines = comparison.format_intervals().splitlines()
+    assert lines[1].split() == ["Dice", "0.400", "(0.200", "to", "0.600),", "0.400"]
+    assert lines[-1] == "Mean (95 % bootstrap interval), median of 2 cases"
 
 
 def test_table_of_one_case_shows_its_values():

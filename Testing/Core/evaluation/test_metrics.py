@@ -172,7 +172,7 @@ def test_distances_are_symmetric_and_the_same_in_a_larger_image(pair):
 def test_identical_masks_are_perfect():
     mask = PAIRS["blobs"][0]
     assert metrics.score_region(mask, mask, ANISOTROPIC) == metrics.RegionScores(
-        1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0
+        1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0
     )
 
 
@@ -190,12 +190,13 @@ def test_score_region_puts_every_metric_in_its_place():
         hausdorff_mm=distances.maximum_mm,
         hausdorff95_mm=distances.percentile95_mm,
         average_hausdorff_mm=distances.average_mm,
+        surface_dice=metrics.surface_dice(prediction, reference, ANISOTROPIC),
     )
 
 
 def test_two_empty_masks_agree():
     assert metrics.score_region(empty(), empty(), ISOTROPIC) == metrics.RegionScores(
-        1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0
+        1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0
     )
 
 
@@ -210,17 +211,28 @@ def test_one_empty_mask_is_the_worst(predicted):
 
     assert scores.dice == 0
     assert scores.sensitivity == 0
+    assert scores.surface_dice == 0
     assert scores.specificity == pytest.approx(1 - 20 / full.size if predicted else 1)
     assert scores.hausdorff_mm == pytest.approx(373.13, abs=0.005)
     assert scores.hausdorff95_mm == scores.average_hausdorff_mm == scores.hausdorff_mm
 
 
-def test_diagonal_respects_the_spacing():
+def test_an_empty_mask_costs_the_same_in_a_cropped_or_coarser_image():
     mask = empty((4, 5, 6))
     mask[0, 0, 0] = True
-    # 4 slices of 3 mm, 5 rows of 1.2 mm, 6 columns of 0.7 mm: 12, 6 and 4.2 mm.
     distances = metrics.hausdorff(mask, empty((4, 5, 6)), ANISOTROPIC)
-    assert distances.maximum_mm == pytest.approx(math.sqrt(12**2 + 6**2 + 4.2**2))
+    # The diagonal of the image of BraTS, not that of this one, which is 14 mm.
+    assert distances.maximum_mm == pytest.approx(373.13, abs=0.005)
+
+
+def test_surface_dice_by_hand():
+    # A rod of 6 voxels of 2 mm, found but for its last two: of its surface five of six voxels are
+    # within the 2 mm of a voxel, and all four of the other.
+    prediction, reference = empty(), empty()
+    reference[1, 2, :] = True
+    prediction[1, 2, :4] = True
+    assert metrics.surface_dice(prediction, reference, (3.0, 2.5, 2.0)) == pytest.approx(11 / 12)
+    assert metrics.surface_dice(reference, prediction, (3.0, 2.5, 2.0)) == pytest.approx(11 / 12)
 
 
 def test_specificity_without_background():
