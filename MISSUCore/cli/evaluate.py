@@ -15,8 +15,8 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         "evaluate",
         parents=[common],
         help="compare segmentations with references",
-        description="Dice, surface Dice and Hausdorff distances of a label map, or a folder of them, "
-        "against a reference: by region, and by lesion as the challenges of BraTS count them.",
+        description="Dice, surface Dice and Hausdorff distances of a label map, or a folder of "
+        "them, against a reference: by region, and by lesion as the BraTS challenges count them.",
     )
     parser.add_argument("prediction", type=Path)
     parser.add_argument("reference", type=Path)

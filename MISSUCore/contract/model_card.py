@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,9 @@ class ModelCard:
             none: nothing is known.
         doubtful_below: expected Dice by region under which a result is called doubtful; none:
             the model's confidence was never held against the truth.
+        unreliable_without: by modality: the regions whose expected Dice was found wrong on cases
+            without it, so that none is given; without a modality that is not named it was never
+            looked at, and none is given for any region.
         training_data: what it learned from, with terms and citations.
         metrics: measured figures, with what was measured and how.
         date: of the training, YYYY-MM-DD.
@@ -46,6 +50,7 @@ class ModelCard:
     network: NetworkConfig = field(default_factory=NetworkConfig)
     temperatures: tuple[float, ...] = ()
     doubtful_below: tuple[float, ...] = ()
+    unreliable_without: dict[str, Any] = field(default_factory=dict)
     training_data: str = ""
     metrics: dict[str, Any] = field(default_factory=dict)
     date: str = ""
@@ -56,3 +61,10 @@ class ModelCard:
     def label_scheme(self) -> LabelScheme:
         """Labels and regions of the model."""
         return LabelScheme.from_dict(self.scheme)
+
+    def unreliable(self, missing: Iterable[str]) -> list[str]:
+        """The regions for which no expected Dice is known where modalities are missing."""
+        regions = self.label_scheme().region_names
+        found = [set(self.unreliable_without.get(name, regions)) for name in missing]
+        # Each was left out alone: what two cost together was never looked at.
+        return [name for name in regions if len(found) > 1 or any(name in one for one in found)]

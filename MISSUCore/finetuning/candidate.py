@@ -55,6 +55,7 @@ def save_candidate(
         # Its confidence was never held against the truth.
         temperatures=(),
         doubtful_below=(),
+        unreliable_without={},
         training_data=f"{card.training_data}; then tuned on {len(scans)} cases of the user's own",
         metrics={
             "validation": "mean Dice over whole volumes at the working spacing, each case by a "

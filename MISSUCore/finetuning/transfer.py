@@ -56,6 +56,7 @@ def transfer(base: Model, modalities: Sequence[str], scheme: LabelScheme) -> Mod
             network=network.config,
             temperatures=(),
             doubtful_below=(),
+            unreliable_without={},
             metrics={},
         ),
     )

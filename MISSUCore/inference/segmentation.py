@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 
 import numpy as np
 import SimpleITK as sitk
@@ -52,8 +53,8 @@ class Segmentation:
         labels: label map (8-bit) in the numbering of the model's scheme.
         probabilities: by region name, float32 images.
         volumes_ml: by region name.
-        confidence: expected Dice by region name; empty if the model's probabilities were never
-            held against the truth.
+        confidence: expected Dice by region name, of those regions for which the model's
+            probabilities were held against the truth, with the scans that there are.
         warnings: what the user should know before trusting it.
         seconds: by stage.
         windows: forward passes per orientation; 1 is a single pass.
@@ -115,7 +116,8 @@ def segment_case(
     masks = clean(probabilities >= 0.5, scheme, spacing_mm, options.cleanup)
     if not masks.any():
         warnings.append("nothing was found, all regions are empty")
-    confidence, doubtful = _confidence(card, probabilities, masks, spacing_mm)
+    missing = [name for name in card.modalities if name not in images]
+    confidence, doubtful = _confidence(card, missing, probabilities, masks, spacing_mm)
     warnings += doubtful
     seconds = {**predicted.seconds, "restore": time.monotonic() - began}
     return Segmentation(
@@ -181,16 +183,22 @@ def _predict(
 
 def _confidence(
     card: ModelCard,
+    missing: Sequence[str],
     probabilities: NDArray[np.float32],
     masks: NDArray[np.bool_],
     spacing_mm: Sequence[float],
 ) -> tuple[dict[str, float], list[str]]:
-    """Expected Dice by region, and warnings where it is low; none if the model is uncalibrated."""
+    """Expected Dice of the regions for which it is known, and warnings where it is low.
+
+    None if the model is uncalibrated, or was never held against the truth without these scans.
+    """
     if not card.temperatures:
         return {}, []
     expected = expected_dice(probabilities, masks, spacing_mm)
-    confidence = dict(zip(card.label_scheme().region_names, expected))
-    return confidence, doubts(confidence, card.doubtful_below)
+    names, untold = card.label_scheme().region_names, card.unreliable(missing)
+    told = [name not in untold for name in names]
+    confidence = dict(compress(zip(names, expected), told))
+    return confidence, doubts(confidence, list(compress(card.doubtful_below, told)))
 
 
 def checked_reference(images: Mapping[str, sitk.Image], reference: sitk.Image | None) -> sitk.Image:
@@ -222,7 +230,9 @@ def check_modalities(given: list[str], model: Model) -> list[str]:
         allowed = f", and works with {card.may_miss} of them missing" if card.may_miss else ""
         raise InputError(f"{needs}{allowed}; missing: {', '.join(missing)}")
     return [
-        f"{name} is missing: the result is less reliable{_without(card, name)}" for name in missing
+        f"{name} is missing: the result is less reliable"
+        f"{_without(card, name)}{_guesses(card, name)}"
+        for name in missing
     ]
 
 
@@ -233,6 +243,17 @@ def _without(card: ModelCard, modality: str) -> str:
     if not isinstance(dice, dict):
         return ""
     return f" (Dice without it: {', '.join(f'{name} {value}' for name, value in dice.items())})"
+
+
+def _guesses(card: ModelCard, modality: str) -> str:
+    """Which regions are not to be believed without a modality, as far as that was looked at."""
+    regions = ", ".join(card.unreliable_without.get(modality, ()))
+    if not regions:
+        return ""
+    return (
+        f"; do not rely on {regions}: without {modality} this is a guess, and no expected Dice is "
+        "given for it"
+    )
 
 
 def _brain_warnings(prepared: PreparedCase) -> list[str]:

@@ -128,6 +128,16 @@ def _check(card: ModelCard) -> None:
             0 < number < math.inf for number in numbers
         ):
             raise InputError(f"{name} must be a positive number for each region, not {numbers}")
+    for modality, regions in card.unreliable_without.items():
+        if (
+            modality not in card.modalities
+            or not isinstance(regions, list)
+            or not set(map(str, regions)) <= set(scheme.region_names)
+        ):
+            raise InputError(
+                "unreliable_without names modalities and lists of regions of the model, not "
+                f"{modality!r}: {regions!r}"
+            )
     outputs = scheme.outputs(card.targets)
     if (card.network.modalities, card.network.outputs) != (len(card.modalities), outputs):
         raise InputError("its network does not fit its modalities and regions")

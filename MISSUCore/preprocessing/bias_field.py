@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 
 from ..core.errors import InputError
 from ..core.events import Progress
@@ -14,6 +15,18 @@ _COARSE_MM = 4.0
 _ITERATIONS = (50, 50)  # twice as many control points at the second level; more would fit tumors
 # N4 takes logarithms: what is darker than this part of the brain's mean tells it nothing.
 _DARKEST = 0.01
+
+# To tell whether there is a field at all, a drift of brightness is fitted to the most common
+# tissue, which takes about 0.1 s: voxels of about 6 mm, and a weight for each that falls with its
+# distance (in logarithms) from the fit, at first slowly, so that all tissues count.
+_ESTIMATE_MM = 6.0
+_SPREADS = (1.0, 0.6, 0.36, *[0.25] * 7)
+_RADIUS_MM = 80.0  # keeps the powers of the position near 1
+# Part of the brain's brightness, by the degree of the fit. In 64 scans of 16 BraTS cases, taken to
+# be even, the estimate was at most 0.30 and 0.45, and none of 108 scans of 27 cases passed
+# these limits; fields of 60 % along an axis did in 54 of 54, those of 30 % in 16 of 54.
+# A fit of the second degree sees more kinds of fields, but anatomy, too.
+STRONG_FIELD = {1: 0.35, 2: 0.5}
 
 
 def correct_bias_field(
@@ -66,3 +79,52 @@ def correct_bias_field(
     voxels[brain] = corrected * (mean / corrected.mean(dtype=np.float64))
     progress("bias", 1.0)
     return image_like(voxels, image)
+
+
+def strong_field(image: sitk.Image) -> float | None:
+    """How strong the bias field of a stripped scan seems to be, if it is strong; otherwise None.
+
+    0.5 means from 0.5 to 1.5 of the mean. It is a rough estimate from the scan alone.
+    """
+    logarithms, places = _coarse_logarithms(image)
+    if len(logarithms) < 100:  # too small, or z-scored: nothing can be told
+        return None
+    for degree, limit in STRONG_FIELD.items():
+        drift = np.exp(_fitted_drift(logarithms, places, degree))
+        low, high = np.percentile(drift, (2, 98))
+        strength = float((high - low) / (high + low))
+        if strength > limit:
+            return strength
+    return None
+
+
+def _coarse_logarithms(image: sitk.Image) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Logarithms of the brain's brightness on coarse voxels, and where these lie."""
+    brain = sitk.Cast(image != 0, sitk.sitkFloat32)
+    spacing = np.array(image.GetSpacing())
+    factors = [
+        min(max(1, round(_ESTIMATE_MM / step)), size)
+        for step, size in zip(spacing, image.GetSize())
+    ]
+    part = sitk.GetArrayFromImage(sitk.BinShrink(brain, factors))
+    mean = sitk.GetArrayFromImage(sitk.BinShrink(sitk.Cast(image, sitk.sitkFloat32), factors))
+    inside = (part > 0.75) & (mean > 0)
+    places = np.argwhere(inside) * (spacing * factors)[::-1]
+    places = (places - places.mean(axis=0)) / _RADIUS_MM if len(places) else places
+    return np.log(mean[inside] / part[inside]).astype(np.float64), places
+
+
+def _fitted_drift(
+    logarithms: NDArray[np.float64], places: NDArray[np.float64], degree: int
+) -> NDArray[np.float64]:
+    """A polynomial of the place, fitted to the logarithms of the most common tissue."""
+    powers = [np.ones(len(places)), *places.T]
+    if degree == 2:
+        powers += [places[:, i] * places[:, j] for i in range(3) for j in range(i, 3)]
+    terms = np.stack(powers)
+    drift = np.full(len(logarithms), np.median(logarithms))
+    for spread in _SPREADS:
+        weights = np.exp(-0.5 * ((logarithms - drift) / spread) ** 2)
+        weighted = terms * weights
+        drift = np.linalg.lstsq(weighted @ terms.T, weighted @ logarithms, rcond=None)[0] @ terms
+    return drift

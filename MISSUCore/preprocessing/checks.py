@@ -11,6 +11,7 @@ from ..contract.modalities import BRATS_MODALITIES
 from ..core.errors import InputError
 from ..io.geometry import overlap
 from ..sequences.appearance import guess_from_images
+from .bias_field import strong_field
 from .brain_extraction import Brain, likeness
 
 # Dice of stripped brains: 0.97 and more in one patient, even with slices of 5 mm, and at most 0.945
@@ -57,4 +58,15 @@ def sequence_warnings(images: Mapping[str, sitk.Image]) -> list[str]:
         f"{name}: looks like {guess.sequence}; check that each scan is given as what it is"
         for name, guess in guess_from_images(given, given).items()
         if guess.sequence != name and guess.confidence > SURELY_ANOTHER
+    ]
+
+
+def bias_field_warnings(images: Mapping[str, sitk.Image]) -> list[str]:
+    """Stripped scans that seem to have a strong bias field."""
+    strengths = {name: strong_field(image) for name, image in images.items()}
+    return [
+        f"{name}: is much brighter in one part of the brain than in another (bias field of about "
+        f"{strength:.0%}), which can spoil the result; correct it (--bias-field) and compare"
+        for name, strength in strengths.items()
+        if strength is not None
     ]

@@ -20,7 +20,7 @@ from ..io.geometry import same_grid
 from .background import lifted
 from .bias_field import correct_bias_field
 from .brain_extraction import Brain, agreed_brain, content_ml, find_brains, strip
-from .checks import brain_warnings, check_overlap, sequence_warnings
+from .checks import bias_field_warnings, brain_warnings, check_overlap, sequence_warnings
 from .registration.rigid import Registration, moved, register
 
 # Dice of the brain in one scan with the brain that all agree on; 0.95 and more if all is well.
@@ -159,6 +159,8 @@ def preprocess(
     if options.bias_field:
         with _timed(case, "bias"):
             _correct_bias_fields(case, progress.part(0.8, 1.0))
+    else:
+        case.warnings += bias_field_warnings(case.images)
     return case
 
 

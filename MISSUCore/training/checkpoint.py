@@ -84,6 +84,7 @@ class Checkpoint:
             self._check_same_run({**saved["config"], **saved["setup"]})
             for name, learner in self.learners.items():
                 learner.load_state_dict(saved[name])
+            saved.setdefault("unlogged", [])  # older checkpoints have none
             return {name: saved[name] for name in reached}
         except DAMAGE as error:
             raise InputError(

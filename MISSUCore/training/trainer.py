@@ -40,7 +40,7 @@ LOG_COLUMNS = (
     "gradient_norm",
 )
 MAXIMUM_BAD_STEPS = 20
-REACHED = ("step", "seconds", "best_score", "best")  # how far a run is, as it is saved
+REACHED = ("step", "seconds", "best_score", "best", "unlogged")  # how far a run is, as it is saved
 SECONDS_BETWEEN_SAVES = 600.0  # what a power cut may cost
 
 
@@ -106,6 +106,7 @@ class Trainer:
         self.best_score = -1.0
         self.best: dict[str, Tensor] = {}
         self.bad_steps = 0
+        self.unlogged: list[list[float]] = []  # the losses of the steps since the last row
         self.stop_requested = False
         self.saved_at = time.monotonic()
 
@@ -167,12 +168,11 @@ class Trainer:
             ResourceError: if the memory does not suffice.
         """
         batches = iter(self._loader())
-        terms = []
         last = self.steps if until is None else min(until, self.steps)
         while self.step < last:
             began = time.monotonic()
             try:
-                terms.append(self._train_step(batches))
+                self.unlogged.append(self._train_step(batches))
             except torch.cuda.OutOfMemoryError as error:
                 raise ResourceError(
                     "out of memory; set a smaller batch_size (and more accumulation) or patch_size"
@@ -180,8 +180,8 @@ class Trainer:
             self.seconds += time.monotonic() - began
             self.step += 1
             if self.step % 10 == 0 or self.step == last:
-                self._log_step(np.mean(terms, axis=0))
-                terms = []
+                self._log_step(np.mean(self.unlogged, axis=0))
+                self.unlogged = []
             if self.step % self.steps_per_validation == 0 or self.step == self.steps:
                 self._validate()
                 self._save()

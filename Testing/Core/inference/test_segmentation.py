@@ -155,6 +155,45 @@ def test_what_a_missing_scan_costs_is_told_as_far_as_it_is_known(
 
 
 @pytest.mark.parametrize(
+    ("unreliable", "missing", "told"),
+    [
+        ({"t1": [], "t2": ["TC"]}, [], ["WT", "TC", "ET"]),
+        ({"t1": [], "t2": ["TC"]}, ["t1"], ["WT", "TC", "ET"]),
+        ({"t1": ["WT", "ET"]}, ["t1"], ["TC"]),
+        ({"t1": [], "t2": []}, ["t1", "t2"], []),  # what both cost together is not known
+        ({"t2": []}, ["t1"], []),
+        ({}, ["t1"], []),
+    ],
+)
+def test_no_dice_is_expected_of_a_region_that_depends_on_a_missing_scan(
+    bright_model: MakeModel,
+    images: dict[str, sitk.Image],
+    unreliable: dict[str, list[str]],
+    missing: list[str],
+    told: list[str],
+) -> None:
+    facts = {"temperatures": (1.0, 1.0, 1.0), "doubtful_below": (1.1, 1.2, 1.3), "may_miss": 2}
+    model = load_model(str(bright_model(unreliable_without=unreliable, **facts)))
+    given = {name: image for name, image in images.items() if name not in missing}
+    result = segment_case(given, model, options=CPU)
+    assert list(result.confidence) == told
+    # Each region is held against its own limit, so here every one that is told is doubted.
+    doubted = [text.split(":")[0] for text in result.warnings if "low confidence" in text]
+    assert doubted == told
+
+
+def test_which_regions_are_a_guess_without_a_scan_is_said(bright_model: MakeModel) -> None:
+    model = load_model(str(bright_model(unreliable_without={"t1ce": ["TC", "ET"], "t1": []})))
+    (warning,) = check_modalities(["t1", "t2", "flair"], model)
+    assert warning == (
+        "t1ce is missing: the result is less reliable; do not rely on TC, ET: without t1ce this is "
+        "a guess, and no expected Dice is given for it"
+    )
+    (warning,) = check_modalities(["t1ce", "t2", "flair"], model)
+    assert warning == "t1 is missing: the result is less reliable"
+
+
+@pytest.mark.parametrize(
     ("given", "message"),
     [
         (

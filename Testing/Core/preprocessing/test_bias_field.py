@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from MISSUCore.core.errors import InputError
 from MISSUCore.core.events import Progress
-from MISSUCore.preprocessing.bias_field import correct_bias_field
+from MISSUCore.preprocessing.bias_field import correct_bias_field, strong_field
 
 pytestmark = pytest.mark.slow
 
@@ -85,3 +85,33 @@ def test_voxels_without_signal_and_outside_do_no_harm(make_image: MakeImage) -> 
 def test_a_z_scored_scan_is_refused(make_image: MakeImage) -> None:
     with pytest.raises(InputError, match="not z-scored"):
         corrected(make_image, (clean() - 600) * BRAIN)
+
+
+def drift(amount: float, axis: int) -> NDArray[np.float64]:
+    """Brightness from 1 - amount on one side to 1 + amount on the other."""
+    return 1 + amount * np.sin((Z, Y, X)[axis] * np.pi / 2)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_strong_field_is_noticed_and_a_weak_one_is_not(make_image: MakeImage, axis: int) -> None:
+    strengths = [
+        strong_field(make_image((clean() * drift(amount, axis)).astype(np.float32), SPACING))
+        for amount in (0.0, 0.2, 0.7)
+    ]
+    assert strengths[:2] == [None, None]
+    assert strengths[2] == pytest.approx(0.62, abs=0.1)  # the brain does not reach the border
+
+
+def test_a_field_that_is_weak_in_the_middle_is_noticed(make_image: MakeImage) -> None:
+    dome = 500 * BRAIN * np.exp(1.6 * RADIUS**2)
+    assert strong_field(make_image(dome.astype(np.float32), SPACING)) is not None
+    shallow = 500 * BRAIN * np.exp(0.4 * RADIUS**2)
+    assert strong_field(make_image(shallow.astype(np.float32), SPACING)) is None
+
+
+@pytest.mark.parametrize("voxels", [clean() * 0, clean() - 600, -clean(), clean()[:1, :3, :3] + 1])
+def test_where_nothing_can_be_told_there_is_no_field(
+    make_image: MakeImage, voxels: NDArray[np.float32]
+) -> None:
+    image = make_image((voxels * (voxels != -600)).astype(np.float32), SPACING)
+    assert strong_field(image) is None
