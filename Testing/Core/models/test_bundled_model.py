@@ -77,6 +77,19 @@ def test_the_card_says_what_it_is_and_where_it_fails(model: Model) -> None:
     assert set(card.metrics["mean_by_region"]) == {"WT", "TC", "ET"}
     assert set(card.metrics["without_one_modality_dice"]) == set(card.modalities)
     assert len(card.temperatures) == len(card.doubtful_below) == 3
+    assert set(card.unreliable_without) == set(card.modalities)
+    assert "Without T1ce" in card.limits and "too large" in card.limits
+    assert "CC BY-NC-SA" in card.training_data
+
+
+def test_without_t1ce_it_expects_nothing_of_core_and_enhancing_tumor(
+    model: Model, case: SimulatedCase
+) -> None:
+    images = {name: image for name, image in case.images.items() if name != "t1ce"}
+    result = segment_case(images, model, options=CPU)
+    assert list(result.confidence) == ["WT"]
+    (warning,) = [text for text in result.warnings if text.startswith("t1ce is missing")]
+    assert "do not rely on TC, ET" in warning
 
 
 def test_nothing_but_models_and_cards_in_half_precision_is_shipped() -> None:

@@ -341,6 +341,20 @@ def test_bias_fields_are_evened_out_inside_the_brain(
     assert "bias" in case.seconds
 
 
+@pytest.mark.parametrize("corrected", [False, True])
+def test_a_strong_bias_field_is_warned_of_unless_it_is_corrected(
+    images: dict[str, sitk.Image], monkeypatch: pytest.MonkeyPatch, corrected: bool
+) -> None:
+    monkeypatch.setattr(preprocessing, "correct_bias_field", lambda image, mask, **_: image)
+    spacing = images["t2"].GetSpacing()
+    monkeypatch.setattr(
+        scan_checks, "strong_field", lambda image: 0.6 if image.GetSpacing() == spacing else None
+    )
+    told = preprocess(images, PreprocessingOptions(False, False, bias_field=corrected)).warnings
+    warnings = [text for text in told if "bias field of about 60%" in text]
+    assert [text.split(":")[0] for text in warnings] == ([] if corrected else ["t2"])
+
+
 def test_scans_that_lie_apart_are_refused_unless_they_may_be_moved(
     images: dict[str, sitk.Image], known_registration: list[dict[str, object]]
 ) -> None:
