@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import qt
@@ -23,21 +24,20 @@ from MISSUSegmentationLib.Core.CoreInstallation import (
     installTorch,
     torchIsInstalled,
 )
-from MISSUSegmentationLib.Core.CoreRun import BrainExtractionMissing, SegmentationError
-from MISSUSegmentationLib.Logic.ParameterNode import (
-    BrainExtraction,
-    MISSUSegmentationParameterNode,
-    Segments,
-)
+from MISSUSegmentationLib.Core.CoreRun import BrainExtractionMissing, SegmentationError, TorchBroken
+from MISSUSegmentationLib.Logic.ParameterNode import BrainExtraction, PanelParameterNode, Segments
 from MISSUSegmentationLib.Logic.Segmentation import SegmentationResult, SegmentationSettings
 from MISSUSegmentationLib.Logic.SegmentationLogic import SegmentationLogic
 from MISSUSegmentationLib.Panel.PanelFineTuning import PanelFineTuning
+from MISSUSegmentationLib.Panel.PanelHeight import PanelHeight
 from MISSUSegmentationLib.Panel.PanelInputs import PanelInputs
 from MISSUSegmentationLib.Panel.PanelModels import PanelModels
 from MISSUSegmentationLib.Panel.PanelResult import PanelResult, showInViews
 from MISSUSegmentationLib.Panel.PanelRun import PanelRun
 from MISSUSegmentationLib.Panel.PanelSkull import offerDeepbet, skullMessage
+from MISSUSegmentationLib.Panel.PanelTorch import brokenMessage, repair
 from MISSUSegmentationLib.Scene.SampleData import registerSampleData
+from MISSUSegmentationLib.Scene.SegmentAlgorithm import watchScene
 
 HOMEPAGE = "https://github.com/SlicerMISSU/SlicerMISSU"
 
@@ -65,11 +65,12 @@ class MISSUSegmentation(ScriptedLoadableModule):
         slicer.app.connect("startupCompleted()", self.onStartupCompleted)
 
     def onStartupCompleted(self) -> None:
-        """Add the terminology and the sample data, now that their modules are loaded."""
+        """Add terminology and sample data, now that their modules are loaded; watch for edits."""
         slicer.modules.terminologies.logic().LoadTerminologyFromFile(
             self.resourcePath("Terminologies/SegmentationCategoryTypeModifier-MISSU.term.json")
         )
         registerSampleData(Path(self.resourcePath("Icons")))
+        watchScene(slicer.mrmlScene)
 
 
 class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -79,8 +80,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.logic: MISSUSegmentationLogic | None = None
-        self.parameters: MISSUSegmentationParameterNode | None = None
-        self._guiTag: int | None = None
+        self.parameters: PanelParameterNode | None = None
         self._warmedUpFor: list[str] = []
 
     def setup(self) -> None:
@@ -96,6 +96,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         named = {w.property("SlicerParameterName"): w for w in vars(self.ui).values()}
         self._widgets = {name: widget for name, widget in named.items() if name}
         uiWidget.setMRMLScene(slicer.mrmlScene)
+        self._height = PanelHeight(uiWidget)
 
         self.logic = MISSUSegmentationLogic()
         self.run = PanelRun(self.ui, self.logic, self.onRunEnded)
@@ -109,8 +110,8 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
         scene = slicer.mrmlScene
         # While a scene is closed or loaded, nodes come and go: the panel waits for the end.
-        for event in (scene.StartCloseEvent, scene.StartImportEvent):
-            self.addObserver(scene, event, self.onSceneStart)
+        self.addObserver(scene, scene.StartCloseEvent, self.onSceneClose)
+        self.addObserver(scene, scene.StartImportEvent, self.onSceneStart)
         for event in (scene.EndCloseEvent, scene.EndImportEvent):
             self.addObserver(scene, event, self.onSceneEnd)
         self.addObserver(scene, scene.NodeAddedEvent, self.onNodeAdded)
@@ -146,8 +147,13 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
     def onSceneStart(self, caller, event) -> None:
         self.exit()
 
+    def onSceneClose(self, caller, event) -> None:
+        self.exit()
+        self.run.showMessage("")  # it told of the scene that goes
+
     def onSceneEnd(self, caller, event) -> None:
         self.inputs.forget()
+        self.logic.forgetParameterNode()
         # The node selectors learn of the new nodes only after this.
         qt.QTimer.singleShot(0, self.onSceneSettled)
 
@@ -174,17 +180,13 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.setParameterNode(self.logic.getParameterNode())
         self.inputs.guess()
 
-    def setParameterNode(self, parameters: MISSUSegmentationParameterNode | None) -> None:
+    def setParameterNode(self, parameters: PanelParameterNode | None) -> None:
         """Connect the panel to these choices, or to none."""
-        modified = vtk.vtkCommand.ModifiedEvent
         if self.parameters:
-            self.parameters.disconnectGui(self._guiTag)
-            self.removeObserver(self.parameters, modified, self.onParametersChanged)
+            self.parameters.disconnect()
         self.parameters = self.inputs.parameters = self.result.parameters = parameters
         if self.parameters:
-            # Not connectGui: it returns no tag to disconnect by (Slicer issue 7547).
-            self._guiTag = self.parameters.connectParametersToGui(self._widgets)
-            self.addObserver(self.parameters, modified, self.onParametersChanged)
+            self.parameters.connect(self._widgets, self.onParametersChanged)
             self.result.refresh()
             self.onParametersChanged()
 
@@ -272,6 +274,9 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             self.result.refresh()
 
     def onFailed(self, message: str, logPath: Path | None) -> None:
+        if isinstance(self.logic.error(), TorchBroken):
+            self.run.showError(brokenMessage(), logPath, offer=_("Repair"), onOffer=self.onRepair)
+            return
         if isinstance(self.logic.error(), BrainExtractionMissing):
             message = skullMessage()
             # Once the run has come to its end: Qt goes on while a question is shown.
@@ -279,11 +284,18 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.run.showError(message, logPath)
 
     def onSkullFound(self) -> None:
-        """Offer to install what takes off skulls, and segment again."""
+        self.segmentAgainAfter(offerDeepbet)
+
+    def onRepair(self) -> None:
+        self.segmentAgainAfter(repair)
+
+    def segmentAgainAfter(self, mend: Callable[..., bool]) -> None:
+        """Offer to mend what was in the way, and segment again."""
         if self.parameters is None or self.logic.isRunning():
             return  # the user is elsewhere, or has started anew
-        installed = offerDeepbet(self.run.showMessage, self.run.showError)
-        if installed and self.parameters and not self.logic.isRunning():
+        self.logic.coolDown()  # on Windows, files in use cannot be replaced
+        mended = mend(self.run.showMessage, self.run.showError)
+        if mended and self.parameters and not self.logic.isRunning():
             self.onSegmentButton()
 
     def onCancelled(self) -> None:
@@ -296,10 +308,18 @@ class MISSUSegmentationLogic(SegmentationLogic, ScriptedLoadableModuleLogic):
     def __init__(self) -> None:
         SegmentationLogic.__init__(self)
         ScriptedLoadableModuleLogic.__init__(self)
+        self._parameters: PanelParameterNode | None = None
 
-    def getParameterNode(self) -> MISSUSegmentationParameterNode:
-        """The panel's choices in this scene."""
-        return MISSUSegmentationParameterNode(super().getParameterNode())
+    def getParameterNode(self) -> PanelParameterNode:
+        """The panel's choices in this scene; the same object until it is forgotten."""
+        node = super().getParameterNode()
+        if self._parameters is None or self._parameters.parameterNode is not node:
+            self._parameters = PanelParameterNode(node)
+        return self._parameters
+
+    def forgetParameterNode(self) -> None:
+        """Another scene was loaded: read its choices anew, once all their nodes are there."""
+        self._parameters = None
 
 
 class MISSUSegmentationTest(ScriptedLoadableModuleTest):

@@ -50,8 +50,7 @@ def rehearsal_cases(
         InputError: if the base model does not work on such cases, or the folder holds too few.
         MISSUError: if cases are to be simulated and nilearn is not installed.
     """
-    if kind == "auto":
-        kind = "simulated" if find_spec("nilearn") and _knows_brats(base) else "none"
+    kind = _chosen(kind, base)
     if kind == "none":
         return [], []
     if not _knows_brats(base):
@@ -65,6 +64,17 @@ def rehearsal_cases(
         progress("prepare", number / (CHECKED + REHEARSED), f"simulating case {number + 1}")
         cases[seed] = _simulated_case(seed, base, folder, answered=seed in rehearsed)
     return [cases[seed] for seed in rehearsed], [cases[seed] for seed in checked]
+
+
+def answers_needed(kind: str, base: Model) -> int:
+    """How many simulated cases the base has to segment; ``kind`` as in :func:`rehearsal_cases`."""
+    return REHEARSED if _chosen(kind, base) == "simulated" else 0
+
+
+def _chosen(kind: str, base: Model) -> str:
+    if kind == "auto":
+        return "simulated" if find_spec("nilearn") and _knows_brats(base) else "none"
+    return kind
 
 
 def balanced(own: list[LabeledCase], rehearsed: list[LabeledCase]) -> list[LabeledCase]:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -34,7 +34,7 @@ from .candidate import save_candidate
 from .config import FineTuningOptions, planned_steps, tuning_config
 from .folds import FOLDS, Parts, looks
 from .library.duplicates import scan_checksums, tuned_on
-from .rehearsal import rehearsal_cases
+from .rehearsal import answers_needed, rehearsal_cases
 from .run_state import given_facts, run_state
 from .scores import ScoreLog
 from .transfer import fits, mixed, transfer
@@ -109,6 +109,22 @@ def fine_tune(
         progress or Progress(),
     )
     return tuning.run()
+
+
+class Pace(NamedTuple):
+    """How long things take on this machine.
+
+    Attributes:
+        mixed_precision: whether half precision is faster.
+        step_seconds: of a step of training.
+        look_seconds: of segmenting a case.
+        looks: how often that is done while it is tuned.
+    """
+
+    mixed_precision: bool
+    step_seconds: float
+    look_seconds: float
+    looks: int
 
 
 @dataclass
@@ -191,16 +207,10 @@ class FineTuning:
             state: what ``run.json`` holds; settings that it lacks are planned, and added to it.
         """
         config = tuning_config(self.start.card, self.scheme, self.new_task, self.options.changes)
-        rehearsed, checked = rehearsal_cases(
-            "none" if self.new_task else self.options.rehearsal,
-            self.base,
-            self.folder / "rehearsal" / self.base.card.sha256[:12],
-            self.progress.part(0.0, 0.05),
-        )
         parts = Parts(
             self.cases,
             [case for case in self.cases if case.name not in self.known],
-            rehearsed,
+            [],
             self.start,
             self.scheme,
             config,
@@ -211,26 +221,33 @@ class FineTuning:
             ScoreLog(self.folder, self.scheme.region_names),
             self.progress.part(0.09, 0.95),
         )
+        rehearsal = "none" if self.new_task else self.options.rehearsal
+        pace = None
+        if "settings" not in state and not config.steps:
+            # First of all: who gave too little time is not to wait for the simulation.
+            pace = self._measured(parts)
+            self._planned(pace, looks_to_come=answers_needed(rehearsal, self.base))
+        rehearsed, checked = rehearsal_cases(
+            rehearsal,
+            self.base,
+            self.folder / "rehearsal" / self.base.card.sha256[:12],
+            self.progress.part(0.02, 0.05),
+        )
+        parts = replace(parts, rehearsed=rehearsed)
         everything = parts.prepared([*self.cases, *rehearsed, *checked])
         everything.prepare_all(self.progress.part(0.05, 0.08))
         if "settings" not in state:
             # Refuses a case of the user's that is rehearsed, too: both may come from one folder.
             scan_checksums(everything.cases, config.modalities[0])
-            state["settings"] = self._planned(parts)
+            state["settings"] = self._planned(pace) if pace else {"steps": config.steps}
             write_json(self.folder / "run.json", state)
         planned = {name: json.dumps(value) for name, value in state["settings"].items()}
         return replace(parts, config=changed_config(config, planned)), checked
 
-    def _planned(self, parts: Parts) -> dict[str, Any]:
-        """Number of steps and precision with which this machine keeps to the time limit.
-
-        Raises:
-            InputError: if there is too little time.
-        """
+    def _measured(self, parts: Parts) -> Pace:
+        """How fast this machine is."""
         config = parts.config
-        if config.steps:
-            return {"steps": config.steps}
-        self.progress("prepare", 0.08, "measuring how fast this machine is")
+        self.progress("prepare", 0.0, "measuring how fast this machine is")
         precisions = [config.mixed_precision]
         if self.device.type == "cpu" and "mixed_precision" not in self.options.changes:
             # Few processors are faster with half precision, even of those that have it.
@@ -242,14 +259,27 @@ class FineTuning:
         precision = min(seconds, key=lambda half: seconds[half])
         began = time.monotonic()
         parts.trial().scores(self.start.network.state_dict(), self.cases[:1])
-        looking_seconds = looks(len(parts.judged), len(parts.mixes)) * (time.monotonic() - began)
+        look = time.monotonic() - began
+        return Pace(precision, seconds[precision], look, looks(len(parts.judged), len(parts.mixes)))
+
+    def _planned(self, pace: Pace, looks_to_come: int = 0) -> dict[str, Any]:
+        """Number of steps and precision with which this machine keeps to the time limit.
+
+        Args:
+            pace: of this machine.
+            looks_to_come: how often a case will be segmented before training begins.
+
+        Raises:
+            InputError: if there is too little time.
+        """
+        looking_seconds = (pace.looks + looks_to_come) * pace.look_seconds
         steps = planned_steps(
             self.options.minutes,
             used_seconds=time.monotonic() - self.began + looking_seconds,
-            step_seconds=(FOLDS + 1) * seconds[precision],
+            step_seconds=(FOLDS + 1) * pace.step_seconds,
             new_task=self.new_task,
         )
-        return {"steps": steps, "mixed_precision": precision}
+        return {"steps": steps, "mixed_precision": pace.mixed_precision}
 
     def _gate(self, parts: Parts, checked: list[LabeledCase]) -> dict[str, Any]:
         """Train what is left of the parts; judge and write the candidate."""

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import json
 import os
 import shutil
+import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
 import slicer
 
 MINIMUM_TORCH = "2.2"
+# Fresh installs of it and of newer ones break on Windows, where their paths become too long, and
+# leave a folder "torch" that looks like an installation (Slicer/light-the-torch issue 176).
+BROKEN_ON_WINDOWS = "2.13"
+# Without the folder that Python is started in, which may hold anything.
+IMPORT_TORCH = "import sys; sys.path.pop(0); import torch; torch.zeros(1)"
+IMPORT_SECONDS = 120.0
 
 
 class InstallationError(RuntimeError):
@@ -52,15 +61,83 @@ def isInSlicer() -> bool:
 
 
 def torchIsInstalled() -> bool:
-    """Whether PyTorch is there; it is not imported."""
+    """Whether PyTorch is there, or what is left of it: it is not imported, see torchProblem."""
     return importlib.util.find_spec("torch") is not None
 
 
-def installTorch() -> None:
-    """Ask the user, and install PyTorch through the PyTorch extension.
+def torchProblem() -> str:
+    """What Python prints when it fails to import PyTorch, in a process; empty if it succeeds.
 
     Raises:
-        InstallationError: if the extension is missing, the user declines, or the download fails.
+        InstallationError: if Slicer's Python is not found.
+    """
+    hidden = {"creationflags": subprocess.CREATE_NO_WINDOW} if os.name == "nt" else {}
+    try:
+        done = subprocess.run(
+            [*corePython(), "-c", IMPORT_TORCH],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=coreEnvironment(),
+            encoding="utf-8",
+            errors="replace",
+            timeout=IMPORT_SECONDS,
+            check=False,
+            **hidden,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""  # nothing was learned of PyTorch
+    ended = f"Python ended with code {done.returncode} when it imported PyTorch."
+    return (done.stdout.strip() or ended) if done.returncode else ""
+
+
+def torchRequirement() -> str:
+    """Versions of PyTorch that work here, as pip writes it."""
+    newest = f",<{BROKEN_ON_WINDOWS}" if sys.platform == "win32" else ""
+    return f">={MINIMUM_TORCH}{newest}"
+
+
+def repairTorch() -> None:
+    """Remove a PyTorch that cannot be loaded, and install one that can be; nobody is asked.
+
+    Raises:
+        InstallationError: if it cannot be removed, or as for :func:`installTorch`.
+    """
+    if not isInSlicer():
+        raise InstallationError("PyTorch cannot be loaded; install it again with pip.")
+    try:
+        with contextlib.suppress(subprocess.CalledProcessError):
+            slicer.util.pip_uninstall(["torch", "torchvision"])
+        _removeLeftTorch()
+    except Exception as error:  # of any kind: pip, or a file that is in use
+        raise InstallationError(
+            f"PyTorch could not be removed ({error}); restart Slicer, and repair it before "
+            "anything else uses it."
+        ) from error
+    installTorch(askConfirmation=False)
+
+
+def _removeLeftTorch() -> None:
+    """Delete what an installation that broke off leaves, and pip does not know how to remove.
+
+    Only within Slicer's own folder.
+    """
+    packages = Path(sysconfig.get_paths()["purelib"]).resolve()
+    if packages.is_relative_to(Path(slicer.app.slicerHome).resolve()):
+        for folder in (packages / "torch", *packages.glob("torch-*.dist-info")):
+            if folder.is_dir():
+                shutil.rmtree(folder)
+
+
+def installTorch(askConfirmation: bool = True) -> None:
+    """Install PyTorch through the PyTorch extension, and try it.
+
+    Args:
+        askConfirmation: ask the user first.
+
+    Raises:
+        InstallationError: if the extension is missing, the user declines, the download fails, or
+            what was installed cannot be loaded.
     """
     if not isInSlicer():
         raise InstallationError("PyTorch is not installed; install it with pip install torch.")
@@ -73,7 +150,7 @@ def installTorch() -> None:
         ) from error
     try:
         torch = PyTorchUtils.PyTorchUtilsLogic().installTorch(
-            askConfirmation=True, torchVersionRequirement=f">={MINIMUM_TORCH}"
+            askConfirmation=askConfirmation, torchVersionRequirement=torchRequirement()
         )
     except Exception as error:  # of any kind: pip, the network, an index
         raise InstallationError(
@@ -81,6 +158,12 @@ def installTorch() -> None:
         ) from error
     if torch is None:
         raise InstallationError("PyTorch is needed to segment, and was not installed.")
+    problem = torchProblem()
+    if problem:
+        raise InstallationError(
+            f"PyTorch was installed, but cannot be loaded ({problem.splitlines()[-1]}); restart "
+            "Slicer and try again."
+        )
 
 
 def installDeepbet() -> None:

@@ -15,11 +15,13 @@ from MISSUCore.contract.modalities import TITLES
 from MISSUCore.core.errors import InputError
 from MISSUCore.core.events import ProgressEvent
 
-from .CoreInstallation import InstallationError
+from .CoreInstallation import InstallationError, torchProblem
 from .CoreProcess import CoreProcess
 from .Errors import ExchangeError
 
 POLL_SECONDS = 0.02
+# Exit codes of MISSUCore that say why it failed, see MISSUCore.cli.main.
+EXPLAINED = (2, 3, 4, 130)
 # As a word, not as part of a path, an option or another word.
 MODALITY = re.compile(rf"(?<![\w/\\.-])({'|'.join(TITLES)})(?![\w-])")
 
@@ -46,6 +48,17 @@ class BrainExtractionMissing(SegmentationError):
             "The scans show the skull, and deepbet, which takes it off, is not installed; install "
             'it with slicer.util.pip_install("deepbet"), or set brainExtraction to "hdbet" (with '
             'the extension HDBrainExtraction), or to "never" if the scans are stripped already.',
+            logPath,
+        )
+
+
+class TorchBroken(SegmentationError):
+    """PyTorch is installed, but cannot be loaded."""
+
+    def __init__(self, logPath: Path | None = None) -> None:
+        super().__init__(
+            "PyTorch is installed, but cannot be loaded; segment a case in the panel, which offers "
+            "to repair it, or install PyTorch again.",
             logPath,
         )
 
@@ -151,6 +164,7 @@ class CoreRun:
             if exitCode == BrainExtractionMissing.exitCode:
                 raise BrainExtractionMissing(self.logPath)
             if exitCode:
+                self._checkTorch(exitCode)
                 raise SegmentationError(self.inUsersWords(process.failure()), self.logPath)
             self.result = self._collect(self)
             atexit.register(self.logPath.unlink, missing_ok=True)
@@ -205,6 +219,14 @@ class CoreRun:
         for path, name in self.names.items():
             message = message.replace(str(path), name)
         return message if message.endswith(".") else f"{message}."
+
+    def _checkTorch(self, exitCode: int) -> None:
+        """Tell a PyTorch that cannot be loaded from other reasons for a failure."""
+        problem = "" if exitCode in EXPLAINED else torchProblem()
+        if problem:
+            with self.logPath.open("a", encoding="utf-8") as log:
+                log.write(f"\nPyTorch cannot be imported:\n{problem}\n")
+            raise TorchBroken(self.logPath)
 
     def _cleanUp(self, process: CoreProcess) -> None:
         self._collect = None  # it holds the nodes, which a closed scene must let go

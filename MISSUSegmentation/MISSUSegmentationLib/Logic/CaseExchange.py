@@ -15,6 +15,7 @@ from ..Core.CoreRun import CoreRun
 from ..Core.Errors import ExchangeError
 from ..Scene.ResultOrigin import keptLabels, keptModel
 from ..Scene.SceneExchange import LPS_TO_RAS, referenceVolume, scanOf, volumeLike, writeVolume
+from ..Scene.SegmentAlgorithm import markCorrected
 from ..Scene.SegmentationNodes import importSegmentation, inputRole
 from .CaseLibrary import TrainingCase
 from .Comparison import labelsOn
@@ -100,6 +101,8 @@ def loadTrainingCase(
     }
     segmentation = importSegmentation(labels, volumes, case.scheme)
     segmentation.SetName(f"{case.id} segmentation")
+    if case.changes:  # else nobody knows where its segments come from
+        markCorrected(segmentation)
     return volumes, segmentation
 
 

@@ -1,8 +1,9 @@
 """The choices in the panel. They live in the scene, so that they are saved and loaded with it."""
 
 import enum
-from typing import Annotated
+from typing import Annotated, Any, Callable
 
+import vtk
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import Default, WithinRange, parameterNodeWrapper
@@ -93,3 +94,36 @@ class MISSUSegmentationParameterNode:
     minimumIslandMm3: Annotated[float, WithinRange(0, 100000), Default(100.0)]
     probabilities: bool
     keepTemporaryFiles: bool
+
+
+class PanelParameterNode(MISSUSegmentationParameterNode):
+    """The choices, connected to the panel while it is on display.
+
+    One object serves all visits. What is observed for a visit is forgotten with it: before 5.12,
+    Slicer's disconnectGui leaves an observer behind, which keeps this object alive, and each visit
+    would make every change slower.
+    """
+
+    _visit: "list[int] | None" = None  # tags of the observers
+    _guiTag = -1
+
+    def connect(self, widgets: "dict[str, Any]", onModified: Callable) -> None:
+        """Keep widgets, by parameter name, and choices the same; hear of every change."""
+        self._visit = []
+        # Not connectGui: it returns no tag to disconnect by (Slicer issue 7547).
+        self._guiTag = self.connectParametersToGui(widgets)
+        self.AddObserver(vtk.vtkCommand.ModifiedEvent, onModified)
+
+    def disconnect(self) -> None:
+        """The panel is not on display any more."""
+        self.disconnectGui(self._guiTag)
+        for tag in self._visit or ():
+            self.RemoveObserver(tag)
+        self._visit = None
+
+    def AddObserver(self, event: Any, callback: Callable, priority: float = 0.0) -> int:
+        """Observe the node, until the panel is disconnected if it is connected."""
+        tag = super().AddObserver(event, callback, priority)
+        if self._visit is not None:
+            self._visit.append(tag)
+        return tag

@@ -24,6 +24,7 @@ from ..Scene.SceneExchange import (
     writeVolume,
     writeVolumes,
 )
+from ..Scene.SegmentAlgorithm import markAutomatic
 from ..Scene.SegmentationNodes import importProbabilities, importSegmentation
 from .QualityPage import keepPage
 
@@ -197,6 +198,7 @@ def readResult(
     moves = readMoves(run.folder, report, volumes)
     node = importSegmentation(labels, present, scheme, settings.exclusive)
     keepOrigin(node, labels, settings.model or report["model"]["name"])
+    markAutomatic(node, report["model"]["name"])
     maps = {
         region: readVoxels(run.folder / f"labels_probability_{region}.nrrd")
         for region in (scheme.region_names if settings.probabilities else ())

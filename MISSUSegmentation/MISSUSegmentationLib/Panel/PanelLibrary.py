@@ -191,6 +191,8 @@ class PanelLibrary:
 
     def _onNotAdded(self, answers: dict[str, bool], message: str, logPath: Path | None) -> None:
         self._isAdding = False
+        self._show("")
+        self.update()  # what is asked stays open for a while, and nothing is being added meanwhile
         question = _question(message)
         # Else the user has left the panel, or deleted what was selected.
         canGoOn = not self._problem()
@@ -202,9 +204,6 @@ class PanelLibrary:
             self._showError(message, logPath)
         elif slicer.util.confirmYesNoDisplay(question):
             self.add(**{**answers, _answer(message): True})
-        else:
-            self._show("")
-        self.update()
 
     def _onAdded(self, case: TrainingCase) -> None:
         self._isAdding = False

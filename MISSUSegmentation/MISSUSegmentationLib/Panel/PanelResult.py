@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
@@ -22,6 +23,8 @@ from .ResultTable import ResultTable
 
 # Where a segmentation keeps what its run said of it.
 REPORT_ATTRIBUTE = "MISSU.Report"
+# How much more than a tumor a 3D view shows when it is brought there.
+ROOM = 1.5
 
 
 class Report(NamedTuple):
@@ -171,7 +174,7 @@ class PanelResult:
 
 
 def showInViews(node: slicer.vtkMRMLSegmentationNode) -> None:
-    """Show the scan under a segmentation in all slices, and bring the views to its middle."""
+    """Show the scan under a segmentation in all slices, and bring all views to the segments."""
     slicer.util.setSliceViewerLayers(background=scanOf(node), fit=True)
     segmentIds = node.GetSegmentation().GetSegmentIDs()
     center = node.GetSegmentCenterRAS(segmentIds[0]) if segmentIds else None
@@ -179,6 +182,27 @@ def showInViews(node: slicer.vtkMRMLSegmentationNode) -> None:
         slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *center)
     if slicer.app.layoutManager():
         slicer.util.resetThreeDViews()
+    bounds = np.zeros(6)
+    node.GetRASBounds(bounds)
+    for view in slicer.util.getNodesByClass("vtkMRMLViewNode"):
+        camera = slicer.modules.cameras.logic().GetViewActiveCameraNode(view)
+        if camera:
+            _lookAt(camera, bounds)
+
+
+def _lookAt(camera: slicer.vtkMRMLCameraNode, bounds: np.ndarray) -> None:
+    """Bring what lies within bounds to the middle of a 3D view and near; turn nothing."""
+    direction = np.subtract(camera.GetPosition(), camera.GetFocalPoint())
+    corners = bounds.reshape(3, 2)
+    if (corners[:, 1] <= corners[:, 0]).any() or not direction.any():
+        return  # there is nothing to see: bounds are upside down then
+    radius = np.linalg.norm(corners[:, 1] - corners[:, 0]) / 2
+    center = corners.mean(axis=1)
+    distance = ROOM * radius / np.sin(np.radians(camera.GetViewAngle()) / 2)
+    camera.SetFocalPoint(*center)
+    camera.SetPosition(*(center + distance * direction / np.linalg.norm(direction)))
+    camera.SetParallelScale(ROOM * radius)
+    camera.ResetClippingRange()
 
 
 def _report(node: slicer.vtkMRMLSegmentationNode | None) -> Report:

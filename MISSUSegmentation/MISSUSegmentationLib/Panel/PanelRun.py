@@ -103,11 +103,11 @@ class PanelRun:
         self.showMessage(" ".join(sentences))
         self.showLog(result.logPath)
 
-    def showError(self, message: str, logPath: Path | None) -> None:
-        """Show what went wrong, with the log one click away."""
+    def showError(self, message: str, logPath: Path | None, **offer: Any) -> None:
+        """Show what went wrong, with the log one click away; see PanelStatus for the offer."""
         if logPath:
             self.showLog(logPath)
-        self._status.showError(message, logPath)
+        self._status.showError(message, logPath, **offer)
 
     def showLog(self, logPath: Path) -> None:
         """Offer this log to be opened."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -24,26 +25,45 @@ class PanelStatus:
         self._label = label
         self._section = section
         self._logPath: Path | None = None
+        self._onOffer: Callable[[], None] | None = None
         label.hide()
-        label.linkActivated.connect(self._openLog)
+        label.linkActivated.connect(self._onLink)
 
     def show(self, message: str) -> None:
         """Show sentences; an empty text hides the last."""
         self._label.text = escape(message).replace("\n", "<br>")
         self._label.visible = bool(message)
 
-    def showError(self, message: str, logPath: Path | None = None) -> None:
-        """Show what went wrong, with the log one click away."""
-        self._logPath = logPath
-        link = ' <a href="log">' + escape(_("Open log")) + "</a>" if logPath else ""
+    def showError(
+        self,
+        message: str,
+        logPath: Path | None = None,
+        offer: str = "",
+        onOffer: Callable[[], None] | None = None,
+    ) -> None:
+        """Show what went wrong, with the log one click away.
+
+        Args:
+            message: one sentence.
+            logPath: of the log.
+            offer: name of what can be done about it.
+            onOffer: does it.
+        """
+        self._logPath, self._onOffer = logPath, onOffer
+        texts = {"offer": offer, "log": _("Open log") if logPath else ""}
+        links = [f'<a href="{name}">{escape(text)}</a>' for name, text in texts.items() if text]
         sentence = escape(message[:1].upper() + message[1:])
-        self._label.text = f'<span style="color: #c62828">{sentence}</span>{link}'
+        colored = f'<span style="color: #c62828">{sentence}</span>'
+        self._label.text = " ".join([colored, " · ".join(links)]).rstrip()
         self._label.visible = True
         if self._section and self._section.collapsed:
             slicer.util.errorDisplay(message)
 
-    def _openLog(self) -> None:
-        openFile(self._logPath)
+    def _onLink(self, name: str) -> None:
+        if name == "log":
+            openFile(self._logPath)
+        elif self._onOffer:
+            self._onOffer()
 
 
 def openFile(path: Path) -> None:

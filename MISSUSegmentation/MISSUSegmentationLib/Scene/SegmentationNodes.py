@@ -143,14 +143,18 @@ def _checksum(node: slicer.vtkMRMLSegmentationNode) -> str:
     segmentation = node.GetSegmentation()
     for segmentId in segmentation.GetSegmentIDs():
         segment = segmentation.GetSegment(segmentId)
-        digest.update(segment.GetName().encode())
-        image = segment.GetRepresentation(BINARY_LABELMAP)
-        if image is None or image.IsEmpty():
-            continue
-        mask = arrayFromImage(image) == segment.GetLabelValue()
-        mask = mask[_boundingBox(mask)]
-        digest.update(f"{mask.shape}".encode() + np.packbits(mask).tobytes())
+        digest.update(segment.GetName().encode() + voxelsOf(segment))
     return digest.hexdigest()
+
+
+def voxelsOf(segment: slicer.vtkSegment) -> bytes:
+    """Shape and voxels of the box around a segment, wherever it lies in its image."""
+    image = segment.GetRepresentation(BINARY_LABELMAP)
+    if image is None or image.IsEmpty():
+        return b""
+    mask = arrayFromImage(image) == segment.GetLabelValue()
+    mask = mask[_boundingBox(mask)]
+    return f"{mask.shape}".encode() + np.packbits(mask).tobytes()
 
 
 def _boundingBox(mask: np.ndarray) -> tuple[slice, ...]:

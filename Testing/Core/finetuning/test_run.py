@@ -265,6 +265,15 @@ def test_too_little_time_says_how_much_is_needed(tune: Callable) -> None:
         tune(options=options)
 
 
+def test_too_little_time_is_told_before_anything_is_simulated(
+    tune: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fine_tuning, "rehearsal_cases", dying(print, 0))
+    options = replace(OPTIONS, minutes=0.01, changes={"patch_size": "[16,16,16]"})
+    with pytest.raises(InputError, match=r"0.01 minutes do not suffice"):
+        tune(options=options)
+
+
 @pytest.mark.parametrize("minutes", [0.0, -5.0, float("nan"), float("inf")])
 def test_time_is_positive(minutes: float) -> None:
     with pytest.raises(InputError, match="give a positive number"):

@@ -24,6 +24,8 @@ from MISSUSegmentationLib.Core.CoreInstallation import (
     installTorch,
     modelCards,
     modelFolder,
+    repairTorch,
+    torchProblem,
 )
 
 pytestmark = pytest.mark.slow
@@ -34,7 +36,8 @@ REPOSITORY = Path(__file__).parents[3]
 @pytest.fixture
 def inSlicer(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in the application: its object is there, and the environment it was started in."""
-    monkeypatch.setattr(slicer, "app", SimpleNamespace(temporaryPath=None), raising=False)
+    application = SimpleNamespace(temporaryPath=None, slicerHome="/slicer")
+    monkeypatch.setattr(slicer, "app", application, raising=False)
     monkeypatch.setattr(slicer.util, "startupEnvironment", lambda: {"HOME": "/home/user"})
 
 
@@ -116,6 +119,7 @@ def test_torch_is_installed_through_its_extension_and_with_consent(
 
     extension.PyTorchUtilsLogic = PyTorchUtilsLogic
     monkeypatch.setitem(sys.modules, "PyTorchUtils", extension)
+    monkeypatch.setattr(CoreInstallation, "torchProblem", lambda: "")
     installTorch()
     assert asked == [{"askConfirmation": True, "torchVersionRequirement": ">=2.2"}]
     with pytest.raises(InstallationError, match="was not installed"):
@@ -125,6 +129,109 @@ def test_torch_is_installed_through_its_extension_and_with_consent(
     monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
     with pytest.raises(InstallationError, match="Extensions Manager"):
         installTorch()
+
+
+@pytest.fixture
+def extension(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The PyTorch extension, with what it was asked for."""
+    asked: list[dict[str, Any]] = []
+    module = ModuleType("PyTorchUtils")
+    logic = SimpleNamespace(installTorch=lambda **options: not asked.append(options))
+    module.PyTorchUtilsLogic = lambda: logic
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", module)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("platform", "version"), [("win32", ">=2.2,<2.13"), ("linux", ">=2.2"), ("darwin", ">=2.2")]
+)
+def test_a_version_is_asked_for_that_works(
+    inSlicer: None,
+    extension: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    platform: str,
+    version: str,
+) -> None:
+    monkeypatch.setattr(CoreInstallation, "torchProblem", lambda: "")
+    monkeypatch.setattr(CoreInstallation.sys, "platform", platform)
+    installTorch()
+    assert [options["torchVersionRequirement"] for options in extension] == [version]
+
+
+@pytest.mark.usefixtures("inSlicer", "extension")
+def test_what_was_installed_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CoreInstallation, "torchProblem", lambda: "Traceback\nOSError: no DLL")
+    with pytest.raises(InstallationError, match=r"cannot be loaded .OSError: no DLL.*restart"):
+        installTorch()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "AttributeError"),  # a folder is left, and nothing in it
+        ("raise OSError('[WinError 126] no DLL')", "WinError 126"),
+        ("import os; os._exit(3)", "ended with code 3"),
+        ("zeros = list", ""),
+    ],
+)
+def test_torch_is_really_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, problem: str
+) -> None:
+    (tmp_path / "torch").mkdir()
+    if content is not None:
+        content = content.replace("list", "lambda size: size")
+        (tmp_path / "torch" / "__init__.py").write_text(content)
+    # Before the folders of this Python, and without the PyTorch that is there.
+    script = tmp_path / "python"
+    script.write_text(f'#!/bin/sh\nPYTHONPATH="{tmp_path}" exec "{sys.executable}" -S "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setattr(CoreInstallation, "corePython", lambda: [str(script)])
+    found = torchProblem()
+    assert problem in found if problem else found == ""
+
+
+def test_a_torch_in_the_current_folder_is_none_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torch.py").write_text("raise OSError('not this one')")
+    monkeypatch.chdir(tmp_path)
+    assert torchProblem() == ""
+
+
+@pytest.mark.usefixtures("inSlicer")
+def test_a_broken_torch_is_removed_and_installed_again(
+    extension: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also what pip does not know of, but nothing of others."""
+    packages = tmp_path / "Slicer" / "site-packages"
+    for name in ("torch", "torch-2.13.0.dist-info", "torchio"):
+        (packages / name).mkdir(parents=True)
+    monkeypatch.setattr(CoreInstallation.sysconfig, "get_paths", lambda: {"purelib": packages})
+    monkeypatch.setattr(CoreInstallation, "torchProblem", lambda: "")
+    removed: list[list[str]] = []
+
+    def uninstall(requirements: list[str]) -> None:
+        removed.append(requirements)
+        raise subprocess.CalledProcessError(1, "pip")  # there is no RECORD file
+
+    monkeypatch.setattr(slicer.util, "pip_uninstall", uninstall)
+    repairTorch()
+    assert len(list(packages.iterdir())) == 3, "outside Slicer's folder everything stays"
+    monkeypatch.setattr(slicer.app, "slicerHome", str(tmp_path / "Slicer"))
+    repairTorch()
+    assert [path.name for path in packages.iterdir()] == ["torchio"]
+    assert removed == 2 * [["torch", "torchvision"]]
+    assert [options["askConfirmation"] for options in extension] == [False, False]
+
+
+@pytest.mark.usefixtures("inSlicer")
+def test_a_torch_in_use_cannot_be_repaired(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(requirements: list[str]) -> None:
+        raise PermissionError("torch_cpu.dll is in use")
+
+    monkeypatch.setattr(slicer.util, "pip_uninstall", fail)
+    with pytest.raises(InstallationError, match=r"torch_cpu.dll is in use.*restart Slicer"):
+        repairTorch()
 
 
 def test_deepbet_is_installed_beside_the_torch_that_is_there(

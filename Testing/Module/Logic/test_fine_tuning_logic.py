@@ -178,6 +178,9 @@ def test_a_corrected_case_is_stored_and_comes_back_voxel_for_voxel(
         np.testing.assert_allclose(ijkToRasArray(loaded[name]), ijkToRasArray(volume), atol=1e-4)
     mask = slicer.util.arrayFromSegmentBinaryLabelmap(node, "WT", volumes["t1"])
     np.testing.assert_array_equal(mask > 0, corrected > 0)
+    drawnBy = vtk.mutable("")
+    assert node.GetSegmentation().GetSegment("WT").GetTag("DICOM.SegmentAlgorithmType", drawnBy)
+    assert drawnBy == "SEMIAUTOMATIC"
 
     # What was loaded from the library is known there.
     with pytest.raises(SegmentationError, match=r"in the library already.*--replace"):

@@ -2,6 +2,7 @@
 
 The fake behaves as the file ``behavior`` beside it says, a JSON object, and writes the arguments of
 ``missu`` to the file ``arguments``. The label map it makes is the T1 volume, rounded.
+PyTorch is never loaded.
 """
 
 import json
@@ -14,6 +15,7 @@ from types import ModuleType
 import fake_fine_tuning
 
 HERE = Path(__file__).parent
+TORCH_IS_BROKEN = "Traceback\nOSError: [WinError 126] Error loading torch_python.dll"
 
 
 def progress(stage: str, fraction: float, seconds_left: float) -> None:
@@ -30,6 +32,9 @@ def main(arguments: list[str]) -> int:
 
     behavior = json.loads((HERE / "behavior").read_text())
     (HERE / "arguments").write_text(json.dumps(arguments))
+    if behavior.get("torch") == "broken":
+        print(TORCH_IS_BROKEN)
+        return 1
     progress("segment", 0.4, 65.0)
     while behavior.get("hang") and not (HERE / "go").exists():
         time.sleep(0.02)
@@ -66,6 +71,9 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     program, *given = sys.argv[1:]
+    if program == "-c":  # whether it can import PyTorch
+        isBroken = json.loads((HERE / "behavior").read_text()).get("torch") == "broken"
+        sys.exit(TORCH_IS_BROKEN if isBroken else 0)
     commandLine = ModuleType("MISSUCore.cli.main")
     commandLine.main = main
     # Whatever the program imports of MISSUCore is there, and costs nothing.

@@ -175,6 +175,23 @@ def test_the_same_scans_again_are_replaced_after_asking(
     assert len(cases(segmented)) == 1
 
 
+def test_nothing_seems_to_be_added_while_a_question_is_open(
+    segmented: Panel, missu: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import slicer
+
+    shown = []
+
+    def ask(text: str) -> bool:
+        shown.append((segmented.ui.addCaseButton.text, segmented.ui.libraryStatusLabel.text))
+        return True
+
+    monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", ask)
+    add(segmented)
+    add(segmented)
+    assert shown == [("Add to training cases", "")]
+
+
 def test_an_empty_segmentation_is_added_after_asking(
     segmented: Panel, missu: SimpleNamespace, questions: list[str], slicerApplication: Any
 ) -> None:

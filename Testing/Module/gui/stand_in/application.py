@@ -172,6 +172,7 @@ def _logics(scene: Any) -> SimpleNamespace:
         "terminologies": slicer.vtkSlicerTerminologiesModuleLogic,
         "segmentations": slicer.vtkSlicerSegmentationsModuleLogic,
         "volumes": slicer.vtkSlicerVolumesLogic,
+        "cameras": slicer.vtkSlicerCamerasModuleLogic,
     }.items():
         logic = class_()
         logic.SetMRMLApplicationLogic(application)

@@ -66,7 +66,9 @@ OBJECTS = _shown(
 VALUES = {
     class_.__name__: class_
     for class_ in (
+        QtCore.QEvent,
         QtCore.QFile,
+        QtCore.QObject,
         QtCore.QUrl,
         QtCore.Qt,
         QtGui.QBrush,

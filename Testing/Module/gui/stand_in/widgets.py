@@ -107,11 +107,13 @@ class qMRMLNodeComboBox(Access, QtWidgets.QWidget):
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
         self.comboBox = QtWidgets.QComboBox(self)
-        self.comboBox.setSizePolicy(QtWidgets.QSizePolicy.Ignored, QtWidgets.QSizePolicy.Fixed)
-        self.comboBox.setMinimumContentsLength(12)
+        self.comboBox.setSizePolicy(
+            QtWidgets.QSizePolicy.Expanding, QtWidgets.QSizePolicy.Expanding
+        )
         layout = QtWidgets.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.comboBox)
+        self.setSizePolicy(QtWidgets.QSizePolicy.Preferred, QtWidgets.QSizePolicy.Fixed)
         self.comboBox.currentIndexChanged.connect(self._onIndexChanged)
         self._scene: Any = None
         self._settings: dict[str, Any] = {"noneDisplay": "None", "showChildNodeTypes": True}
@@ -131,6 +133,9 @@ class qMRMLNodeComboBox(Access, QtWidgets.QWidget):
     addEnabled = _setting("addEnabled", bool)
     removeEnabled = _setting("removeEnabled", bool)
     renameEnabled = _setting("renameEnabled", bool)
+
+    def setSizeAdjustPolicy(self, policy: QtWidgets.QComboBox.SizeAdjustPolicy) -> None:
+        self.comboBox.setSizeAdjustPolicy(policy)
 
     def setMRMLScene(self, scene: Any) -> None:
         self._scene = scene
@@ -235,6 +240,18 @@ CLASSES = (
 )
 
 
+def _takePolicies(tree: Any) -> dict[str, Any]:
+    """Size adjust policies of the node selectors, by name: PySide6 cannot set these either."""
+    policies = {}
+    for selector in tree.iterfind(".//widget[@class='qMRMLNodeComboBox']"):
+        found = selector.find("property[@name='sizeAdjustPolicy']")
+        if found is not None:
+            selector.remove(found)
+            name = found.findtext("enum").rpartition("::")[2]
+            policies[selector.get("name")] = getattr(QtWidgets.QComboBox, name)
+    return policies
+
+
 def loadUI(path: str) -> QtWidgets.QWidget:
     """``slicer.util.loadUI``, with connections that PySide6 cannot make by their C++ signatures."""
     QUiLoader.classes.update({class_.__name__: class_ for class_ in CLASSES})
@@ -244,6 +261,7 @@ def loadUI(path: str) -> QtWidgets.QWidget:
     for lineEdit in tree.iterfind(".//widget[@class='ctkPathLineEdit']"):
         # PySide6 cannot read flags of a class that is written in Python.
         lineEdit.remove(lineEdit.find("property[@name='filters']"))
+    policies = _takePolicies(tree)
     buffer = QtCore.QBuffer()
     buffer.setData(ElementTree.tostring(tree.getroot()))
     widget = QUiLoader().load(buffer)
@@ -253,6 +271,8 @@ def loadUI(path: str) -> QtWidgets.QWidget:
         name = connection.findtext(tag)
         return widget if widget.name == name else widget.findChild(QtCore.QObject, name)
 
+    for name, policy in policies.items():
+        widget.findChild(QtCore.QObject, name).setSizeAdjustPolicy(policy)
     for connection in connections:
         signal = connection.findtext("signal").partition("(")[0]
         slot = connection.findtext("slot").partition("(")[0]
