@@ -23,13 +23,19 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--scheme", default="brats", help="brats, brats2023, chaos-liver, a file")
     parser.add_argument("--csv", type=Path, help="write a row per case and region")
     parser.add_argument("--json", type=Path, help="write rows and summary")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace, progress: Progress) -> None:
     from ..contract.labels import label_scheme
-    from ..evaluation.comparison import compare
+    from ..evaluation.comparison import compare, find_pairs
+    from ..inference.outputs import check_outputs
 
+    pairs = find_pairs(options.prediction, options.reference)
+    inputs = [path for pair in pairs for path in (pair.prediction, pair.reference)]
+    outputs = [path for path in (options.csv, options.json) if path]
+    check_outputs(outputs, [*inputs, Path(options.scheme)], options.overwrite)
     comparison = compare(
         options.prediction, options.reference, label_scheme(options.scheme), progress
     )

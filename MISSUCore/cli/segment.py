@@ -177,7 +177,7 @@ def _segment_cohort(options: argparse.Namespace, progress: Progress) -> None:
             report=place / "report.json",
             quality_page=place / "quality.html" if options.quality_page else None,
             probabilities=options.probabilities,
-            overwrite=True,
+            overwrite=options.overwrite,
             preprocessing=before,
             options=replace(how, device=device),
             sequences=given.sequences,
@@ -194,7 +194,9 @@ def _segment_cohort(options: argparse.Namespace, progress: Progress) -> None:
         "probabilities": options.probabilities,
     }
     cases = read_cases(options.cases, model.card.modalities, options.output_folder)
-    summary = segment_cohort(cases, options.output_folder, segment_one, settings, progress)
+    summary = segment_cohort(
+        cases, options.output_folder, segment_one, settings, progress, options.overwrite
+    )
     process, processes, _ = torchrun_process()
     if process == 0 and not options.json_progress:
         print(summary.format_table())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import InputError
-from ..core.files import write_json
+from ..core.files import NAME, read_json, write_json
 from ..core.serialization import settings_from_dict, settings_to_dict
 from .labels import LabelScheme
 
@@ -70,16 +70,28 @@ def read_record(path: Path) -> CaseRecord:
         InputError: if it is damaged.
     """
     try:
-        record = settings_from_dict(CaseRecord, json.loads(path.read_text(encoding="utf-8")))
+        record = settings_from_dict(CaseRecord, read_json(path))
         record.label_scheme()
         # Its files are looked for by this name.
         if record.id != path.parent.name:
             raise ValueError(f"it is of a case named {record.id!r}")
-    except (OSError, ValueError, InputError) as error:
+        _check(record)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, InputError) as error:
         raise InputError(
             f"{path}: is damaged: {error}; delete its folder and add the case again"
         ) from error
     return record
+
+
+def _check(record: CaseRecord) -> None:
+    """Make sure of what is inside the record's lists and objects, as far as it is used."""
+    if not all(isinstance(name, str) and re.fullmatch(NAME, name) for name in record.modalities):
+        raise ValueError("modalities are no names")
+    if not all(type(volume) in (int, float) for volume in record.volumes_ml.values()):
+        raise ValueError("volumes_ml are no numbers")
+    texts = (*record.warnings, *record.scans_sha256.values(), *record.stored_sha256.values())
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("warnings and checksums are no texts")
 
 
 def write_record(path: Path, record: CaseRecord) -> None:

@@ -6,12 +6,15 @@ import errno
 import hashlib
 import json
 import secrets
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from .errors import InputError, ResourceError
 
@@ -26,22 +29,79 @@ NAME = r"[\w.-]+"
 REPLACE_SECONDS = (0.01, 0.05, 0.2, 0.5)
 
 
+class Keeper(Protocol):
+    """Hears of every file before it is written, and may refuse that; see :func:`kept_by`."""
+
+    def about_to_write(self, path: Path, temporary: Path | None = None) -> None:
+        """A file is to be written, at first under another name if that is given."""
+
+    def about_to_appear(self, path: Path, temporary: Path) -> None:
+        """A file that is whole now is to take its place."""
+
+
+_keeper: ContextVar[Keeper | None] = ContextVar("keeper", default=None)
+
+
+@contextmanager
+def kept_by(keeper: Keeper) -> Iterator[None]:
+    """Tell somebody of all that is written in the block."""
+    token = _keeper.set(keeper)
+    try:
+        yield
+    finally:
+        _keeper.reset(token)
+
+
+def tell_keeper(path: Path) -> None:
+    """Say that a file is to be written, for writing by other ways than those of this module."""
+    keeper = _keeper.get()
+    if keeper:
+        keeper.about_to_write(path)
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path``, with its ending, that replaces it if the block succeeds.
+
+    A device or pipe is written to, and not replaced.
 
     Raises:
         InputError: if the place cannot be written.
         ResourceError: if the disk is full.
     """
-    temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
     with errors_told(path):
+        if is_stream(path):
+            with _written_to_stream(path) as temporary:
+                yield temporary
+            return
+        temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
         path.parent.mkdir(parents=True, exist_ok=True)
+        keeper = _keeper.get()
+        if keeper:
+            keeper.about_to_write(path, temporary)
         try:
             yield temporary
+            if keeper:
+                keeper.about_to_appear(path, temporary)
             _replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path names a device or a pipe; ``/dev/stdout`` may also be a file by its link."""
+    special = path.exists() and not path.is_file() and not path.is_dir()
+    return special or (path.exists() and str(path.absolute()).startswith(("/dev/fd/", "/dev/std")))
+
+
+@contextmanager
+def _written_to_stream(path: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder) / path.name
+        yield temporary
+        # Where standard output goes to a file, that keeps what others have written to it.
+        with temporary.open("rb") as source, path.open("ab") as stream:
+            shutil.copyfileobj(source, stream)
 
 
 def _replace(source: Path, target: Path) -> None:
@@ -67,6 +127,19 @@ def write_json(path: Path, values: Any) -> None:
         temporary.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        OSError: if it cannot be read.
+        ValueError: if it is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def append_text(path: Path, text: str) -> None:
     """Add to the end of a text file, for logs that are too long to be written anew every time.
 
@@ -76,6 +149,7 @@ def append_text(path: Path, text: str) -> None:
     """
     with errors_told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        tell_keeper(path)
         with path.open("a", encoding="utf-8", newline="") as stream:
             stream.write(text)
 
@@ -133,7 +207,12 @@ def check_output(path: Path, overwrite: bool) -> None:
     try:
         if path.is_dir():
             raise InputError(f"{path}: is a folder, give a file name")
-        if path.exists() and not overwrite:
+        if path.is_block_device():
+            raise InputError(f"{path}: is a disk, give a file name")
+        if is_stream(path):
+            return
+        # A link to nothing, too: it may be of a disk that is not there now.
+        if (path.exists() or path.is_symlink()) and not overwrite:
             raise InputError(f"{path}: exists already; add --overwrite to replace it")
         # Folders that are still to be made are made only when there is something to write.
         folder = next(parent for parent in path.parents if parent.exists())

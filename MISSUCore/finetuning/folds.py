@@ -7,7 +7,6 @@ cases is written before the trainer goes on.
 from __future__ import annotations
 
 import random
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from ..contract.labels import LabelScheme
 from ..core.events import Progress
+from ..core.written import RUN_RECORD, Written
 from ..models.store import Model
 from ..training.brats import LabeledCase
 from ..training.config import TrainingConfig
@@ -99,14 +99,15 @@ class Parts:
 
     def seconds_per_step(self) -> float:
         """Measured with three steps, of which one has the teacher."""
-        folder = self.folder / "timing"
-        shutil.rmtree(folder, ignore_errors=True)
+        folder, written = self.folder / "timing", Written(self.folder, RUN_RECORD)
+        written.delete("timing/*")
         timed = replace(self.config, steps=MINIMUM_STEPS, teacher_start=0.0)
         trainer = replace(self, config=timed)._trainer(folder, self.cases)
         trainer.run(until=1)  # the first is slower
         first = trainer.seconds
         trainer.run(until=4)
-        shutil.rmtree(folder, ignore_errors=True)
+        written.read()
+        written.delete("timing/*")
         return (trainer.seconds - first) / 3
 
     def tune_folds(self) -> list[CaseScores]:

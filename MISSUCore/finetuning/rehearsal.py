@@ -23,7 +23,7 @@ from ..contract.labels import BRATS
 from ..contract.modalities import BRATS_MODALITIES
 from ..core.errors import InputError
 from ..core.events import Progress
-from ..core.files import errors_told
+from ..core.files import errors_told, tell_keeper
 from ..inference.outputs import write_image
 from ..inference.segmentation import segment_case
 from ..models.store import Model
@@ -124,6 +124,8 @@ def _simulated_case(seed: int, base: Model, folder: Path, answered: bool) -> Lab
                 with ExitStack() as stack:
                     for kind, image in {**case.images, "seg": case.labels}.items():
                         write_image(stack, image, temporary / f"{name}_{kind}.nii.gz")
+                for path in temporary.iterdir():
+                    tell_keeper(place / path.name)
                 temporary.rename(place)
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)

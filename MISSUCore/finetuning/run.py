@@ -24,21 +24,23 @@ import torch
 from ..contract.labels import LabelScheme, same_task
 from ..core.errors import InputError
 from ..core.events import Progress
-from ..core.files import NAME, only_process, write_json
+from ..core.files import NAME, read_json, write_json
+from ..core.run_state import run_state
+from ..core.written import run_folder
 from ..inference.predictor import choose_device, has_bfloat16
 from ..models.store import Model
-from ..models.versions import delete_work, read_gate
+from ..models.versions import OLDER_RUN, WORK, read_gate
 from ..training.brats import LabeledCase
 from ..training.config import changed_config
 from .candidate import save_candidate
 from .config import FineTuningOptions, planned_steps, tuning_config
 from .folds import FOLDS, Parts, looks
+from .given import given_facts
 from .library.duplicates import scan_checksums, tuned_on
 from .rehearsal import answers_needed, rehearsal_cases
-from .run_state import given_facts, run_state
 from .scores import ScoreLog
 from .transfer import fits, mixed, transfer
-from .verdict import best_setting, judge
+from .verdict import best_setting, format_table, judge
 
 MINIMUM_CASES = 3
 # Fine steps: the gate takes the best with which little is forgotten, and what lies between is lost.
@@ -167,18 +169,18 @@ class FineTuning:
 
     def run(self) -> dict[str, Any]:
         """All of it, or what a run that was stopped has left to do."""
-        with only_process(self.folder):
+        with run_folder(self.folder, _is_run, OLDER_RUN) as written:
             self.scans = scan_checksums(self.cases, self.start.card.modalities[0])
             self.known = self._known()
             given = given_facts(self.name, self.base, self.cases, self.scheme, self.options)
             state = run_state(self.folder, given)
             if (self.folder / "gate.json").exists():
-                gate = read_gate(self.folder)
+                gate = _whole_gate(self.folder)
                 self.progress("done", 1.0, "this run is finished already")
             else:
                 parts, checked = self._prepared(state)
                 gate = self._gate(parts, checked)
-            delete_work(self.folder)
+            written.delete(*WORK)
             return gate
 
     def _known(self) -> list[str]:
@@ -302,3 +304,33 @@ class FineTuning:
         write_json(self.folder / "gate.json", gate)
         self.progress("done", 1.0, f"{gate['verdict']}: {gate['reason']}")
         return gate
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether an older version has run here, or Slicer has asked for a run and nothing else."""
+    try:
+        if (folder / "run.json").is_file():
+            return "cases" in read_json(folder / "run.json")["given"]
+        asked = read_json(folder / "request.json")
+        return set(asked) == {"base", "name", "minutes", "device"} and all(
+            path.name in ("request.json", ".lock") for path in folder.iterdir()
+        )
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+
+
+def _whole_gate(folder: Path) -> dict[str, Any]:
+    """What ``gate.json`` holds, if a table can be made of it.
+
+    Raises:
+        InputError: if it is damaged.
+    """
+    gate = read_gate(folder)
+    try:
+        format_table(gate)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{folder / 'gate.json'}: is damaged: it holds no table of results; delete it, and "
+            "give the command of the run again"
+        ) from error
+    return gate

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import InputError
-from ..core.files import atomic_write
+from ..core.files import atomic_write, read_json
 from .verdict import CaseScores, Setting
 
 BASE = Setting(0, 1.0)
@@ -36,7 +37,7 @@ class ScoreLog:
         self.rows: list[tuple[int, int, float, str, list[float]]] = []
         if self.path.exists():
             try:
-                self.rows = [tuple(row) for row in json.loads(self.path.read_text("utf-8"))]
+                self.rows = [_row(row, len(regions)) for row in read_json(self.path)]
             except (OSError, ValueError, TypeError) as error:
                 raise InputError(f"{self.path}: is damaged; move its folder away") from error
 
@@ -81,3 +82,11 @@ class ScoreLog:
                 }
                 scores.append(CaseScores(name, fold, tuned.pop(BASE, None), tuned))
         return scores
+
+
+def _row(row: Sequence[Any], regions: int) -> tuple[int, int, float, str, list[float]]:
+    """A row of the file, or one of the errors that something else gives."""
+    fold, step, mix, case, dice = row
+    if not (type(fold) is type(step) is int and isinstance(case, str) and len(dice) == regions):
+        raise ValueError("not a row of scores")
+    return fold, step, float(mix), case, [float(value) for value in dice]

@@ -20,17 +20,19 @@ import torch
 
 from ..core.errors import InputError, MISSUError
 from ..core.events import Progress, silent
-from ..core.files import write_json
+from ..core.files import errors_told, kept_by, read_json, write_json
 from ..core.serialization import settings_from_dict, settings_to_dict
 from ..core.torchrun import torchrun_process
+from ..core.written import Written
 from ..io.case_lists import ListedCase
-from .cohort_summary import DONE, FAILED, CohortRecord, CohortSummary
+from .cohort_summary import DONE, FAILED, CohortRecord, CohortSummary, is_summary
 from .predictor import choose_device
 
 RECORD_NAME = "cohort.json"
 SUMMARY_NAME = "summary.csv"
+WRITTEN_NAME = "written.sha256"
 
-# Segments a case into a folder that exists, replacing files there; returns the case's report.
+# Segments a case into a folder that exists, replacing no file there; returns the case's report.
 SegmentOne = Callable[[ListedCase, Path, Progress], Mapping[str, Any]]
 
 
@@ -40,12 +42,16 @@ def segment_cohort(
     segment_one: SegmentOne,
     settings: Mapping[str, Any],
     progress: Progress | None = None,
+    overwrite: bool = False,
 ) -> CohortSummary:
     """Segment cases, each into the folder of its name, and write ``summary.csv`` after each.
 
     A case that is done is passed over if its scans (paths, sizes, times of change) and the settings
     are the same as then and its files are still there; else it is done anew. A case that fails is
     recorded with the reason, and tried again the next time.
+
+    Only what was written here is ever replaced or deleted, as ``written.sha256`` tells; a result
+    that somebody has corrected since is kept, and its case fails if it has to be done anew.
 
     Under torchrun, each process takes its part of the cases.
 
@@ -56,6 +62,7 @@ def segment_cohort(
         settings: what decides the result beside the scans, in JSON types: options, the model's
             checksum, the version of this library; not the device.
         progress: hears of every case; under torchrun only in the first process.
+        overwrite: replace also results and a summary that were changed since.
 
     Returns:
         All cases, those of the other processes as far as they are.
@@ -68,11 +75,15 @@ def segment_cohort(
     process, processes, _ = torchrun_process()
     progress = progress if progress and process == 0 else Progress(silent)
     own = cases[process::processes]
+    written = Written(folder, WRITTEN_NAME, process, checksums=True)
+    _check_names(cases, written)
+    _check_summary(folder / SUMMARY_NAME, written, overwrite)
     for case in own:
         _check_folder(folder / case.name)
     records = {case.name: _read_record(folder / case.name) for case in own}
     plain_settings = json.loads(json.dumps(settings))
 
+    written.delete_temporary()
     waiting = []
     for case in own:
         place, earlier = folder / case.name, records[case.name]
@@ -92,11 +103,12 @@ def segment_cohort(
         part = progress.part(number / len(waiting), (number + 1) / len(waiting))
         part("cohort", 0.0, f"{case.name}: case {number + 1} of {len(waiting)}")
         _write_record(place, begun)
-        records[case.name] = _segment(case, place, begun, segment_one, part)
+        records[case.name] = _segment(case, place, begun, segment_one, part, written, overwrite)
         _write_record(place, records[case.name])
-        with suppress(InputError):  # On Windows, while a spreadsheet has it open.
-            _write_summary(cases, folder, records)
-    summary = _write_summary(cases, folder, records)
+        # On Windows, while a spreadsheet has it open; or after that has saved it.
+        with suppress(InputError):
+            _write_summary(cases, folder, records, written)
+    summary = _write_summary(cases, folder, records, written)
     progress("done", 1.0, f"wrote {folder / SUMMARY_NAME}")
     return summary
 
@@ -114,13 +126,19 @@ def device_of_process(name: str) -> str:
 
 
 def _segment(
-    case: ListedCase, place: Path, begun: CohortRecord, segment_one: SegmentOne, progress: Progress
+    case: ListedCase,
+    place: Path,
+    begun: CohortRecord,
+    segment_one: SegmentOne,
+    progress: Progress,
+    written: Written,
+    overwrite: bool,
 ) -> CohortRecord:
     start = monotonic()
     try:
-        for name in begun.files:  # Or they would pass for results of now.
-            (place / Path(name).name).unlink(missing_ok=True)
-        report = segment_one(case, place, progress)
+        _remove_results(place, begun.files, written, overwrite)
+        with kept_by(written):
+            report = segment_one(case, place, progress)
     except Exception as error:
         foreseen = isinstance(error, MISSUError)
         message = str(error) if foreseen else f"{type(error).__name__}: {error}"
@@ -135,12 +153,37 @@ def _segment(
     return replace(
         begun,
         state=DONE,
-        files=tuple(sorted(path.name for path in place.iterdir() if path.name != RECORD_NAME)),
+        files=_results(place, written),
         volumes_ml=dict(report["volumes_ml"]),
         confidence=dict(report["confidence"]),
         warnings=tuple(report["warnings"]),
         seconds=round(monotonic() - start, 2),
     )
+
+
+def _results(place: Path, written: Written) -> tuple[str, ...]:
+    """Names of the files in the folder of a case that are as they were written there."""
+    files = (path for path in place.iterdir() if path.is_file() and path.name != RECORD_NAME)
+    return tuple(sorted(path.name for path in files if written.owns(path)))
+
+
+def _remove_results(place: Path, earlier: Sequence[str], written: Written, overwrite: bool) -> None:
+    """Delete the results of an earlier time, or they would pass for results of now.
+
+    Raises:
+        InputError: naming one that was changed since; none is deleted then.
+    """
+    results = [place / name for name in {*earlier, *written.names_in(place)} - {RECORD_NAME}]
+    there = [path for path in sorted(results) if path.is_file() and path.parent == place]
+    changed = [path for path in there if not written.owns(path)]
+    if changed and not overwrite:
+        raise InputError(
+            f"{changed[0]}: was changed since it was written, and is kept; move it away to have "
+            "the case segmented anew, or add --overwrite"
+        )
+    for path in there:
+        with errors_told(path):
+            path.unlink()
 
 
 def _inputs(case: ListedCase) -> dict[str, Any]:
@@ -184,8 +227,6 @@ def _check_folder(place: Path) -> None:
     Raises:
         InputError: naming it.
     """
-    if place.name.casefold() == SUMMARY_NAME:
-        raise InputError(f"a case cannot have the name of the summary, {place.name}")
     try:
         strange = place.exists() and not (place / RECORD_NAME).exists() and any(place.glob("[!.]*"))
     except OSError as error:
@@ -196,10 +237,37 @@ def _check_folder(place: Path) -> None:
         )
 
 
+def _check_names(cases: Sequence[ListedCase], written: Written) -> None:
+    for case in cases:
+        if case.name.casefold() == SUMMARY_NAME:
+            raise InputError(f"a case cannot have the name of the summary, {case.name}")
+        if written.is_record(case.name):
+            raise InputError(f"a case cannot have the name of the record, {case.name}")
+
+
+def _check_summary(path: Path, written: Written, overwrite: bool) -> None:
+    """Make sure that the summary to be replaced is one.
+
+    Raises:
+        InputError: if it is somebody else's, or was changed since.
+    """
+    if not os.path.lexists(path):
+        return
+    if overwrite or (not written.knows(path) and is_summary(path)):  # of an older version
+        written.add(path, path)
+    if not written.owns(path):
+        raise InputError(
+            f"{path}: is there, and not as a cohort has written it; move it away, give another "
+            "output folder, or add --overwrite"
+        )
+
+
 def _read_record(place: Path) -> CohortRecord:
     path = place / RECORD_NAME
     try:
-        return settings_from_dict(CohortRecord, json.loads(path.read_text(encoding="utf-8")))
+        record = settings_from_dict(CohortRecord, read_json(path))
+        record.check()
+        return record
     except FileNotFoundError:
         return CohortRecord()
     except (OSError, ValueError) as error:
@@ -211,7 +279,10 @@ def _write_record(place: Path, record: CohortRecord) -> None:
 
 
 def _write_summary(
-    cases: Sequence[ListedCase], folder: Path, own: Mapping[str, CohortRecord]
+    cases: Sequence[ListedCase],
+    folder: Path,
+    own: Mapping[str, CohortRecord],
+    writing: Written,
 ) -> CohortSummary:
     """Write the summary of all cases, those of other processes as their records say.
 
@@ -226,5 +297,6 @@ def _write_summary(
         )
         if summary == written:
             return summary
-        summary.write_csv(folder / SUMMARY_NAME)
+        with kept_by(writing):
+            summary.write_csv(folder / SUMMARY_NAME)
         written = summary

@@ -43,6 +43,20 @@ class CohortRecord:
     error: str = ""
     traceback: str = ""
 
+    def check(self) -> None:
+        """Make sure of what is inside the lists and objects.
+
+        Raises:
+            ValueError: if they hold something else.
+        """
+        numbers = (*self.volumes_ml.values(), *self.confidence.values())
+        if not all(type(number) in (int, float) for number in numbers):
+            raise ValueError("volumes_ml and confidence hold something else than numbers")
+        if not all(isinstance(text, str) for text in (*self.files, *self.warnings)):
+            raise ValueError("files and warnings hold something else than texts")
+        if self.state not in (DONE, FAILED, NOT_DONE):
+            raise ValueError(f"there is no state {self.state!r}")
+
     @property
     def was_interrupted(self) -> bool:
         """Whether it was begun and did not come to an end, not even a bad one."""
@@ -125,6 +139,18 @@ class CohortSummary:
         return f"{record.volumes_ml[region]:.1f}" + (
             "       " if expected is None else f" ({expected:.2f})"
         )
+
+
+def is_summary(path: Path) -> bool:
+    """Whether a file has the heading of a summary."""
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            heading = stream.readline(10_000).rstrip()
+    except (OSError, ValueError):
+        return False
+    return heading.startswith("name,state,") and heading.endswith(
+        "warnings,warning_texts,seconds,error"
+    )
 
 
 def _no_formula(text: str) -> str:

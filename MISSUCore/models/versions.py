@@ -6,7 +6,6 @@ overwrites another, so that the user can go back at any time.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from dataclasses import replace
@@ -15,8 +14,9 @@ from typing import Any
 
 from ..contract.model_card import ModelCard
 from ..core.errors import InputError
-from ..core.files import atomic_write, errors_told, only_process, write_json
+from ..core.files import atomic_write, errors_told, only_process, read_json, write_json
 from ..core.serialization import settings_to_dict
+from ..core.written import RUN_RECORD, Written, adopt
 from .store import (
     DEFAULT_FILE,
     DEFAULT_MODEL,
@@ -25,6 +25,20 @@ from .store import (
     list_models,
     load_model,
     user_folder,
+)
+
+# Of the files of a run, those that only a run under way needs; no copy of a scan is left.
+WORK = ("prepared/*", "rehearsal/*", "timing/*", "part-*/checkpoint.pt")
+CANDIDATE = "model/*"
+# What runs wrote before they kept a record of it.
+OLDER_RUN = (
+    *("run.json", "scores.json", "validation.csv", "gate.json"),
+    *("model/*.pt", "model/*.json"),
+    "prepared/*-" + "[0-9a-f]" * 12 + ".npz",
+    *("rehearsal/*/simulated[0-9]*/*.nii.gz", "rehearsal/*/.????????-simulated[0-9]*/*"),
+    *("timing/training.csv", "timing/checkpoint.pt"),
+    *("part-[1-4]/training.csv", "part-[1-4]/curves.png", "part-[1-4]/checkpoint.pt"),
+    "part-[1-4]/.????????-checkpoint.pt",
 )
 
 
@@ -74,7 +88,7 @@ def read_gate(run: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{run}: is no fine-tuning that has ended; run missu finetune to its end")
     try:
-        gate: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        gate: dict[str, Any] = read_json(path)
         if not all(isinstance(gate[key], str) for key in ("name", "verdict", "reason")):
             raise ValueError("name, verdict and reason are no text")
     except (OSError, ValueError, LookupError, TypeError) as error:
@@ -99,27 +113,12 @@ def discard(run: Path) -> None:
     """
     if not (run / "run.json").is_file():
         raise InputError(f"{run}: is no folder of a fine-tuning")
-    with only_process(run), errors_told(run):
-        if (run / "model").exists():
-            shutil.rmtree(run / "model")
-        delete_work(run)
-
-
-def delete_work(run: Path) -> None:
-    """Delete what only a run under way needs, also what a kill left half written.
-
-    No copy of a scan is left: what the user removes from a library shall be gone.
-
-    Raises:
-        InputError: if it cannot be deleted.
-    """
-    with errors_told(run):
-        for name in ("prepared", "rehearsal", "timing"):
-            if (run / name).exists():
-                shutil.rmtree(run / name)
-        for pattern in ("part-*/checkpoint.pt", "**/.????????-*"):
-            for path in run.glob(pattern):
-                path.unlink()
+    with only_process(run):
+        written = Written(run, RUN_RECORD)
+        if not written.exists():
+            adopt(written, OLDER_RUN)
+        written.delete_temporary()
+        written.delete(CANDIDATE, *WORK)
 
 
 def use(name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -59,10 +60,14 @@ class PreparedCases(Dataset[tuple[Tensor, Tensor]]):
         return len(self.cases)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        path = self._prepared(self.cases[index])
-        with np.load(path) as arrays:
-            volume = torch.from_numpy(arrays["volume"].astype(np.float32))
-            return volume, torch.from_numpy(arrays["classes"])
+        case = self.cases[index]
+        path = self._prepared(case)
+        try:
+            return _read(path)
+        except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile):
+            # Damaged where only reading all of it shows.
+            self._prepare(case, path)
+            return _read(path)
 
     def prepare_all(self, progress: Progress, rank: int = 0, ranks: int = 1) -> None:
         """Prepare what is not prepared yet, so that a bad case shows before training starts.
@@ -86,8 +91,12 @@ class PreparedCases(Dataset[tuple[Tensor, Tensor]]):
             raise InputError(f"case {case.name}: has no {', '.join(missing)}")
         name = re.sub(r"[^\w.-]", "_", case.name)  # that may hold what leads elsewhere
         path = self.folder / f"{name}-{self._fingerprint(case)}.npz"
-        if path.exists():
-            return path
+        # What a power failure leaves is empty, or lacks its end, where the names are.
+        if not _is_whole(path):
+            self._prepare(case, path)
+        return path
+
+    def _prepare(self, case: LabeledCase, path: Path) -> None:
         try:
             images = {name: read_image(case.images[name]) for name in self.modalities}
             prepared = prepare(images, self.modalities, self.spacing_mm)
@@ -96,7 +105,6 @@ class PreparedCases(Dataset[tuple[Tensor, Tensor]]):
             raise InputError(f"case {case.name}: {error}") from error
         with atomic_write(path) as temporary:
             np.savez(temporary, volume=prepared.volume.astype(np.float16), classes=classes)
-        return path
 
     def _fingerprint(self, case: LabeledCase) -> str:
         facts: list[object] = [__version__, self.scheme.as_dict(), self.spacing_mm]
@@ -108,6 +116,20 @@ class PreparedCases(Dataset[tuple[Tensor, Tensor]]):
                 reason = error.strerror or error
                 raise InputError(f"case {case.name}: {path}: cannot be read: {reason}") from error
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as arrays:
+            return {"volume.npy", "classes.npy"} <= set(arrays.namelist())
+    except (OSError, ValueError, zipfile.BadZipFile):
+        return False
+
+
+def _read(path: Path) -> tuple[Tensor, Tensor]:
+    with np.load(path) as arrays:
+        volume = torch.from_numpy(arrays["volume"].astype(np.float32))
+        return volume, torch.from_numpy(arrays["classes"])
 
 
 class ResumableSampler(Sampler[int]):

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from ..core.errors import InputError
 from ..core.files import append_text, atomic_write
 
 
@@ -33,15 +34,23 @@ def drop_rows_after(path: Path, step: int) -> None:
     Args:
         path: of the log; it need not exist.
         step: of the checkpoint.
+
+    Raises:
+        InputError: if it is no log.
     """
     if not path.exists() or not path.stat().st_size:
         return
-    header, *lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        header, *lines = path.read_text(encoding="utf-8").splitlines()
+        if header.split(",")[0] != "step":
+            raise ValueError("no steps")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: is damaged: it is no table of steps; move it away") from error
     kept = [header]
     for line in lines:
         first, *others = line.split(",")
         whole = len(others) == header.count(",")
-        if whole and first.isdigit() and int(first) <= step:
+        if whole and first.isdecimal() and int(first) <= step and _are_numbers(others):
             kept.append(line)
     with atomic_write(path) as temporary:
         temporary.write_text("\n".join([*kept, ""]), encoding="utf-8")
@@ -85,3 +94,10 @@ def read_log(path: Path) -> dict[str, list[float]]:
     with path.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     return {name: [float(row[name]) for row in rows] for name in rows[0]} if rows else {}
+
+
+def _are_numbers(cells: Iterable[str]) -> bool:
+    try:
+        return all(isinstance(float(cell), float) for cell in cells)
+    except ValueError:
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import threading
@@ -10,12 +11,18 @@ from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from types import FrameType
+from typing import Any
+
+import torch
 
 from ..contract.labels import LabelScheme, label_scheme
 from ..contract.model_card import ModelCard
 from ..core.errors import InputError
 from ..core.events import Progress, silent
-from ..core.files import NAME
+from ..core.files import NAME, write_json
+from ..core.run_state import run_state
+from ..core.torchrun import torchrun_process
+from ..core.written import run_folder
 from ..inference.predictor import choose_device
 from ..models.store import Model, save_model
 from .brats import LabeledCase
@@ -23,6 +30,12 @@ from .config import TrainingConfig
 from .datasets import PreparedCases
 from .distributed import process_group
 from .trainer import Trainer
+
+# What runs wrote before they kept a record of it.
+OLDER_RUN = (
+    *("checkpoint.pt", ".????????-checkpoint.pt", "training.csv", "validation.csv", "curves.png"),
+    *("model/*.pt", "model/*.json", "prepared/*-" + "[0-9a-f]" * 12 + ".npz"),
+)
 
 
 def train(
@@ -79,21 +92,50 @@ def train(
         PreparedCases(cases, config.modalities, scheme, config.spacing_mm, folder / "prepared")
         for cases in (training, validation)
     )
-    with process_group(choose_device(device)) as own_device:
-        trainer = Trainer(config, learned, held_out, folder, own_device, workers, start=start)
-        trainer.resume()
-        if trainer.rank > 0:
-            progress = Progress(silent)
-        learned.prepare_all(progress.part(0.0, 0.02), trainer.rank, trainer.ranks)
-        held_out.prepare_all(progress.part(0.02, 0.03), trainer.rank, trainer.ranks)
-        trainer.report_to(progress.part(0.03, 1.0))
-        with stopped_by_signals(trainer):
-            trainer.run()
-    if trainer.rank > 0:
-        return None
-    return save_model(
-        folder / "model", _card(trainer, scheme, name), trainer.best or trainer.average.state_dict()
-    )
+    process, _, _ = torchrun_process()
+    with run_folder(folder, _is_run, OLDER_RUN, process) as written:
+        if process == 0:
+            for path in ("curves.png", f"model/{name}.pt", f"model/{name}.json"):
+                written.check(folder / path)
+            state = run_state(folder, _given(config, learned, held_out, start))
+        with process_group(choose_device(device)) as own_device:
+            trainer = Trainer(config, learned, held_out, folder, own_device, workers, start=start)
+            trainer.resume()
+            if process > 0:
+                progress = Progress(silent)
+            learned.prepare_all(progress.part(0.0, 0.02), trainer.rank, trainer.ranks)
+            held_out.prepare_all(progress.part(0.02, 0.03), trainer.rank, trainer.ranks)
+            if process == 0:  # from now on it is this run, and no other
+                write_json(folder / "run.json", {**state, "settings": {}})
+            trainer.report_to(progress.part(0.03, 1.0))
+            with stopped_by_signals(trainer):
+                trainer.run()
+        if process > 0:
+            return None
+        weights = trainer.best or trainer.average.state_dict()
+        return save_model(folder / "model", _card(trainer, scheme, name), weights)
+
+
+def _given(
+    config: TrainingConfig, training: PreparedCases, validation: PreparedCases, start: Model | None
+) -> dict[str, Any]:
+    """What a run depends on, in plain JSON types; with something else it is another run."""
+    given = {
+        **config.as_dict(),
+        "training cases": [case.name for case in training.cases],
+        "validation cases": [case.name for case in validation.cases],
+        "model to start from": start.card.sha256 if start else None,
+    }
+    return dict(json.loads(json.dumps(given)))
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether an older version has run here."""
+    try:
+        saved = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
+        return {"config", "setup", "step"} <= saved.keys()
+    except Exception:  # of any kind, for a file that is something else
+        return False
 
 
 def _card(trainer: Trainer, scheme: LabelScheme, name: str) -> ModelCard:

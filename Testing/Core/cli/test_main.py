@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -193,6 +194,30 @@ def test_evaluate_prints_a_table_and_writes_files(
     rows = {row["region"]: row for row in json.loads(facts.read_text())["rows"]}
     assert rows["ET"]["dice"] == pytest.approx(2 / 3)
     assert len(table.read_text().splitlines()) == 4
+
+
+def test_evaluate_replaces_nothing_unasked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [str(tmp_path / name) for name in ("p.nii.gz", "r.nii.gz")]
+    for path in paths:
+        sitk.WriteImage(sitk.GetImageFromArray(np.full((4, 4, 4), 4, np.uint8)), path)
+    mine = tmp_path / "mine.csv"
+    mine.write_text("mine")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for options, message in (
+        (["--csv", paths[1], "--overwrite"], "is an input too"),
+        (["--json", paths[0], "--overwrite"], "is an input too"),
+        (["--csv", str(mine)], "exists already; add --overwrite"),
+        (["--csv", str(tmp_path / "a"), "--json", str(tmp_path / "a")], "written twice"),
+    ):
+        assert main(["evaluate", *paths, *options]) == 2
+        assert message in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert main(["evaluate", *paths, "--json", os.devnull]) == 0
+    assert not Path(os.devnull).is_file()
+    assert main(["evaluate", *paths, "--csv", str(mine), "--overwrite"]) == 0
+    assert mine.read_text().startswith("case,")
 
 
 def test_cost_as_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 import MISSUCore
 from MISSUCore.core.errors import InputError, ResourceError
-from MISSUCore.core.files import atomic_write, check_output, only_process, sha256
+from MISSUCore.core.files import (
+    atomic_write,
+    check_output,
+    is_stream,
+    only_process,
+    read_json,
+    sha256,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -155,6 +164,45 @@ def test_an_output_that_cannot_be_written(
     assert str(caught.value).startswith(str(tmp_path / path))
     assert names(tmp_path) == ["folder", "old.nii.gz"]
     assert (tmp_path / "old.nii.gz").read_text() == "old"
+
+
+def test_a_link_to_nothing_is_an_output_that_exists(tmp_path: Path) -> None:
+    link = tmp_path / "seg.nii.gz"
+    link.symlink_to(tmp_path / "disk that is not there" / "seg.nii.gz")
+    with pytest.raises(InputError, match="exists already; add --overwrite"):
+        check_output(link, overwrite=False)
+    check_output(link, overwrite=True)
+    assert link.is_symlink()
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    heard: list[str] = []
+    reader = threading.Thread(target=lambda: heard.append(pipe.read_text()))
+    reader.start()
+    check_output(pipe, overwrite=False)
+    with atomic_write(pipe) as temporary:
+        temporary.write_text("facts")
+    reader.join(10)
+    assert heard == ["facts"] and pipe.is_fifo()
+    assert names(tmp_path) == ["pipe"]
+
+
+def test_a_file_is_no_stream_and_a_device_is(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert [is_stream(path) for path in (tmp_path / "file", tmp_path, tmp_path / "new")] == [
+        False,
+        False,
+        False,
+    ]
+    assert is_stream(Path(os.devnull))
+
+
+def test_json_that_is_nested_too_deeply_is_a_wrong_value(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        read_json(tmp_path / "deep.json")
 
 
 def test_a_read_only_folder_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,11 @@ def test_a_run_leaves_table_and_candidate(
     assert all((run / f"part-{part}" / "training.csv").exists() for part in (1, 2, 3, 4))
     left = {path.name for path in run.rglob("*") if path.is_file()}
     files = {".lock", "run.json", "scores.json", "validation.csv", "gate.json", "training.csv"}
-    assert left == files | {"mine.pt", "mine.json"}  # no copy of a scan, no checkpoint
+    assert left == files | {
+        ".written.sha256",
+        "mine.pt",
+        "mine.json",
+    }  # no copy of a scan, no checkpoint
     stages = list(dict.fromkeys(event.stage for event in events))
     assert stages == ["prepare", "tune", "gate", "done"]
     fractions = [event.fraction for event in events]
@@ -207,6 +211,88 @@ def test_sigterm_saves_and_ends_with_130(
         assert process.wait(timeout=60) == 130
     saved = torch.load(tmp_path / "run" / "part-1" / "checkpoint.pt", weights_only=True)
     assert saved["step"] >= 10
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("prepared/my-scans.txt", "rehearsal/mine.txt", "timing/mine.txt", ".settings-backup"),
+        ("thesis/.12345678-draft.docx",),
+        ("run.json",),
+        ("request.json", "notes.txt"),
+        ("gate.json",),
+    ],
+)
+def test_a_folder_of_the_user_is_left_as_it_is(
+    tune: Callable, tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    for name in names:
+        path = tmp_path / "run" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('{"base": "", "name": "", "minutes": 1, "device": ""}')
+    before = contents(tmp_path / "run")
+    with pytest.raises(InputError, match="holds files that are not of a run"):
+        tune()
+    assert contents(tmp_path / "run") == before
+
+
+def test_a_run_deletes_what_it_wrote_and_nothing_else(
+    tune: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    request = '{"base": "", "name": "", "minutes": 1, "device": ""}'
+    (run / "request.json").write_text(request)  # as Slicer asks for a run
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_train_step", dying(Trainer._train_step, 1))
+        with pytest.raises(Killed):
+            tune()
+    assert list((run / "prepared").glob("*.npz"))
+    mine = [run / "prepared" / "my-scan.npz", run / "timing" / "notes.txt"]
+    mine += [run / ".settings-backup", run / "part-1" / ".12345678-draft.docx"]
+    for path in mine:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    tune()
+    assert [path.read_text() for path in mine] == ["mine"] * 4
+    assert [path.name for path in (run / "prepared").iterdir()] == ["my-scan.npz"]
+    assert (run / "request.json").read_text() == request
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("run.json", "[]"),
+        ("run.json", "[" * 100_000),
+        ("run.json", '{"given": {"cases": {}}, "settings": []}'),
+        ("run.json", '{"given": [], "settings": {}}'),
+        ("run.json", '{"mine": 1}'),
+        ("scores.json", "[[1, 2]]"),
+        ("scores.json", "3"),
+        ("scores.json", '[[1, 0, 1.0, "case", ["high", 0, 0]]]'),
+        ("gate.json", '{"name": "mine", "verdict": "better", "reason": ""}'),
+        ("gate.json", "[" * 100_000),
+        ("part-1/training.csv", "\xff\xfe"),
+        ("part-1/training.csv", "\n\n"),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named(
+    tune: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, content: str
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_train_step", dying(Trainer._train_step, 1))
+        with pytest.raises(Killed):
+            tune()
+    path = tmp_path / "run" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(InputError, match=rf"{path.name}: is damaged"):
+        tune()
+    assert path.read_bytes() == content.encode("latin-1")
 
 
 def test_another_run_in_the_folder_is_refused(

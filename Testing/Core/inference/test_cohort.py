@@ -15,6 +15,7 @@ import torch
 import MISSUCore
 from MISSUCore.core.errors import InputError, ResourceError
 from MISSUCore.core.events import Progress
+from MISSUCore.core.files import atomic_write
 from MISSUCore.inference import cohort
 from MISSUCore.inference.cohort import device_of_process, segment_cohort
 from MISSUCore.inference.cohort_summary import DONE, FAILED, NOT_DONE
@@ -35,8 +36,9 @@ class Segmenter:
         progress("segment", 0.5, "halfway")
         if case.name in self.failures:
             raise self.failures[case.name]
-        (folder / "segmentation.nii.gz").write_text(case.name)
-        (folder / "report.json").write_text("{}")
+        for name, content in (("segmentation.nii.gz", case.name), ("report.json", "{}")):
+            with atomic_write(folder / name) as temporary:
+                temporary.write_text(content)
         return {
             "volumes_ml": {"WT": 10.0 + len(self.names), "TC": 2.5},
             "confidence": {"WT": 0.9},
@@ -185,6 +187,79 @@ def test_an_outdated_result_goes_before_the_new_one_and_notes_stay(segment, tmp_
     assert left == ["cohort.json", "my notes.txt"]
 
 
+def test_what_the_user_put_into_a_case_stays(segment, tmp_path):
+    segment()
+    place = tmp_path / "out" / "a"
+    (place / "corrected.nii.gz").write_text("mine")
+    for number in range(2):
+        names, summary = segment(settings={**SETTINGS, "turn": number})
+        assert names == list("abcd") and states(summary) == [DONE] * 4
+    assert (place / "corrected.nii.gz").read_text() == "mine"
+    assert summary.records["a"].files == ("report.json", "segmentation.nii.gz")
+
+
+def test_a_result_that_was_corrected_in_place_is_kept_and_named(segment, cases, tmp_path):
+    segment()
+    result = tmp_path / "out" / "b" / "segmentation.nii.gz"
+    result.write_text("by hand")
+    names, summary = segment()
+    assert names == [] and states(summary) == [DONE] * 4
+    for _ in range(2):  # and is not forgotten by the failure
+        names, summary = segment(settings={**SETTINGS, "mirror": True})
+        assert "b" not in names
+        assert states(summary) == [DONE, FAILED, DONE, DONE]
+        assert f"{result}: was changed since it was written" in summary.records["b"].error
+    assert result.read_text() == "by hand"
+    assert (result.parent / "report.json").exists()  # it belongs to what was corrected
+    settings = {**SETTINGS, "mirror": True}
+    summary = segment_cohort(cases, tmp_path / "out", Segmenter(), settings, overwrite=True)
+    assert states(summary) == [DONE] * 4
+    assert result.read_text() == "b"
+
+
+def test_a_result_put_where_none_was_written_is_kept(segment, tmp_path):
+    segment(Segmenter(a=InputError("is damaged")))
+    mine = tmp_path / "out" / "a" / "segmentation.nii.gz"
+    mine.write_text("by hand")
+    _, summary = segment()
+    assert summary.records["a"].state == FAILED
+    assert "not written by this command" in summary.records["a"].error
+    assert mine.read_text() == "by hand"
+
+
+def test_a_kill_between_two_results_is_no_dead_end(segment, tmp_path, monkeypatch):
+    class Dying(Segmenter):
+        def __call__(self, case, folder, progress):
+            super().__call__(case, folder, progress)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        segment(Dying())
+    assert (tmp_path / "out" / "a" / "segmentation.nii.gz").exists()
+    assert states(segment()[1]) == [DONE] * 4
+
+
+@pytest.mark.parametrize("content", ["mine", "name,age\nx,3\n", "changed"])
+def test_a_summary_of_somebody_else_is_kept(segment, cases, tmp_path, content):
+    path = tmp_path / "out" / "summary.csv"
+    if content == "changed":
+        segment()
+        content = path.read_text() + "and my remark\n"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"summary\.csv: is there, and not as a cohort has"):
+        segment(settings={})
+    assert path.read_text() == content
+    segment_cohort(cases, tmp_path / "out", Segmenter(), {}, overwrite=True)
+    assert len(rows(tmp_path / "out")) == 4
+
+
+def test_a_summary_of_an_older_version_is_known_by_its_heading(segment, tmp_path):
+    segment()
+    (tmp_path / "out" / "written.sha256").unlink()
+    assert states(segment()[1]) == [DONE] * 4
+
+
 def test_ctrl_c_ends_it_and_the_next_time_it_goes_on(segment, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         segment(Segmenter(b=KeyboardInterrupt()))
@@ -208,7 +283,14 @@ def test_a_folder_with_something_else_is_left_alone(segment, tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["c"]
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"state": 3}', '{"unknown": 1}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("{", "[]", '{"state": 3}', '{"unknown": 1}', '{"state": "odd"}', "[" * 100_000),
+        *('{"volumes_ml": {"WT": "big"}}', '{"confidence": {"WT": []}}'),
+        *('{"warnings": [3]}', '{"files": [null]}'),
+    ],
+)
 def test_a_damaged_record_is_named(segment, tmp_path, content):
     segment()
     (tmp_path / "out" / "b" / "cohort.json").write_text(content)

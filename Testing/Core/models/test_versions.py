@@ -123,7 +123,8 @@ def test_a_discarded_run_keeps_its_table(folder: Path, finished_run, tmp_path: P
     (run / "part-1" / "training.csv").write_text("step")
     model_versions.discard(run)
     left = sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())
-    assert left == [".lock", "gate.json", str(Path("part-1/training.csv")), "run.json"]
+    kept = [".lock", ".written.sha256", "gate.json", str(Path("part-1/training.csv")), "run.json"]
+    assert left == kept
     with pytest.raises(InputError, match="the candidate was discarded"):
         model_versions.accept(run)
     with pytest.raises(InputError, match="is no folder of a fine-tuning"):

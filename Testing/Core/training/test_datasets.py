@@ -175,3 +175,20 @@ def test_a_name_leads_nowhere_else(prepared, tmp_path):
     prepared.prepare_all(Progress())
     (name,) = kept(prepared)
     assert name.startswith(".._.._elsewhere_a_b-")
+
+
+@pytest.mark.parametrize("damage", ["empty", "no end", "no start", "a text"])
+def test_a_damaged_case_is_prepared_anew(prepared, damage):
+    expected = prepared[0]
+    (path,) = prepared.folder.iterdir()
+    whole = path.read_bytes()
+    damaged = {
+        "empty": b"",
+        "no end": whole[: len(whole) // 2],
+        "no start": bytes(len(whole) // 2) + whole[len(whole) // 2 :],
+        "a text": b"mine",
+    }
+    path.write_bytes(damaged[damage])
+    prepared.prepare_all(Progress())
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(prepared[0], expected))
+    assert path.read_bytes() == whole

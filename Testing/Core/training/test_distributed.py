@@ -127,7 +127,8 @@ def test_two_processes_train_as_one(tmp_path, brats_folder, monkeypatch, capsys)
     assert run_two(1, told, command(brats_folder, two)) == [130, 130]
     assert capsys.readouterr().out.count("prepare: BraTS2021_00003") == 1
     assert [known["step"] for known in told_by(told)] == [1, 1]
-    assert {path.name for path in two.iterdir()} == {"prepared", "checkpoint.pt"}
+    records = {".written.sha256", ".written-1.sha256", ".lock", "run.json"}
+    assert {path.name for path in two.iterdir()} == {"prepared", "checkpoint.pt"} | records
     assert len(list((two / "prepared").iterdir())) == 4
 
     # One process with twice the batch sees the same patches and takes the same step.

@@ -17,6 +17,7 @@ import torch
 import MISSUCore
 from MISSUCore.core.errors import InputError
 from MISSUCore.core.events import Progress, parse_line
+from MISSUCore.core.files import only_process
 from MISSUCore.models.store import load_model
 from MISSUCore.network.transunet import TransUNet
 from MISSUCore.training import logs, trainer
@@ -96,6 +97,9 @@ def test_a_run_ends_with_a_model_that_loads(train_tiny, tmp_path):
         "validation.csv",
         "curves.png",
         "model",
+        "run.json",
+        ".lock",
+        ".written.sha256",
     }
     fractions = [event.fraction for event in events]
     assert fractions == sorted(fractions)
@@ -131,7 +135,55 @@ def test_a_bad_case_is_refused_before_the_first_step(train_tiny, tmp_path, brats
     (brats_folder / "BraTS2021_00003" / "BraTS2021_00003_t1.nii.gz").write_bytes(b"")
     with pytest.raises(InputError, match="case BraTS2021_00003"):
         train_tiny()
-    assert not list((tmp_path / "run").glob("*.*"))
+    begun = {path.name for path in (tmp_path / "run").glob("*.*")}
+    assert begun <= {".lock", ".written.sha256", "run.json"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["validation.csv", "curves.png", "model/tiny.pt", "model/other.json", "checkpoint.pt", ".x"],
+)
+def test_a_folder_of_the_user_is_left_as_it_is(train_tiny, tmp_path, name):
+    path = tmp_path / "run" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    with pytest.raises(InputError, match="holds files that are not of a run"):
+        train_tiny()
+    assert [path for path in (tmp_path / "run").rglob("*") if path.is_file()] == [path]
+    assert path.read_text() == "mine"
+
+
+def test_a_file_that_the_user_put_into_a_run_is_not_replaced(train_tiny, tmp_path):
+    train_tiny()
+    (tmp_path / "run" / "model" / "second.pt").write_text("mine")
+    with pytest.raises(InputError, match=r"second\.pt: is there, and not written by"):
+        train_tiny(name="second")
+    assert (tmp_path / "run" / "model" / "second.pt").read_text() == "mine"
+
+
+def test_another_run_replaces_nothing_where_the_checkpoint_is_gone(train_tiny, tmp_path):
+    train_tiny()
+    (tmp_path / "run" / "checkpoint.pt").unlink()
+    model = (tmp_path / "run" / "model" / "tiny.pt").read_bytes()
+    with pytest.raises(InputError, match=r"holds a run with other settings \(seed\)"):
+        train_tiny(seed=7)
+    assert (tmp_path / "run" / "model" / "tiny.pt").read_bytes() == model
+
+
+def test_a_run_of_an_older_version_goes_on(train_tiny, tmp_path):
+    card = train_tiny()
+    for name in (".written.sha256", "run.json"):
+        (tmp_path / "run" / name).unlink()
+    assert train_tiny() == card
+
+
+def test_a_second_training_in_the_folder_is_refused(train_tiny, tmp_path):
+    with (
+        only_process(tmp_path / "run"),
+        pytest.raises(InputError, match="another process is at work"),
+    ):
+        train_tiny()
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {".lock"}
 
 
 def test_it_can_run_beside_the_main_thread(train_tiny, tmp_path):

@@ -332,7 +332,19 @@ def test_a_full_disk_leaves_no_case(
 
 def test_a_damaged_record_is_named(library: CaseLibrary, add: Callable) -> None:
     path = library.cases / add().id / "record.json"
-    path.write_text(json.dumps({"id": 3}))
+    record = json.loads(path.read_text())
+    for change in (
+        {"id": 3},
+        {"volumes_ml": {"WT": "big"}},
+        {"modalities": [3]},
+        {"modalities": ["../t1"]},
+        {"warnings": [None]},
+        {"scans_sha256": {"t1": []}},
+    ):
+        path.write_text(json.dumps({**record, **change}))
+        with pytest.raises(InputError, match=r"record.json: is damaged: .*add the case again"):
+            library.records()
+    path.write_text("[" * 100_000)
     with pytest.raises(InputError, match=r"record.json: is damaged: .*add the case again"):
         library.records()
 

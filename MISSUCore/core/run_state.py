@@ -1,47 +1,13 @@
-"""What a run of fine-tuning is, so that only the same one goes on in its folder."""
+"""What a run's folder says that it is, so that only the same run goes on there."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..contract.labels import LabelScheme
-from ..core.errors import InputError
-from ..core.files import sha256, write_json
-from ..models.store import Model
-from ..training.brats import LabeledCase
-from .config import FineTuningOptions
-
-
-def given_facts(
-    name: str,
-    base: Model,
-    cases: Sequence[LabeledCase],
-    scheme: LabelScheme,
-    options: FineTuningOptions,
-) -> dict[str, Any]:
-    """What a run depends on, in plain JSON types; with other cases or files it is another run.
-
-    Raises:
-        InputError: if a file cannot be read.
-    """
-    return {
-        "name": name,
-        "base": base.card.sha256,
-        "cases": {
-            case.name: [
-                f"{kind} {sha256(path)}"
-                for kind, path in (*case.images.items(), ("labels", case.labels))
-            ]
-            for case in cases
-        },
-        "scheme": scheme.as_dict(),
-        "minutes": options.minutes,
-        "rehearsal": options.rehearsal,
-        "changes": options.changes,
-    }
+from .errors import InputError
+from .files import read_json, write_json
 
 
 def run_state(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,7 +27,7 @@ def run_state(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     state: dict[str, Any] = {}
     try:
         if path.exists():
-            state = json.loads(path.read_text(encoding="utf-8"))
+            state = _checked(read_json(path))
         begun = "settings" in state
         before = state["given"] if begun else given
         changed = [key for key in given if before.get(key) != given[key]]
@@ -77,6 +43,19 @@ def run_state(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     if not begun:
         state = {"given": dict(given)}
         write_json(path, state)
+    return state
+
+
+def _checked(state: dict[str, Any]) -> dict[str, Any]:
+    """The state as it must be, or one of the errors that a look into something else gives."""
+    if not isinstance(state["given"], dict):
+        raise TypeError("no facts")
+    if "settings" in state:
+        steps, half = (state["settings"].get(name) for name in ("steps", "mixed_precision"))
+        if steps is not None and (type(steps) is not int or steps < 1):
+            raise ValueError("no number of steps")
+        if half not in (None, True, False):
+            raise ValueError("no precision")
     return state
 
 

@@ -1,0 +1,41 @@
+"""What a fine-tuning depends on: with something else it would be another run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..contract.labels import LabelScheme
+from ..core.files import sha256
+from ..models.store import Model
+from ..training.brats import LabeledCase
+from .config import FineTuningOptions
+
+
+def given_facts(
+    name: str,
+    base: Model,
+    cases: Sequence[LabeledCase],
+    scheme: LabelScheme,
+    options: FineTuningOptions,
+) -> dict[str, Any]:
+    """What a run depends on, in plain JSON types; with other cases or files it is another run.
+
+    Raises:
+        InputError: if a file cannot be read.
+    """
+    return {
+        "name": name,
+        "base": base.card.sha256,
+        "cases": {
+            case.name: [
+                f"{kind} {sha256(path)}"
+                for kind, path in (*case.images.items(), ("labels", case.labels))
+            ]
+            for case in cases
+        },
+        "scheme": scheme.as_dict(),
+        "minutes": options.minutes,
+        "rehearsal": options.rehearsal,
+        "changes": options.changes,
+    }
