@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..core.events import Progress
-from .options import Commands, add_model
+from .options import Commands, add_model, whole_number
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -19,7 +19,12 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         "a picture. Downloads nothing.",
     )
     parser.add_argument("--output", type=Path, default=Path("missu-demo"), help="folder to write")
-    parser.add_argument("--seed", type=int, default=0, help="another number is another patient")
+    parser.add_argument(
+        "--seed",
+        type=whole_number(0, 2**32 - 1),
+        default=0,
+        help="another number is another patient",
+    )
     add_model(parser)
     parser.set_defaults(command=run)
 

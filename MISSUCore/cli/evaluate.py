@@ -18,8 +18,12 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         description="Dice, surface Dice and Hausdorff distances of a label map, or a folder of "
         "them, against a reference: by region, and by lesion as the BraTS challenges count them.",
     )
-    parser.add_argument("prediction", type=Path)
-    parser.add_argument("reference", type=Path)
+    parser.add_argument(
+        "prediction", type=Path, help="label map to judge, or a folder with one a case"
+    )
+    parser.add_argument(
+        "reference", type=Path, help="label map held for true, or a folder of them, named alike"
+    )
     parser.add_argument("--scheme", default="brats", help="brats, brats2023, chaos-liver, a file")
     parser.add_argument("--csv", type=Path, help="write a row per case and region")
     parser.add_argument("--json", type=Path, help="write rows and summary")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..core.errors import InputError
 from ..core.events import Progress
-from .options import Commands, add_settings, changed_settings
+from .options import Commands, add_settings, changed_settings, number, whole_number
 
 if TYPE_CHECKING:
     from ..contract.labels import LabelScheme
@@ -33,7 +33,10 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--base", metavar="MODEL", help="model to tune (default: the one in use)")
     parser.add_argument("--name", default="my-model", help="name of the tuned model")
     parser.add_argument(
-        "--minutes", type=float, default=30.0, help="about how long it may take (default 30)"
+        "--minutes",
+        type=number(0.01, 100_000),
+        default=30.0,
+        help="about how long it may take (default 30)",
     )
     parser.add_argument(
         "--rehearsal",
@@ -45,7 +48,10 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--scheme", help="what the labels mean: brats, chaos-liver, a JSON file")
     parser.add_argument("--modalities", nargs="+", help="those to use, of a new task")
     parser.add_argument(
-        "--freeze", type=int, metavar="STAGES", help="leave the encoder's first stages as they are"
+        "--freeze",
+        type=whole_number(0, 16),
+        metavar="STAGES",
+        help="leave the encoder's first stages as they are",
     )
     parser.add_argument(
         "--no-distillation", action="store_true", help="train without the teacher: faster"
@@ -79,7 +85,13 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         progress,
     )
     if not options.json_progress:
-        print(format_table(gate))
+        try:
+            table = format_table(gate)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(
+                f"{options.output / 'gate.json'}: is damaged; delete it, and give the command again"
+            ) from error
+        print(table)
         if gate["verdict"] in ("better", "new task"):
             print(f"to install it: missu models --accept {options.output}")
 

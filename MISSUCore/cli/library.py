@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.errors import InputError
 from ..core.events import Progress
 from .options import Commands, add_scans, complain, preprocessing, scans
 
@@ -23,8 +24,8 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         description="A folder of corrected cases to fine-tune on. Nothing of a file but voxels and "
         "geometry is stored: no patient name, no DICOM header, no path.",
     )
-    parser.add_argument("library", type=Path, help="folder of the library")
-    actions = parser.add_subparsers(metavar="action", required=True)
+    parser.add_argument("library", type=Path, metavar="FOLDER", help="folder of the library")
+    actions = parser.add_subparsers(metavar="action", required=True, prog="missu library FOLDER")
     _add_add(actions, common)
     listing = actions.add_parser("list", parents=[common], help="list the cases")
     listing.add_argument("--json", action="store_true", help="print their records as JSON")
@@ -105,6 +106,8 @@ def run_add(options: argparse.Namespace, progress: Progress) -> None:
 
 
 def run_list(options: argparse.Namespace, progress: Progress) -> None:
+    if not options.library.is_dir():
+        raise InputError(f"{options.library}: no such folder; missu library FOLDER add makes one")
     library = _library(options)
     records = library.records()
     if options.json:

@@ -1,30 +1,49 @@
 """The command ``missu``: everything the library does, from a shell, a script or a cluster job.
 
-Exit codes: 0 done; 1 failed; 2 something given cannot be used (nothing was written); 3 out of
-memory or disk space; 4 the scans show the skull, and nothing is there to take it off; 130
-cancelled. Loads without torch; each command imports what it needs.
+Exit codes: 0 done; 1 failed (an error that nobody foresaw names a log with the details); 2
+something given cannot be used (nothing was written); 3 out of memory or disk space; 4 the scans
+show the skull, and nothing is there to take it off; 130 cancelled. Loads without torch; each
+command imports what it needs.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import signal
+import threading
 from collections.abc import Sequence
 
 from .. import __version__
-from ..core.errors import MISSUError
+from ..core.errors import InputError, MISSUError, ResourceError, says_out_of_memory
 from ..core.events import JsonLines, Progress, TerminalBar
 from . import cost, demo, evaluate, explain, finetune, library, models, segment, train
+from .console import Console, flushed
 from .options import complain
 
 CANCELLED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns its exit code."""
-    options = _parser().parse_args(arguments)
+    """Run a command; returns its exit code. No traceback reaches the user, whatever happens."""
+    console = Console()
+    with console.ready():
+        code = 0
+        try:
+            options = _parser().parse_args(arguments)
+            code = _run(options, console)
+        finally:
+            problem = flushed()
+            if problem and not code:
+                complain(f"the output cannot be written: {problem}")
+                code = MISSUError.exit_code
+        return code
+
+
+def _run(options: argparse.Namespace, console: Console) -> int:
     # A cluster's or the Slicer module's request to end is a Ctrl-C: temporary files go.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     progress = Progress(JsonLines() if options.json_progress else TerminalBar())
     try:
         options.command(options, progress)
@@ -34,7 +53,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         complain("cancelled")
         return CANCELLED
+    except Exception as error:
+        return _unexpected(error, console)
     return 0
+
+
+def _unexpected(error: Exception, console: Console) -> int:
+    """Tell the user about an error that nobody foresaw; returns the exit code."""
+    if isinstance(error, BrokenPipeError):
+        complain("nobody reads the output any more; stopped")
+        return MISSUError.exit_code
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        complain(f"the disk is full: {error}")
+        return ResourceError.exit_code
+    if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        complain(f"{str(error.filename)[:200]}: cannot be used: {error.strerror}")
+        return InputError.exit_code
+    if says_out_of_memory(error):
+        complain("out of memory; close other programs, or use a machine with more memory")
+        return ResourceError.exit_code
+    complain(console.explain(error))
+    return MISSUError.exit_code
 
 
 def _parser() -> argparse.ArgumentParser:

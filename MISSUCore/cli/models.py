@@ -74,7 +74,10 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
                 f"  tuned {tuning['date']} from {tuning['base']['name']} on "
                 f"{len(tuning['cases'])} cases: {tuning['verdict']}"
             )
-    print(f"Your own models belong in {user_folder()}")
+    try:
+        print(f"Your own models belong in {user_folder()}")
+    except InputError as error:
+        print(error)
 
 
 def _entry(card: ModelCard) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +22,36 @@ Commands = argparse._SubParsersAction  # argparse has no public name for it
 
 
 def complain(message: str) -> None:
-    """Tell the user something that is no result."""
+    """Tell the user something that is no result; nobody may be there to hear it."""
     start = "\n" if sys.stderr.isatty() else ""  # the progress bar stands in the line
-    print(f"{start}missu: {message}", file=sys.stderr)
+    with suppress(OSError):
+        print(f"{start}missu: {message}", file=sys.stderr)
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    """Type of an option that takes a number in a range, its ends included."""
+
+    def parse(text: str) -> float:
+        value = float(text)
+        if not low <= value <= high:  # also what is no number (nan)
+            raise argparse.ArgumentTypeError(f"must lie between {low:g} and {high:g}, not {text}")
+        return value
+
+    parse.__name__ = "number"  # for argparse's message
+    return parse
+
+
+def whole_number(low: int, high: int) -> Callable[[str], int]:
+    """Type of an option that takes a whole number in a range, its ends included."""
+
+    def parse(text: str) -> int:
+        value = int(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"must lie between {low} and {high}, not {text}")
+        return value
+
+    parse.__name__ = "whole number"
+    return parse
 
 
 def add_scans(parser: argparse.ArgumentParser) -> None:

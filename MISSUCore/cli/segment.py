@@ -17,6 +17,7 @@ from .options import (
     add_result,
     add_scans,
     complain,
+    number,
     preprocessing,
     scans,
     scans_in_folder,
@@ -24,6 +25,8 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..inference.segmentation import SegmentationOptions
+
+LARGEST_PART_MM3 = 1_000_000  # more than any tumor has
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -70,13 +73,13 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--minimum-island",
-        type=float,
+        type=number(0, LARGEST_PART_MM3),
         metavar="MM3",
         help="remove smaller parts of the tumor (default 100)",
     )
     parser.add_argument(
         "--minimum-enhancing",
-        type=float,
+        type=number(0, LARGEST_PART_MM3),
         default=0.0,
         metavar="MM3",
         help="take less enhancing tumor than this for none (default 0: off)",

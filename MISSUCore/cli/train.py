@@ -7,7 +7,12 @@ import json
 from pathlib import Path
 
 from ..core.events import Progress
-from .options import Commands, add_settings, changed_settings
+from .options import Commands, add_settings, changed_settings, complain, whole_number
+
+CPU_WARNING = (
+    "no GPU is used: with the paper's presets, training on a CPU hardly ends; try --preset "
+    "brats-fast, fewer --set epochs=N, or missu finetune"
+)
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -27,16 +32,26 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--validation", type=Path, metavar="FILE", help="names of the cases held out, one a line"
     )
-    parser.add_argument("--preset", help="paper-brats, paper-chaos or brats-fast")
+    parser.add_argument(
+        "--preset",
+        help="paper-brats, paper-chaos or brats-fast (default: paper-chaos with --chaos, else "
+        "paper-brats: the paper's recipe, for large GPUs; brats-fast needs far less time)",
+    )
     add_settings(parser)
     parser.add_argument("--start", metavar="MODEL", help="model whose weights to begin with")
     parser.add_argument("--name", default="my-model", help="name of the model")
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
-    parser.add_argument("--workers", type=int, default=0, help="processes that load cases")
+    parser.add_argument(
+        "--workers",
+        type=whole_number(0, 256),
+        default=0,
+        help="processes that load cases (default 0)",
+    )
     parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace, progress: Progress) -> None:
+    from ..inference.predictor import choose_device
     from ..models.store import load_model
     from ..training.brats import find_brats_cases, read_case_list, read_names, split_cases
     from ..training.chaos import find_chaos_cases
@@ -53,6 +68,8 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         changes.setdefault("modalities", json.dumps(list(cases[0].images)))
     held_out = read_names(options.validation) if options.validation else []
     training, validation = split_cases(cases, held_out)
+    if choose_device(options.device).type == "cpu":
+        complain(f"warning: {CPU_WARNING}")
     card = train(
         training_config(options.preset or preset, changes),
         training,

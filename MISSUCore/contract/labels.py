@@ -11,6 +11,7 @@ none, the private coding scheme 99MISSU is used.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +24,20 @@ from ..core.errors import InputError
 
 # What a network's outputs stand for: exclusive labels with background, or regions one by one.
 TARGETS = ("labels", "regions")
+
+
+_FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
+MAXIMUM_NAME_LENGTH = 64
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name can be part of a file name on every system, and be shown."""
+    return (
+        0 < len(name) <= MAXIMUM_NAME_LENGTH
+        and name.isprintable()
+        and name == name.strip(" .")
+        and not _FORBIDDEN.search(name)
+    )
 
 
 @dataclass(frozen=True)
@@ -93,8 +108,15 @@ class LabelScheme:
             raise InputError(f"label scheme {self.name}: label values must differ, got {values}")
         if not all(0 < value < 256 for value in values):
             raise InputError(f"label scheme {self.name}: label values must lie in 1..255: {values}")
-        if len(set(names)) != len(names):
+        if len({name.casefold() for name in names}) != len(names):
             raise InputError(f"label scheme {self.name}: region names must differ, got {names}")
+        for name in (*names, *(label.name for label in self.labels)):
+            if not is_plain_name(name):
+                raise InputError(
+                    f"label scheme {self.name!r}: {name[:80]!r} is no name for a region or label, "
+                    'which becomes part of file names; use up to 64 letters, and no < > : " / \\ '
+                    "| ? *"
+                )
         for index, region in enumerate(self.regions):
             if not set(region.labels) <= set(values):
                 raise InputError(
@@ -226,7 +248,7 @@ class LabelScheme:
         """
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InputError(f"{path}: cannot be read as a label scheme: {error}") from error
         try:
             return cls.from_dict(values)
@@ -322,7 +344,7 @@ def label_scheme(name_or_file: str) -> LabelScheme:
     if name_or_file.startswith("{"):
         try:
             return LabelScheme.from_dict(json.loads(name_or_file))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"not a label scheme: {error}") from error
     path = Path(name_or_file)
     if path.suffix != ".json":

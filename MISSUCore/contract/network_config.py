@@ -4,6 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# More is a damaged file, which must not fill the memory: the paper's network has 10.5 M.
+MAXIMUM_PARAMETERS = 500_000_000
+MAXIMUM = {
+    "modalities": 64,
+    "outputs": 256,
+    "channels": 2048,
+    "convolutions": 64,
+    "layers": 256,
+    "embedding": 8192,
+    "heads": 256,
+    "feed_forward": 32768,
+    "position_grid": 64,
+}
+
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -73,6 +87,25 @@ class NetworkConfig:
         if self.normalization not in ("batch", "instance"):
             raise ValueError(
                 f"normalization must be 'batch' or 'instance', not {self.normalization!r}"
+            )
+        self._check_size()
+
+    def _check_size(self) -> None:
+        """Before anything is allocated: sizes may come from a file."""
+        for name, most in MAXIMUM.items():
+            value = getattr(self, name)
+            if max(value if isinstance(value, tuple) else (value,)) > most:
+                raise ValueError(f"{name} must be at most {most}, not {value}")
+        widths = (self.modalities, *self.channels)
+        stages = zip(widths, self.channels, self.convolutions)
+        parameters = sum(27 * b * (a + (count - 1) * b) for a, b, count in stages)
+        if self.transformer:
+            layer = 4 * self.embedding**2 + 2 * self.embedding * self.feed_forward
+            parameters += self.layers * layer + self.embedding * self.position_grid**3
+        if parameters > MAXIMUM_PARAMETERS or len(self.channels) > 8:
+            raise ValueError(
+                f"a network of {parameters / 1e6:.0f} million parameters in {len(self.channels)} "
+                "stages is too large to be meant"
             )
 
     @property

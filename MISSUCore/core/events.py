@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Callable, TextIO
 
@@ -39,7 +40,7 @@ def parse_line(line: str) -> ProgressEvent | None:
     """The event in one line of output; None if the line is something else."""
     try:
         return ProgressEvent(**json.loads(line))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         return None
 
 
@@ -70,6 +71,10 @@ class TerminalBar:
         self.drawn = 0
 
     def __call__(self, event: ProgressEvent) -> None:
+        with suppress(OSError):  # work is not lost because nobody looks any more
+            self._show(event)
+
+    def _show(self, event: ProgressEvent) -> None:
         if not self.stream.isatty():
             if event.message:
                 print(f"{event.stage}: {event.message}", file=self.stream, flush=True)

@@ -223,6 +223,23 @@ def check_output(path: Path, overwrite: bool) -> None:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
+def itk_name(path: Path) -> str:
+    """A path as ITK takes it; from one that is no text, its C++ would end the whole process.
+
+    Raises:
+        InputError: if it is none, as names in Latin-1 from an old archive or network drive.
+    """
+    name = str(path)
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError as error:
+        shown = name.encode("utf-8", "backslashreplace").decode("utf-8")
+        raise InputError(
+            f"{shown}: the name cannot be read by ITK, it is not in UTF-8; rename it"
+        ) from error
+    return name
+
+
 def sha256(*paths: Path) -> str:
     """SHA-256 of files, one after the other; a folder stands for its files by name.
 

@@ -32,7 +32,14 @@ def run_state(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         before = state["given"] if begun else given
         changed = [key for key in given if before.get(key) != given[key]]
         names = _different(before["cases"], given["cases"]) if "cases" in changed else []
-    except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        RecursionError,
+    ) as error:
         raise InputError(f"{path}: is damaged; give another folder to start anew") from error
     if changed:
         raise InputError(

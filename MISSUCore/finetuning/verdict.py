@@ -197,13 +197,20 @@ def _verdict(gains: Sequence[float], keeps: bool, checked: bool) -> tuple[str, s
     gain, improved = float(np.mean(gains)), sum(value > 0 for value in gains)
     of_all = f"{improved} of {len(gains)} gain"
     if gain < MINIMUM_GAIN or 2 * improved < len(gains):
+        missed = (
+            f"at least {MINIMUM_GAIN:+.3f} is asked for"
+            if gain < MINIMUM_GAIN
+            else "at least half must gain"
+        )
         return "not better", (
-            f"on cases it was not tuned on, mean Dice changes by {gain:+.3f}, and {of_all}"
+            f"on cases it was not tuned on, mean Dice changes by {gain:+.3f}, and {of_all}; "
+            f"{missed}"
         )
     if not keeps:
         return "forgets", (
             f"it gains {gain:.3f} of mean Dice on cases like yours ({of_all}), but its answers to "
-            "others have changed too much"
+            f"others have changed too much (at most {MAXIMUM_LOSS:g} of Dice may be lost, and "
+            f"the answers' Dice with each other must be {MINIMUM_AGREEMENT:g} or more)"
         )
     doubt = "" if checked else "; what it forgot could not be checked"
     return "better", (

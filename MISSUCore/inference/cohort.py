@@ -271,7 +271,7 @@ def _read_record(place: Path) -> CohortRecord:
         return record
     except FileNotFoundError:
         return CohortRecord()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read: {error}; remove it to begin anew") from error
 
 

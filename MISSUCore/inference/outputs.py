@@ -8,7 +8,7 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from ..core.errors import InputError, ResourceError
-from ..core.files import atomic_write, check_output
+from ..core.files import atomic_write, check_output, itk_name
 from ..io.reading import check_complete
 
 OUTPUT_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
@@ -26,6 +26,7 @@ def check_outputs(files: list[Path], inputs: list[Path], overwrite: bool) -> Non
         if any(path.exists() and path.samefile(given) for given in inputs if given.exists()):
             raise InputError(f"{path}: is an input too, and would be lost")
         check_output(path, overwrite)
+        itk_name(path)
 
 
 def write_image(stack: ExitStack, image: sitk.Image, path: Path) -> None:
@@ -35,8 +36,9 @@ def write_image(stack: ExitStack, image: sitk.Image, path: Path) -> None:
         ResourceError: if it did not get to the disk whole.
     """
     temporary = stack.enter_context(atomic_write(path))
+    name = itk_name(temporary)
     try:
-        sitk.WriteImage(image, str(temporary), useCompression=True)
+        sitk.WriteImage(image, name, useCompression=True)
         check_complete(temporary)
     except (RuntimeError, InputError) as error:
         raise ResourceError(f"{path}: cannot be written; is the disk full?") from error
@@ -49,8 +51,9 @@ def write_transform(stack: ExitStack, transform: sitk.Transform, path: Path) -> 
         ResourceError: if it cannot be written.
     """
     temporary = stack.enter_context(atomic_write(path))
+    name = itk_name(temporary)
     try:
-        sitk.WriteTransform(transform, str(temporary))
+        sitk.WriteTransform(transform, name)
     except RuntimeError as error:
         raise ResourceError(f"{path}: cannot be written; is the disk full?") from error
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import combinations, product
 
 import torch
 from torch import Tensor, nn
 
-from ..core.errors import InputError, MISSUError, ResourceError
+from ..core.errors import InputError, MISSUError, ResourceError, says_out_of_memory
 from ..core.events import Progress
+from .memory import free_main_memory_bytes, limited_bytes
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 # Measured: one pass over 3.5 million voxels in float32 on CPU takes 3.0 GiB at its peak.
@@ -27,11 +29,13 @@ def choose_device(name: str) -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    known = name.partition(":")[0] in DEVICES[1:]
     try:
-        device = torch.device(name)
+        # PyTorch knows more, as "meta", on which nothing is computed.
+        device = torch.device(name if known else "unknown")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        reason = "is not available on this machine" if name in DEVICES else "is unknown"
+        reason = "is not available on this machine" if known else "is unknown"
         raise InputError(f"device {name!r} {reason}; choose one of {', '.join(DEVICES)}") from error
     return device
 
@@ -136,6 +140,7 @@ class Predictor:
             sliding = not self._fits(volume)
             if sliding:
                 self.notes.append("too little memory for a single pass, used a sliding window")
+        self._check_limit(volume, sliding)
         while True:
             try:
                 return self._predict(volume, sliding, progress)
@@ -167,6 +172,21 @@ class Predictor:
         free = free_memory_bytes(self.device)
         needed = FIXED_BYTES + BYTES_PER_VOXEL * volume[0].numel()
         return free is None or needed < free
+
+    def _check_limit(self, volume: Tensor, sliding: bool) -> None:
+        """Beyond the limit of a container the process would be killed without a word.
+
+        Raises:
+            ResourceError: if even that is too little.
+        """
+        left = limited_bytes() if self.device.type == "cpu" else None
+        window = self.window if sliding else volume.shape[1:]
+        voxels = math.prod(min(pair) for pair in zip(window, volume.shape[1:]))
+        if left is not None and BYTES_PER_VOXEL * voxels > left:
+            raise ResourceError(
+                f"too little memory: the limit of this container or job leaves {left / 2**30:.1f} "
+                f"GiB, and {BYTES_PER_VOXEL * voxels / 2**30:.1f} GiB are needed; raise its limit"
+            )
 
     def _predict(self, volume: Tensor, sliding: bool, progress: Progress) -> Tensor:
         run = self._slide if sliding else self._pass
@@ -233,22 +253,9 @@ def free_memory_bytes(device: torch.device) -> int | None:
     """Memory that is free on a device; None where the system does not say."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    if device.type == "cpu":
-        try:
-            with open("/proc/meminfo", encoding="ascii") as lines:  # noqa: PTH123
-                facts = dict(line.split(":", 1) for line in lines)
-            return int(facts["MemAvailable"].split()[0]) * 1024
-        except (OSError, KeyError, ValueError):
-            return None
-    return None
+    return free_main_memory_bytes() if device.type == "cpu" else None
 
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether PyTorch, on any device, gave up for want of memory."""
-    text = str(error).lower()
-    return (
-        isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError))
-        or "out of memory" in text
-        or "alloc_failed" in text  # cuBLAS and cuDNN
-        or "not enough memory" in text  # PyTorch's allocator on the CPU
-    )
+    return isinstance(error, torch.cuda.OutOfMemoryError) or says_out_of_memory(error)

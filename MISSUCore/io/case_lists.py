@@ -91,7 +91,7 @@ def read_json_cases(path: Path) -> list[ListedCase]:
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as a case list: {error}") from error
     if not isinstance(entries, list) or not entries:
         raise InputError(f"{path}: is no case list; a JSON list of cases is expected")

@@ -13,6 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..core.errors import InputError
+from ..core.files import itk_name
 from .dicom_header import DicomFile, Frame, is_dicom, numbers, read_header
 
 # Direction cosines of one stack of slices may be rounded differently.
@@ -46,7 +47,7 @@ class DicomSeries:
         Raises:
             InputError: if there are none.
         """
-        names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(self.folder), self.uid)
+        names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(itk_name(self.folder), self.uid)
         files = [Path(name) for name in names if Path(name) not in self.excluded]
         if not files:
             raise InputError(f"{self}: the folder holds no such series")

@@ -13,7 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..core.errors import InputError
-from ..core.files import sha256
+from ..core.files import itk_name, sha256
 from .dicom import DicomSeries, ScanSource, check_files, check_slices, only_series
 from .dicom_header import is_dicom
 from .nifti import check_header
@@ -200,7 +200,7 @@ def _check_there(path: Path) -> None:
 def _information(path: Path) -> sitk.ImageFileReader:
     """A reader that has read the header."""
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader.SetFileName(itk_name(path))
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
@@ -240,7 +240,7 @@ def _series_reader(source: ScanSource, slices: list[Path]) -> sitk.ImageSeriesRe
     shape = (width, height, max(len(slices), *depth))
     _check_shape(source, shape, first.GetNumberOfComponents())
     reader = sitk.ImageSeriesReader()
-    reader.SetFileNames([str(file) for file in slices])
+    reader.SetFileNames([itk_name(file) for file in slices])
     return reader
 
 

@@ -29,6 +29,8 @@ from ..network.transunet import TransUNet
 BUNDLED_FOLDER = Path(__file__).parents[1] / "weights"
 DEFAULT_MODEL = "missu-brats-fast"
 DEFAULT_FILE = "default.txt"
+# Finer, and a head fills no memory; coarser, and no tumor is seen.
+SPACINGS_MM = (0.1, 50.0)
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,26 @@ class Model:
 
 
 def user_folder() -> Path:
-    """Where the user's own models are kept."""
-    return Path(os.environ.get("MISSU_MODELS") or "~/.missu/models").expanduser()
+    """Where the user's own models are kept.
+
+    Raises:
+        InputError: if the user has no home, as in containers that run under any user id.
+    """
+    try:
+        return Path(os.environ.get("MISSU_MODELS") or "~/.missu/models").expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            "this user has no home folder, so there is no place for models; set the environment "
+            "variable MISSU_MODELS to a folder"
+        ) from error
+
+
+def _folders() -> list[Path]:
+    """Where models are looked for: those of a user without a home are the bundled ones."""
+    try:
+        return [BUNDLED_FOLDER, user_folder()]
+    except InputError:
+        return [BUNDLED_FOLDER]
 
 
 def list_models() -> list[ModelCard]:
@@ -53,7 +73,7 @@ def list_models() -> list[ModelCard]:
         ['missu-brats-fast']
     """
     cards: dict[str, ModelCard] = {}
-    for folder in (BUNDLED_FOLDER, user_folder()):
+    for folder in _folders():
         for path in sorted(folder.glob("*.json")):
             try:
                 cards.setdefault(path.stem, read_card(path))
@@ -80,7 +100,7 @@ def find_model(name_or_path: str) -> Path:
     """
     weights = Path(name_or_path)
     if weights.suffix not in (".pt", ".json"):
-        for folder in (BUNDLED_FOLDER, user_folder()):
+        for folder in _folders():
             card = folder / f"{name_or_path}.json"
             if re.fullmatch(NAME, name_or_path) and card.exists():
                 return card
@@ -101,7 +121,7 @@ def read_card(path: Path) -> ModelCard:
     try:
         card = settings_from_dict(ModelCard, json.loads(path.read_text(encoding="utf-8")))
         _check(card)
-    except (OSError, ValueError, InputError) as error:
+    except (OSError, ValueError, RecursionError, InputError) as error:
         raise InputError(f"{path}: is no model card: {error}") from error
     if card.name != path.stem:
         raise InputError(f"{path}: is the card of a model named {card.name!r}")
@@ -111,21 +131,27 @@ def read_card(path: Path) -> ModelCard:
 def _check(card: ModelCard) -> None:
     if not re.fullmatch(NAME, card.name):
         raise InputError(f"a model cannot be named {card.name!r}; take letters, digits, - and _")
-    if not all(isinstance(name, str) for name in card.modalities):
-        raise InputError(f"modalities have names, not {card.modalities}")
+    for name in card.modalities:
+        if not isinstance(name, str) or not re.fullmatch(NAME, name):
+            raise InputError(f"modalities have names of letters, digits, - and _, not {name!r}")
     if not 0 <= card.may_miss < len(set(card.modalities)) == len(card.modalities):
         raise InputError(f"{card.may_miss} of the modalities {card.modalities} cannot be missing")
     if card.targets not in TARGETS:
         raise InputError(f"targets must be 'labels' or 'regions', not {card.targets!r}")
-    if len(card.spacing_mm) != 3 or not all(0 < step < math.inf for step in card.spacing_mm):
-        raise InputError(f"spacing_mm must be three positive numbers, not {card.spacing_mm}")
+    if len(card.spacing_mm) != 3 or not all(
+        SPACINGS_MM[0] <= step <= SPACINGS_MM[1] for step in card.spacing_mm
+    ):
+        raise InputError(
+            "spacing_mm must be three positive numbers from "
+            f"{SPACINGS_MM[0]} to {SPACINGS_MM[1]}, not {card.spacing_mm}"
+        )
     if not all(isinstance(entry, dict) for entry in card.history):
         raise InputError(f"history holds names and values, not {card.history}")
     scheme = card.label_scheme()
     for name in ("temperatures", "doubtful_below"):
         numbers = getattr(card, name)
         if len(numbers) not in (0, len(scheme.regions)) or not all(
-            0 < number < math.inf for number in numbers
+            isinstance(number, (int, float)) and 0 < number < math.inf for number in numbers
         ):
             raise InputError(f"{name} must be a positive number for each region, not {numbers}")
     for modality, regions in card.unreliable_without.items():

@@ -91,7 +91,7 @@ def read_gate(run: Path) -> dict[str, Any]:
         gate: dict[str, Any] = read_json(path)
         if not all(isinstance(gate[key], str) for key in ("name", "verdict", "reason")):
             raise ValueError("name, verdict and reason are no text")
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise InputError(
             f"{path}: is damaged: {error}; delete it, and give the command of the run again"
         ) from error

@@ -301,7 +301,7 @@ def _sidecar(path: Path) -> dict[str, str]:
     beside = path.with_name(IMAGE_ENDING.sub("", path.name) + ".json")
     try:
         facts = json.loads(beside.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     tags = {}
     for keyword, value in facts.items() if isinstance(facts, dict) else ():

@@ -22,6 +22,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ..core.errors import InputError
+from ..core.files import itk_name
 from ..io.geometry import image_like
 from ..io.reading import read_image
 from .brats import LabeledCase
@@ -113,7 +114,7 @@ def _files(folder: Path, ending: str) -> list[Path]:
 def _position(slice_path: Path) -> tuple[float, float, float]:
     """Where the center of a slice's first pixel lies in the patient (LPS), in mm."""
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(slice_path))
+    reader.SetFileName(itk_name(slice_path))
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
@@ -124,7 +125,7 @@ def _position(slice_path: Path) -> tuple[float, float, float]:
 
 def _read_gray(path: Path) -> NDArray[Any]:
     try:
-        gray: NDArray[Any] = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+        gray: NDArray[Any] = sitk.GetArrayFromImage(sitk.ReadImage(itk_name(path)))
     except RuntimeError as error:
         raise InputError(f"{path}: cannot be read as a PNG mask") from error
     return gray

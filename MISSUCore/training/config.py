@@ -14,6 +14,18 @@ from ..core.serialization import settings_from_dict, settings_to_dict
 from .augmentation import AugmentationConfig
 from .losses import LOSSES
 
+# More is a slip of the pen: such a run would never end, or learn nothing.
+MAXIMUM = {
+    "batch_size": 4096,
+    "accumulation": 4096,
+    "epochs": 10**6,
+    "steps": 10**8,
+    "validate_every": 10**6,
+    "teach_every": 10**6,
+    "learning_rate": 10.0,
+    "early_rate": 1000.0,
+}
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
@@ -111,6 +123,11 @@ class TrainingConfig:
         for name in not_negative:
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must not be negative: {getattr(self, name)}")
+        for name, most in MAXIMUM.items():
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} must be at most {most:g}, not {getattr(self, name):g}")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must lie in [0, 2^32), not {self.seed}")
         for name in ("warm_up", "average_decay", "teacher_start"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), not {getattr(self, name)}")
@@ -235,7 +252,7 @@ def changed_config(config: TrainingConfig, changes: dict[str, str]) -> TrainingC
     for name, text in changes.items():
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = text
         *groups, last = name.split(".")
         target = values

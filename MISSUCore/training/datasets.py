@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -130,6 +131,25 @@ def _read(path: Path) -> tuple[Tensor, Tensor]:
     with np.load(path) as arrays:
         volume = torch.from_numpy(arrays["volume"].astype(np.float32))
         return volume, torch.from_numpy(arrays["classes"])
+
+
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
+CASES_PER_WORKER = 3  # two that wait, and one under way
+
+
+def workers_that_fit(wanted: int, cases: PreparedCases) -> int:
+    """How many processes may load cases: they hand them over in shared memory.
+
+    Containers have little of it (Docker 64 MB), and what does not fit hangs or is killed.
+
+    Args:
+        wanted: by the user.
+        cases: that they load; the first stands for all.
+    """
+    if not (wanted and len(cases) and SHARED_MEMORY.is_dir()):
+        return wanted
+    size = sum(tensor.numel() * tensor.element_size() for tensor in cases[0])
+    return min(wanted, shutil.disk_usage(SHARED_MEMORY).free // (CASES_PER_WORKER * size))
 
 
 class ResumableSampler(Sampler[int]):

@@ -17,12 +17,12 @@ from ..contract.labels import label_scheme
 from ..contract.network_config import NetworkConfig
 from ..core.errors import InputError, MISSUError, ResourceError
 from ..core.events import Progress
-from ..inference.predictor import fastest_layout, has_bfloat16
+from ..inference.predictor import fastest_layout, has_bfloat16, is_out_of_memory
 from ..models.store import Model
 from ..network.transunet import SelfDistillingTransUNet, TrainingOutput
 from .checkpoint import Checkpoint
 from .config import TrainingConfig
-from .datasets import PatchBatches, PreparedCases
+from .datasets import SHARED_MEMORY, PatchBatches, PreparedCases, workers_that_fit
 from .distributed import any_rank, data_parallel, gradients_shared, rank_in_group
 from .logs import append_row, drop_rows_after, write_curves
 from .losses import LossTerms, MISSULoss, SegmentationLoss
@@ -42,6 +42,12 @@ LOG_COLUMNS = (
 MAXIMUM_BAD_STEPS = 20
 REACHED = ("step", "seconds", "best_score", "best", "unlogged")  # how far a run is, as it is saved
 SECONDS_BETWEEN_SAVES = 600.0  # what a power cut may cost
+
+
+TOO_LITTLE_SHARED = (
+    f"{SHARED_MEMORY} is too small for {{}} workers, so {{}} are used; give the container more "
+    "(docker run --shm-size=8g)"
+)
 
 
 class Stopped(MISSUError):  # noqa: N818 - not an error
@@ -173,7 +179,9 @@ class Trainer:
             began = time.monotonic()
             try:
                 self.unlogged.append(self._train_step(batches))
-            except torch.cuda.OutOfMemoryError as error:
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
                 raise ResourceError(
                     "out of memory; set a smaller batch_size (and more accumulation) or patch_size"
                 ) from error
@@ -198,9 +206,10 @@ class Trainer:
 
     def _loader(self) -> PatchBatches:
         steps = range(self.step, self.steps)
-        return PatchBatches(
-            self.training, self.config, steps, self.device, self.layout, self.workers
-        )
+        workers = workers_that_fit(self.workers, self.training)
+        if workers < self.workers:
+            self._report("train", TOO_LITTLE_SHARED.format(self.workers, workers))
+        return PatchBatches(self.training, self.config, steps, self.device, self.layout, workers)
 
     def _train_step(self, batches: Iterator[tuple[Tensor, Tensor]]) -> list[float]:
         """One step of the optimizer; returns the log's loss columns."""

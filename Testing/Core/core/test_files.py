@@ -18,6 +18,7 @@ from MISSUCore.core.files import (
     atomic_write,
     check_output,
     is_stream,
+    itk_name,
     only_process,
     read_json,
     sha256,
@@ -251,3 +252,11 @@ def test_a_folder_belongs_to_one_process_until_that_ends(tmp_path: Path) -> None
     for _ in range(2):
         with only_process(tmp_path):
             pass
+
+
+def test_a_name_that_is_no_text_never_reaches_itk() -> None:
+    assert itk_name(Path("Müller") / "脑.nii") == str(Path("Müller") / "脑.nii")
+    latin = Path("M\udcfcller") / "t1.nii"  # as Python has b"M\xfcller"
+    with pytest.raises(InputError, match=r"M\\udcfcller.*not in UTF-8; rename it") as caught:
+        itk_name(latin)
+    str(caught.value).encode("utf-8")  # the message itself can be shown and stored

@@ -20,7 +20,7 @@ from MISSUCore.contract.labels import BRATS
 from MISSUCore.contract.model_card import ModelCard
 from MISSUCore.core.errors import InputError, ResourceError
 from MISSUCore.models import store as model_store
-from MISSUCore.models.store import find_model, list_models, load_model, save_model
+from MISSUCore.models.store import find_model, list_models, load_model, read_card, save_model
 from MISSUCore.network.transunet import SelfDistillingTransUNet, TransUNet
 
 
@@ -344,3 +344,60 @@ def test_a_full_disk_keeps_the_old_model(
 
 def test_the_card_knows_its_scheme(tiny_card: ModelCard) -> None:
     assert tiny_card.label_scheme() == BRATS
+
+
+def test_a_user_without_a_home_has_the_bundled_models(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("MISSU_MODELS", raising=False)
+    monkeypatch.setattr(Path, "expanduser", unknown)
+    monkeypatch.setattr(model_store, "BUNDLED_FOLDER", tiny_model.parent)
+    assert model_store.default_model() == model_store.DEFAULT_MODEL
+    assert [card.name for card in list_models()] == ["tiny"]
+    assert find_model("tiny") == tiny_model.with_suffix(".json")
+    with pytest.raises(InputError, match=r"no home folder.*MISSU_MODELS"):
+        model_store.user_folder()
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        {"channels": [4096, 8]},
+        {"layers": 10**8, "transformer": True},
+        {"channels": [2048, 2048], "convolutions": [9, 9]},
+        {"embedding": 8192, "layers": 200, "transformer": True},
+        {"channels": [1] * 9, "convolutions": [1] * 9},
+    ],
+)
+def test_absurd_sizes_are_refused_before_anything_is_allocated(
+    tiny_model: Path, network: dict
+) -> None:
+    card = json.loads(tiny_model.with_suffix(".json").read_text())
+    edit_card(tiny_model, network={**card["network"], **network})
+    with pytest.raises(InputError, match=r"at most|too large to be meant"):
+        read_card(tiny_model.with_suffix(".json"))
+
+
+@pytest.mark.parametrize("name", ["a/b", "../../up", "a\0b", "x" * 300, "", " ", "a\\b", "a\nb"])
+def test_names_of_regions_become_file_names(tiny_model: Path, name: str) -> None:
+    scheme = json.loads(json.dumps(BRATS.as_dict()))
+    scheme["regions"][0]["name"] = name
+    edit_card(tiny_model, scheme=scheme)
+    with pytest.raises(InputError, match="no name for a region"):
+        read_card(tiny_model.with_suffix(".json"))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"name":' * 100_000])
+def test_a_card_that_is_nested_too_deep(tiny_model: Path, text: str) -> None:
+    tiny_model.with_suffix(".json").write_text(text)
+    with pytest.raises(InputError, match="is no model card"):
+        read_card(tiny_model.with_suffix(".json"))
+
+
+def test_temperatures_are_numbers(tiny_model: Path) -> None:
+    edit_card(tiny_model, temperatures=["a", "b", "c"])
+    with pytest.raises(InputError, match="temperatures must be a positive number"):
+        read_card(tiny_model.with_suffix(".json"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -192,3 +194,16 @@ def test_a_damaged_case_is_prepared_anew(prepared, damage):
     prepared.prepare_all(Progress())
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(prepared[0], expected))
     assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize(("cases_that_fit", "workers"), [(100, 4), (7, 2), (2, 0), (0, 0)])
+def test_workers_are_as_many_as_the_shared_memory_holds(
+    cases_that_fit: int, workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = (torch.zeros(2, 4, 4, 4), torch.zeros(4, 4, 4, dtype=torch.uint8))
+    size = 2 * 64 * 4 + 64
+    monkeypatch.setattr(datasets, "SHARED_MEMORY", tmp_path)
+    usage = SimpleNamespace(free=cases_that_fit * size)
+    monkeypatch.setattr(datasets.shutil, "disk_usage", lambda folder: usage)
+    assert datasets.workers_that_fit(4, [case]) == workers  # type: ignore[arg-type]
+    assert datasets.workers_that_fit(0, [case]) == 0  # type: ignore[arg-type]
