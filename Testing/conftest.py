@@ -30,6 +30,12 @@ TINY_NETWORK = NetworkConfig(
 )
 
 
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Examples are looked for in the library, not in programs that stand beside the tests."""
+    is_program = collection_path.suffix == ".py" and not collection_path.name.startswith("test_")
+    return True if is_program else None
+
+
 @pytest.fixture
 def file_size_limit() -> Callable[[int], AbstractContextManager[None]]:
     """Context in which files cannot grow beyond some bytes, as on a disk that is full.

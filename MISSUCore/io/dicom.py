@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Union
+from typing import Union
 
 import numpy as np
 import SimpleITK as sitk
 
 from ..core.errors import InputError
-from ..core.files import itk_name
-from .dicom_header import DicomFile, Frame, is_dicom, numbers, read_header
+from .dicom_file import DicomFile, dicom_pixels, is_dicom, numbers, read_dicom_file
 
 # Direction cosines of one stack of slices may be rounded differently.
 _SAME_DIRECTION = 0.01
-_TILTED_DEGREES = 1.0
+# Of the distance of two slices: how far a slice may be from where an even stack has it.
+_UNEVEN = 0.1
+_START_BYTES = 132  # preamble and mark
 LOCALIZER = "has slices in several directions, as a localizer"
+_NAMED = 3  # damaged files in a message
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,16 @@ class DicomSeries:
     Attributes:
         folder: holds the files, and may hold those of other series.
         uid: Series Instance UID.
+        part: tells series apart that share a UID in one folder; "" for the first.
         description: Series Description, for messages.
-        excluded: files of the series that are no slices, such as a secondary capture.
+        paths: its files in the order of their slices, where they are known.
     """
 
     folder: Path
     uid: str
+    part: str = ""
     description: str = field(default="", compare=False)
-    excluded: tuple[Path, ...] = field(default=(), compare=False)
+    paths: tuple[Path, ...] = field(default=(), compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.folder} (DICOM series {self.description or self.uid})"
@@ -47,11 +51,7 @@ class DicomSeries:
         Raises:
             InputError: if there are none.
         """
-        names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(itk_name(self.folder), self.uid)
-        files = [Path(name) for name in names if Path(name) not in self.excluded]
-        if not files:
-            raise InputError(f"{self}: the folder holds no such series")
-        return files
+        return list(self.paths) or [file.path for file in series_header(self).files]
 
 
 @dataclass
@@ -60,197 +60,287 @@ class SeriesHeader:
 
     Attributes:
         series: the series.
-        files: its images, by path.
-        damaged: files that cannot be read, and may be of this series; why.
+        files: in the order of their slices; those that are no slices are not among them.
+        pictures: of a screen, that lie among the slices.
+        damaged: files of the series, or of its folder where they do not say whose they are.
     """
 
     series: DicomSeries
-    files: dict[Path, DicomFile]
-    damaged: dict[Path, str] = field(default_factory=dict)
+    files: list[DicomFile]
+    pictures: list[Path] = field(default_factory=list)
+    damaged: list[Path] = field(default_factory=list)
 
     @property
     def tags(self) -> dict[str, str]:
-        """Attributes of its first file."""
-        return next(iter(self.files.values())).tags
+        """Attributes of its first file by keyword."""
+        return dict(self.files[0].tags)
 
     @property
-    def frames(self) -> list[Frame]:
-        """Frames of all files."""
-        return [frame for file in self.files.values() for frame in file.frames]
+    def places(self) -> list[tuple[float, ...]]:
+        """Image Position (Patient) of each frame, in mm; empty for those that have none."""
+        return [place for file in self.files for place in file.places]
 
     @property
-    def instances(self) -> set[str]:
-        """SOP Instance UIDs of its files."""
-        return {file.instance for file in self.files.values()}
+    def frames(self) -> int:
+        """Of all files."""
+        return len(self.places)
 
     def problem(self) -> str:
         """Why the series is no single volume; "" if it is one."""
-        places = [frame.place for frame in self.frames]
-        orientations = [frame.orientation for frame in self.frames]
-        if self.damaged:
-            return _named(self.damaged)
-        if any(file.components != 1 for file in self.files.values()):
+        orientations = {each for file in self.files for each in file.orientations}
+        first = next(iter(orientations))
+        if any(file.components != 1 for file in self.files):
             return "is in color"
-        if len({file.size for file in self.files.values()}) > 1:
+        if self.damaged:
+            return self.damage()
+        if len({file.size for file in self.files}) > 1:
             return "has slices of several sizes"
-        if any(not _parallel(other, orientations[0]) for other in orientations):
+        if any(not _parallel(other, first) for other in orientations):
             return LOCALIZER
-        if len(places) > 1 and () in places:
+        if len(self.places) > 1 and () in self.places:
             return "does not say where its slices are"
-        if len(set(places)) < len(places):
+        if len(set(self.places)) < len(self.places):
             return "has several images of each slice"
-        return self.unusable()
+        return self.unmeasured() or self.tilt()
 
-    def unusable(self) -> str:
-        """What would make a wrong volume of it without ITK noticing; "" if nothing."""
-        if any(not file.pixel_spacing_mm for file in self.files.values()):
-            return "does not say how large its pixels are (Pixel Spacing)"
-        if any(len({f.slope for f in file.frames}) > 1 for file in self.files.values()):
-            # GDCM applies the first one's to all.
-            return "has frames that are scaled differently; convert it to NIfTI with dcm2niix"
-        return ""
+    def damage(self) -> str:
+        """Which files are damaged; "" if none is."""
+        if not self.damaged:
+            return ""
+        names = ", ".join(path.name for path in self.damaged[:_NAMED])
+        more = len(self.damaged) - _NAMED
+        named = f"{names} and {more} more files are" if more > 0 else f"{names}: is"
+        return f"{named} damaged or cut off; copy the series again, or take the files away"
+
+    def unmeasured(self) -> str:
+        """What is said if Pixel Spacing is missing; "" if it is there."""
+        if all(file.pixel_mm for file in self.files):
+            return ""
+        return (
+            "does not say how large its pixels are (Pixel Spacing); export it again from the "
+            "scanner or the archive"
+        )
+
+    def tilt(self) -> str:
+        """What is said if each slice is shifted against the one before, as by a tilted gantry."""
+        places, (direction, *_) = np.array(self.places), tuple(self.files[0].orientations)
+        if len(places) < 3 or places.shape[1:] != (3,) or len(direction) != 6:
+            return ""
+        steps = np.diff(places, axis=0)
+        step = steps.mean(axis=0)
+        normal = np.cross(direction[:3], direction[3:])
+        # At the last slice a tenth of a voxel beside the stack is rounding, more is a tilt.
+        shift_mm = np.linalg.norm(step - normal * np.dot(step, normal)) * len(steps)
+        allowed_mm = _UNEVEN * float(np.linalg.norm(step))
+        if np.abs(steps - step).max() > allowed_mm or shift_mm <= allowed_mm:
+            return ""
+        return (
+            "has slices that are shifted against each other (gantry tilt); resample it to a plain "
+            "grid, as with dcm2niix"
+        )
 
     def voxel_mm3(self) -> float:
-        """Volume of a voxel, gaps between slices included; 0 if it is not known."""
-        spacing_mm = next(iter(self.files.values())).pixel_spacing_mm
-        places = [frame.place for frame in self.frames]
-        (distance_mm, *_) = numbers(self.tags.get("SliceThickness")) or (1.0,)
-        if len(places) > 1 and all(places):
-            length = np.linalg.norm(np.ptp(np.array(places), axis=0))
-            distance_mm = float(length) / (len(places) - 1)
-        return math.prod(spacing_mm) * distance_mm if spacing_mm else 0.0
+        """Volume of a voxel, gaps between slices included; 0 if the headers do not say it."""
+        (distance_mm, *_) = numbers(self.tags.get("SliceThickness", "")) or (1.0,)
+        if len(self.places) > 1 and all(self.places):
+            length = np.linalg.norm(np.ptp(np.array(self.places), axis=0))
+            distance_mm = float(length) / (len(self.places) - 1)
+        return float(np.prod(self.files[0].pixel_mm or (0.0,))) * distance_mm
+
+    def shows_what(self, other: SeriesHeader) -> bool:
+        """Whether the pixels of another series are the same."""
+        return len(self.files) == len(other.files) and all(
+            _pixels(mine.path) == _pixels(theirs.path)
+            for mine, theirs in zip(self.files, other.files)
+        )
 
 
 # An image file, a folder with one DICOM series, or one series of several.
 ScanSource = Union[Path, DicomSeries]
 
 
-class Headers(NamedTuple):
-    """Series of some files, and the damaged files that lie beside none."""
-
-    series: list[SeriesHeader]
-    damaged: dict[Path, str]
-
-
-def only_series(folder: Path) -> DicomSeries:
-    """The one DICOM series in a folder.
+def series_header(source: ScanSource) -> SeriesHeader:
+    """The headers of a series, of the one series in a folder, or of a single file.
 
     Raises:
-        InputError: if there is none, or more than one, or a file of it is damaged.
+        InputError: if there is none, or more than one.
     """
-    files = [path for path in sorted(folder.iterdir()) if path.is_file() and is_dicom(path)]
-    found = read_headers(files)
-    if not found.series:
-        damaged = f": {_named(found.damaged)}" if found.damaged else ""
-        raise InputError(f"{folder}: the folder holds no DICOM series{damaged}")
-    if len(found.series) > 1:
+    if isinstance(source, DicomSeries):
+        paths = source.paths or tuple(dicom_files(source.folder))
+        found = [
+            header
+            for header in read_headers(paths)[0]
+            if header.series == source or (source.paths and header.series.uid == source.uid)
+        ]
+        if not found:
+            raise InputError(f"{source}: the folder holds no such series")
+        return found[0]
+    if not source.is_dir():
+        headers, _ = read_headers([source])
+        if not headers:
+            raise InputError(f"{source}: is damaged or cut off, or holds no image")
+        return headers[0]
+    headers, damaged = read_headers(dicom_files(source))
+    if not headers:
+        more = f"; {damaged[0].name}: is damaged or cut off" if damaged else ""
+        raise InputError(f"{source}: the folder holds no DICOM series{more}")
+    if len(headers) > 1:
         raise InputError(
-            f"{folder}: the folder holds {len(found.series)} DICOM series; give one folder a series"
+            f"{source}: the folder holds {len(headers)} DICOM series; give one folder a series"
         )
-    (header,) = found.series
-    if header.damaged:
-        raise InputError(f"{folder}: {_named(header.damaged)}; copy the series again")
-    return header.series
+    return headers[0]
 
 
-def check_files(source: ScanSource, files: Iterable[Path]) -> None:
-    """Make sure that the files of a series are whole, and that ITK reads them rightly.
-
-    Raises:
-        InputError: if one is damaged, or they do not say how large pixels are, or frames are scaled
-            differently.
-    """
-    found = read_headers(files)
-    for header in found.series:
-        if header.damaged:
-            raise InputError(f"{source}: {_named(header.damaged)}; copy the series again")
-        if header.unusable():
-            raise InputError(f"{source}: {header.unusable()}")
-    if found.damaged:
-        raise InputError(f"{source}: {_named(found.damaged)}; copy the series again")
+def dicom_files(folder: Path) -> list[Path]:
+    """The files of a folder that are DICOM, or may have been: those that are blank."""
+    return [path for path in sorted(folder.iterdir()) if path.is_file() and may_be_dicom(path)]
 
 
-def check_slices(source: ScanSource, files: Iterable[Path], image: sitk.Image) -> None:
+def may_be_dicom(path: Path) -> bool:
+    """Whether a file is DICOM, or starts with nothing but zeros, as a copy that broke off."""
+    try:
+        with path.open("rb") as stream:
+            blank = not stream.read(_START_BYTES).strip(b"\0")
+    except OSError:
+        return False
+    return not path.name.startswith(".") and (blank or is_dicom(path))
+
+
+def check_slices(source: ScanSource, header: SeriesHeader, image: sitk.Image) -> None:
     """Make sure that each slice is where the image has it.
 
     ITK spaces the slices of a series evenly, whether one is missing or not, and takes the frames
     of a file in their order there.
 
     Raises:
-        InputError: if one is missing, there twice, out of order, or does not say where it is, or if
-            they are stacked at a slant.
+        InputError: if one is missing, there twice, or out of order.
     """
-    headers = [read_header(path) for path in files]
-    told = [frame.place for header in headers if header for frame in header.frames]
-    if len(told) != image.GetDepth() or (len(headers) == 1 and () in told):
-        return  # frames that do not say where they are
-    for index, place_mm in enumerate(told):
-        if len(place_mm) != 3:
-            raise InputError(f"{source}: slice {index} does not say where it is")
-    normal = np.array(image.GetDirection()).reshape(3, 3)[:, 2]
-    steps = np.diff(np.array(told), axis=0)
-    _check_upright(source, steps, normal)
+    told = header.places
+    if len(told) != image.GetDepth() or () in told:
+        return  # no frame says where it is
     for index, place_mm in enumerate(told):
         distance_mm = math.dist(place_mm, image.TransformIndexToPhysicalPoint((0, 0, index)))
-        if distance_mm > 0.1 * image.GetSpacing()[2]:
+        if distance_mm > _UNEVEN * image.GetSpacing()[2]:
             raise InputError(
                 f"{source}: the slices are not evenly spaced; one is missing, there twice or out "
                 "of order"
             )
 
 
-def _check_upright(source: ScanSource, steps: np.ndarray, normal: np.ndarray) -> None:
-    """Refuse slices that are stacked along another line than the one they face."""
-    lengths = np.linalg.norm(steps, axis=1)
-    if not len(steps) or not lengths.all():
-        return
-    cosines = np.clip(np.abs(steps @ normal) / lengths, 0, 1)
-    degrees = float(np.degrees(np.arccos(cosines.max())))
-    if degrees > _TILTED_DEGREES:
-        raise InputError(
-            f"{source}: its slices are tilted by {degrees:.0f} degrees against the line on which "
-            "they are stacked (gantry tilt); convert it to NIfTI with dcm2niix"
-        )
+def check_series(source: ScanSource, header: SeriesHeader) -> None:
+    """Refuse a series whose place and size would be guessed.
 
-
-def read_headers(files: Iterable[Path]) -> Headers:
-    """The series that DICOM files belong to.
-
-    What is no image is passed over. The files of a series in two folders are two series here. A
-    damaged file of which the series is not known counts to all in its folder.
+    Raises:
+        InputError: if files are damaged, or do not say how large their pixels are or where they
+            lie.
     """
-    found: dict[tuple[Path, str], dict[Path, DicomFile]] = {}
-    damaged: dict[Path, str] = {}
-    for path in files:
-        try:
-            file = read_header(path)
-        except InputError as error:
-            damaged[path] = str(error)
+    problem = header.damage()
+    if len(header.files) > 1:
+        missing = [index for index, place in enumerate(header.places) if len(place) != 3]
+        if missing and not problem:
+            problem = f"slice {missing[0]} does not say where it is"
+    if all(file.components == 1 for file in header.files):
+        problem = problem or header.unmeasured() or header.tilt()
+    if problem:
+        raise InputError(f"{source}: {problem}")
+
+
+def rescaled(source: ScanSource, header: SeriesHeader, image: sitk.Image) -> sitk.Image:
+    """The image, each frame scaled by its own slope: ITK scales all by that of the first.
+
+    Raises:
+        InputError: if the frames are compressed in a way that cannot be undone here.
+    """
+    (file, *others) = header.files
+    if others or not file.scales:
+        return image
+    try:
+        stored = dicom_pixels(file.path)
+    except ValueError as error:
+        raise InputError(
+            f"{source}: its frames are scaled differently and compressed; convert it with dcm2niix"
+        ) from error
+    slopes, shifts = np.array(file.scales, np.float64).T[:, :, None, None]
+    result = sitk.GetImageFromArray((stored * slopes + shifts).astype(np.float32))
+    result.CopyInformation(image)
+    return result
+
+
+def read_headers(paths: Iterable[Path]) -> tuple[list[SeriesHeader], list[Path]]:
+    """The series that DICOM files belong to, and damaged files of no series; each is read once.
+
+    What is no image is passed over. The files of a series in two folders are two series here, and
+    so are files of one folder that share a UID, but not their description.
+    """
+    files: dict[tuple[Path, str, str], list[DicomFile]] = {}
+    damaged: list[DicomFile] = []
+    for path in paths:
+        file = read_dicom_file(path)
+        if file is None:
             continue
-        if file:
-            found.setdefault((path.parent, file.series), {})[path] = file
-    headers = [_header(folder, uid, images) for (folder, uid), images in found.items()]
-    for header in headers:
-        header.damaged = {p: why for p, why in damaged.items() if p.parent == header.series.folder}
-    folders = {header.series.folder for header in headers}
-    return Headers(headers, {p: why for p, why in damaged.items() if p.parent not in folders})
+        if not file.complete:
+            damaged.append(file)
+            continue
+        description = file.tags.get("SeriesDescription", "")
+        files.setdefault((path.parent, file.series_uid, description), []).append(file)
+    headers: list[SeriesHeader] = []
+    seen: set[tuple[Path, str]] = set()
+    for (folder, uid, description), own in files.items():
+        part = description if (folder, uid) in seen else ""
+        seen.add((folder, uid))
+        headers.append(_header(DicomSeries(folder, uid, part, description), own))
+    return headers, _divided(damaged, headers)
 
 
-def _header(folder: Path, uid: str, files: dict[Path, DicomFile]) -> SeriesHeader:
-    """A series, without the files among its slices that are something else."""
-    kinds = Counter((file.is_capture, file.tags.get("Modality")) for file in files.values())
-    kind = max(kinds, key=lambda one: (not one[0], kinds[one]))
-    slices = {p: f for p, f in files.items() if (f.is_capture, f.tags.get("Modality")) == kind}
-    description = next(iter(slices.values())).tags.get("SeriesDescription", "")
-    excluded = tuple(path for path in files if path not in slices)
-    return SeriesHeader(DicomSeries(folder, uid, description, excluded), slices)
+def _header(series: DicomSeries, files: list[DicomFile]) -> SeriesHeader:
+    slices = [file for file in files if not _is_picture(file)] or files
+    slices = _in_order(slices)
+    paths = tuple(file.path for file in slices)
+    series = DicomSeries(series.folder, series.uid, series.part, series.description, paths)
+    return SeriesHeader(series, slices, [file.path for file in files if file not in slices])
 
 
-def _named(damaged: dict[Path, str]) -> str:
-    """Damaged files by name, as far as a sentence holds them."""
-    (path, why), *others = damaged.items()
-    more = f", as are {len(others)} more" if others else ""
-    return f"{path.name} {why}{more}"
+def _is_picture(file: DicomFile) -> bool:
+    return file.picture or file.components != 1
+
+
+def _in_order(files: list[DicomFile]) -> list[DicomFile]:
+    """Sorted along the normal of the slices; as they are if they do not say where they lie."""
+    (direction, *_) = files[0].orientations
+    places = [file.places[0] for file in files]
+    if len(direction) != 6 or any(len(place) != 3 for place in places):
+        return files
+    normal = np.cross(direction[:3], direction[3:])
+    return sorted(files, key=lambda file: float(np.dot(file.places[0], normal)))
+
+
+def _divided(damaged: Sequence[DicomFile], headers: list[SeriesHeader]) -> list[Path]:
+    """Damaged files given to the series they may be of; those that are of none are left."""
+    left = []
+    for file in damaged:
+        beside = [header for header in headers if header.series.folder == file.path.parent]
+        own = [header for header in beside if header.series.uid == file.series_uid]
+        alike = [header for header in beside if _same_ending(header.files[0].path, file.path)]
+        for header in own or alike:
+            header.damaged.append(file.path)
+        if not own and not alike and is_dicom(file.path):
+            left.append(file.path)
+    return left
+
+
+def _same_ending(first: Path, second: Path) -> bool:
+    """Whether names end alike; a number behind the last dot is no ending."""
+    one, other = (
+        "" if path.suffix[1:].isdigit() else path.suffix.lower() for path in (first, second)
+    )
+    return one == other
+
+
+def _pixels(path: Path) -> bytes:
+    try:
+        return hashlib.sha256(dicom_pixels(path).tobytes()).digest()
+    except ValueError:  # compressed
+        return hashlib.sha256(path.read_bytes()).digest()
 
 
 def _parallel(first: tuple[float, ...], second: tuple[float, ...]) -> bool:

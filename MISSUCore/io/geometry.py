@@ -64,3 +64,11 @@ def image_like(voxels: NDArray[Any], image: sitk.Image) -> sitk.Image:
     result = sitk.GetImageFromArray(voxels)
     result.CopyInformation(image)
     return result
+
+
+def shrink_factors(image: sitk.Image, spacing_mm: float) -> list[int]:
+    """Factors for BinShrink that bring an image to about a spacing, however thin it is."""
+    return [
+        max(1, min(round(spacing_mm / step), length))
+        for step, length in zip(image.GetSpacing(), image.GetSize())
+    ]

@@ -14,8 +14,16 @@ import SimpleITK as sitk
 
 from ..core.errors import InputError
 from ..core.files import itk_name, sha256
-from .dicom import DicomSeries, ScanSource, check_files, check_slices, only_series
-from .dicom_header import is_dicom
+from .dicom import (
+    DicomSeries,
+    ScanSource,
+    SeriesHeader,
+    check_series,
+    check_slices,
+    rescaled,
+    series_header,
+)
+from .dicom_file import is_dicom
 from .nifti import check_header
 
 # A brain at 0.25 mm still fits; more is a wrong file or a header that lies.
@@ -155,12 +163,10 @@ def _read(path: ScanSource) -> sitk.Image:
     reader: sitk.ImageSeriesReader | sitk.ImageFileReader
     if isinstance(path, Path):
         _check_there(path)
-    if isinstance(path, DicomSeries):
-        reader = _series_reader(path, path.files())
-    elif path.is_dir():
-        reader = _series_reader(path, only_series(path).files())
-    elif is_dicom(path):
-        reader = _series_reader(path, [path])  # of many frames
+    header = None
+    if isinstance(path, DicomSeries) or path.is_dir() or is_dicom(path):
+        header = series_header(path)
+        reader = _series_reader(path, header)
     else:
         reader = _file_reader(path)
     reader.SetOutputPixelType(sitk.sitkFloat32)
@@ -175,8 +181,9 @@ def _read(path: ScanSource) -> sitk.Image:
         image = image[:, :, :, 0]  # a single volume, as some converters write it
     _check_shape(path, image.GetSize(), image.GetNumberOfComponentsPerPixel())
     _check_geometry(path, image)
-    if isinstance(reader, sitk.ImageSeriesReader):
-        check_slices(path, map(Path, reader.GetFileNames()), image)
+    if header:
+        check_slices(path, header, image)
+        return rescaled(path, header, image)
     return image
 
 
@@ -233,8 +240,9 @@ def _file_reader(path: Path) -> sitk.ImageFileReader:
     return reader
 
 
-def _series_reader(source: ScanSource, slices: list[Path]) -> sitk.ImageSeriesReader:
-    check_files(source, slices)
+def _series_reader(source: ScanSource, header: SeriesHeader) -> sitk.ImageSeriesReader:
+    check_series(source, header)
+    slices = [file.path for file in header.files]
     first = _information(slices[0])
     width, height, *depth = first.GetSize()
     shape = (width, height, max(len(slices), *depth))

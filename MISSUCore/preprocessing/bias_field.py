@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from ..core.errors import InputError
 from ..core.events import Progress
-from ..io.geometry import image_like
+from ..io.geometry import image_like, shrink_factors
 
 # The field is smooth: estimating it on voxels of about 4 mm takes seconds instead of minutes.
 _COARSE_MM = 4.0
@@ -57,7 +57,7 @@ def correct_bias_field(
     mean = voxels[brain].mean(dtype=np.float64)
     bright = np.maximum(voxels, np.float32(_DARKEST * mean)) * brain
 
-    factors = [max(1, round(_COARSE_MM / spacing)) for spacing in image.GetSpacing()]
+    factors = shrink_factors(image, _COARSE_MM)
     part = sitk.BinShrink(image_like(brain.astype(np.float32), image), factors)
     inside = part >= 0.5
     # Dividing by the part keeps the background from darkening the brain's edge.

@@ -120,7 +120,12 @@ def has_skull(image: sitk.Image) -> bool:
     the image cuts through it, and noise around it or a bright scalp over a dark skull give it away.
     Zeros in the air, a missing face, or a background other than 0 make no difference.
     """
-    factors = [max(1, int(_COARSE_MM // spacing)) for spacing in image.GetSpacing()]
+    factors = [
+        max(
+            1, min(int(_COARSE_MM // spacing), length)
+        )  # also of a slab thinner than a coarse voxel
+        for spacing, length in zip(image.GetSpacing(), image.GetSize())
+    ]
     contrast = sitk.BinShrink(image_like(contrast_to_background(image), image), factors)
     voxels = sitk.GetArrayViewFromImage(contrast)
     spacing_mm = np.array(contrast.GetSpacing()[::-1])

@@ -19,7 +19,7 @@ from scipy import stats
 
 from ..contract.modalities import BRATS_MODALITIES
 from ..core.errors import InputError
-from ..io.geometry import image_like
+from ..io.geometry import image_like, shrink_factors
 from .rules import Guess, Key
 
 # Fluid, white matter and vessels are seen at this spacing, noise is not.
@@ -223,8 +223,7 @@ def _chances_compared(
 
 def _coarse(image: sitk.Image) -> sitk.Image:
     image = sitk.DICOMOrient(sitk.Cast(image, sitk.sitkFloat32), "LPS")
-    factors = [max(1, round(_SPACING_MM / step)) for step in image.GetSpacing()]
-    return sitk.BinShrink(image, factors)
+    return sitk.BinShrink(image, shrink_factors(image, _SPACING_MM))
 
 
 def _middle(head: NDArray[np.bool_], spacing_mm: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -13,13 +13,12 @@ import SimpleITK as sitk
 from ..contract.modalities import BRATS_MODALITIES, IMAGE_ENDING
 from ..core.errors import InputError
 from ..core.events import Progress
-from ..io.dicom import LOCALIZER, ScanSource, SeriesHeader, read_headers
-from ..io.dicom_header import is_dicom
+from ..io.dicom import LOCALIZER, ScanSource, SeriesHeader, may_be_dicom, read_headers
 from ..io.geometry import same_grid
 from ..io.reading import read_image, read_information
 from .appearance import with_images
 from .examination import differences
-from .rules import Guess, assign, despite_agent, guess_sequence
+from .rules import Guess, assign, contrast_told_apart, guess_sequence
 
 # Fewer slices are a localizer, or a part of the brain.
 MINIMUM_SLICES = 10
@@ -57,7 +56,6 @@ class _Candidate:
         problem: why it cannot be one; or "".
         derived: whether it was computed from another.
         examination: patient and study of a DICOM series.
-        by_words: what its names and tags say where the contrast agent is left out.
     """
 
     guess: Guess
@@ -65,7 +63,6 @@ class _Candidate:
     problem: str = ""
     derived: bool = False
     examination: tuple[str, str] | None = None
-    by_words: Guess | None = None
 
 
 def find_case(folder: Path, progress: Progress | None = None) -> FoundCase:
@@ -101,8 +98,7 @@ def find_case(folder: Path, progress: Progress | None = None) -> FoundCase:
         return read_image(source)
 
     guesses = with_images({source: found.guess for source, found in usable.items()}, read)
-    by_words = {source: found.by_words for source, found in usable.items() if found.by_words}
-    guesses = despite_agent(guesses, by_words)
+    guesses = contrast_told_apart(guesses)
     guesses = _without_copies(guesses, candidates)
     finer = {
         source: -found.voxel_mm3 - _DERIVED_PENALTY_MM3 * found.derived
@@ -191,7 +187,7 @@ def _candidates(folder: Path, progress: Progress) -> dict[ScanSource, _Candidate
     images = [path for path in files if IMAGE_ENDING.search(path.name)]
     for path in images:
         found[path] = _image_file(path, folder)
-    dicom = [path for path in files if path not in found and is_dicom(path)]
+    dicom = [path for path in files if path not in found and may_be_dicom(path)]
 
     def with_progress() -> Iterator[Path]:
         for number, path in enumerate(dicom):
@@ -202,9 +198,15 @@ def _candidates(folder: Path, progress: Progress) -> dict[ScanSource, _Candidate
     headers, damaged = read_headers(with_progress())
     for header in headers:
         found[header.series] = _series(header, folder, _elsewhere(header, headers))
-    for path, why in damaged.items():
-        found[path] = _Candidate(_named(path.name, path.parent, folder, {}), 0.0, why)
+        for path in header.pictures:
+            found[path] = _no_scan(f"is a picture among the slices of {header.series}")
+    for path in damaged:
+        found[path] = _no_scan("is damaged or cut off")
     return found
+
+
+def _no_scan(problem: str) -> _Candidate:
+    return _Candidate(Guess(None, 0.0, problem), 0.0, problem)
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -235,45 +237,29 @@ def _image_file(path: Path, folder: Path) -> _Candidate:
 
 
 def _elsewhere(header: SeriesHeader, headers: Sequence[SeriesHeader]) -> str:
-    """What is wrong if other folders hold files of the same series; "" if none does.
-
-    Series that an anonymizer gave one UID, though they are described otherwise, are two.
-    """
-    uid = header.series.uid
-    first, *others = [
-        other for other in headers if other.series.uid == uid and _described_alike(other, header)
-    ]
-    if not uid or not others:
-        return ""
-    if any(_places(other) != _places(first) for other in others):
-        return "has its files in several folders; put them into one"
-    if all(other.instances == first.instances for other in others):
-        return f"is a copy of {first.series}" if header is not first else ""
-    return ""  # other images of the same slices
-
-
-def _described_alike(first: SeriesHeader, second: SeriesHeader) -> bool:
-    return all(
-        first.tags.get(keyword) == second.tags.get(keyword)
-        for keyword in ("SeriesDescription", "SeriesNumber", "ProtocolName")
-    )
-
-
-def _places(header: SeriesHeader) -> list[tuple[float, ...]]:
-    return sorted(frame.place for frame in header.frames)
+    """What is wrong if other folders hold files of the same series; "" if none does."""
+    same_uid = [other for other in headers if other.series.uid == header.series.uid != ""]
+    before = same_uid[: same_uid.index(header)] if same_uid else []
+    for other in same_uid:
+        apart = other.series.folder != header.series.folder
+        if sorted(other.places) == sorted(header.places):
+            # An anonymizer may give one UID to two series of the same slices.
+            if other in before and header.shows_what(other):
+                return f"is a copy of {other.series}"
+        elif apart and other.tags == header.tags:
+            return "has its files in several folders; put them into one"
+    return ""
 
 
 def _series(header: SeriesHeader, folder: Path, elsewhere: str) -> _Candidate:
     guess = _named("", header.series.folder, folder, header.tags)
-    no_agent = {name: tag for name, tag in header.tags.items() if name != "ContrastBolusAgent"}
-    problem = header.problem() or elsewhere or _shape_problem(3, 1, len(header.frames))
+    problem = header.problem() or elsewhere or _shape_problem(3, 1, header.frames)
     return _Candidate(
         guess,
         header.voxel_mm3(),
         problem,
         header.tags.get("ImageType", "").upper().startswith("DERIVED"),
         (header.tags.get("PatientID", ""), header.tags.get("StudyInstanceUID", "")),
-        _named("", header.series.folder, folder, no_agent),
     )
 
 

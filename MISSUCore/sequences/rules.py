@@ -43,11 +43,13 @@ class Guess:
             unknown.
         confidence: 0 to 1, in the sequence, or in its being none; 0 if nothing is known.
         reason: a phrase for the user, as "series description 'AX T1 POST GAD'".
+        agent_only: whether a T1 is taken for T1ce only because the header names a contrast agent.
     """
 
     sequence: str | None
     confidence: float
     reason: str
+    agent_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,23 +129,22 @@ def guess_sequence(name: str, tags: Mapping[str, str]) -> Guess:
     return _with_contrast(confidence, reasons, texts, tags.get("ContrastBolusAgent", ""))
 
 
-def despite_agent(guesses: Mapping[Key, Guess], by_words: Mapping[Key, Guess]) -> dict[Key, Guess]:
-    """The guesses, corrected where a scanner wrote the contrast agent into all series.
+def contrast_told_apart(guesses: Mapping[Key, Guess]) -> dict[Key, Guess]:
+    """The guesses, with a T1 found among several T1ce where words name contrast in some only.
 
-    Where every T1 is taken for a T1ce, but only some say so in words, the others came before it.
-
-    Args:
-        guesses: by scan.
-        by_words: by scan: what is guessed without the attribute that names the agent.
+    Scanners write the agent into all series of an examination, also into those before it. Where
+    no scan is T1 otherwise, those whose words are silent are it.
     """
-    enhanced = [key for key, guess in guesses.items() if guess.sequence == "t1ce"]
-    silent = [key for key in enhanced if key in by_words and by_words[key].sequence == "t1"]
-    native = any(guess.sequence == "t1" for guess in guesses.values())
-    if native or len(silent) == len(enhanced):
+    enhanced = {guess.agent_only for guess in guesses.values() if guess.sequence == "t1ce"}
+    if len(enhanced) < 2 or any(guess.sequence == "t1" for guess in guesses.values()):
         return dict(guesses)
     return {
-        key: replace(by_words[key], reason=f"{by_words[key].reason}; all have the contrast agent")
-        if key in silent
+        key: replace(
+            guess,
+            sequence="t1",
+            reason=f"{guess.reason}, as in series that say so in words",
+        )
+        if guess.sequence == "t1ce" and guess.agent_only
         else guess
         for key, guess in guesses.items()
     }
@@ -219,4 +220,5 @@ def _with_contrast(confidence: float, reasons: list[str], texts: list[_Text], ag
         reasons.append(f"contrast agent {agent}")
     else:
         contrast, confidence = False, min(confidence, 0.8)
-    return Guess("t1ce" if contrast else "t1", confidence, "; ".join(reasons))
+    agent_only = bool(agent and not saying)
+    return Guess("t1ce" if contrast else "t1", confidence, "; ".join(reasons), agent_only)
