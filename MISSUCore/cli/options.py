@@ -72,7 +72,7 @@ def add_scans(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--case",
-        type=Path,
+        type=existing_name,
         metavar="FOLDER",
         help="folder with the scans of a case: which is which is read from DICOM tags, file names "
         "and the images; a scan that is named by itself goes before",
@@ -100,6 +100,13 @@ def add_scans(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bias-field", action="store_true", help="even out slow changes of brightness (N4)"
     )
+
+
+def existing_name(text: str) -> Path:
+    """A path; an empty shell variable must not stand for the current folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("is empty; give a folder")
+    return Path(text)
 
 
 def add_result(parser: argparse.ArgumentParser) -> None:

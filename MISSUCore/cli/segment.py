@@ -17,6 +17,7 @@ from .options import (
     add_result,
     add_scans,
     complain,
+    existing_name,
     number,
     preprocessing,
     scans,
@@ -37,6 +38,9 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         help="segment a case, or many",
         description="Segment the scans of a case as they come: files or DICOM folders, on any "
         "grid, moved between the scans, with skull or without.",
+    )
+    parser.add_argument(
+        "folder", nargs="?", type=existing_name, metavar="FOLDER", help="the same as --case FOLDER"
     )
     add_scans(parser)
     add_result(parser)
@@ -89,6 +93,10 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, progress: Progress) -> None:
     """Segment what the options name."""
+    if options.folder:
+        if options.case:
+            raise InputError(f"{options.folder} and {options.case}: give one folder with a case")
+        options.case = options.folder
     if options.cases:
         _segment_cohort(options, progress)
         return

@@ -97,11 +97,12 @@ def check_header(path: Path) -> None:
     if header is None:
         return
     if header.compressed and path.suffix.lower() == ".nii":
-        raise InputError(f"{path}: is compressed by gzip, but named .nii; name it .nii.gz")
+        raise InputError(f"{path}: is gzip-compressed; name it .nii.gz")
     if header.datatype in _COMPLEX:
         raise InputError(f"{path}: holds complex numbers; give the magnitude image")
     offset = header.vox_offset
-    if header.single_file and not _HEADER_BYTES <= offset <= _MAXIMUM_OFFSET:
+    possible = _HEADER_BYTES <= offset <= _MAXIMUM_OFFSET and offset == int(offset)
+    if header.single_file and not possible:
         where = ", within the header" if 0 <= offset < _HEADER_BYTES else ", which cannot be"
         raise InputError(
             f"{path}: its header says that the voxels begin at byte {offset:g}{where}; correct "

@@ -197,7 +197,7 @@ def _check_there(path: Path) -> None:
         if path.is_dir():
             return
         if not path.is_file():
-            raise InputError(f"{path}: is no file, but a pipe or device; give a file")
+            raise InputError(f"{path}: is a pipe or device, not a file; give a file")
         with path.open("rb"):
             pass
     except OSError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from itertools import combinations
 from pathlib import Path
@@ -30,6 +30,7 @@ _OF_THE_SCAN = frozenset(
     ce gado map run echo acq final new copy
     """.split()  # noqa: SIM905
 )
+_NAME = 3  # words make a name, whatever it stands before
 _SET = 2  # sequences make a name or a folder a set of scans, rather than a single one
 
 
@@ -52,6 +53,9 @@ def differences(folder: Path, scans: Mapping[Path, str]) -> str:
     before = {path: parts[0] for path, parts in words.items()}
     after = {path: parts[1] for path, parts in words.items()}
     if found := _two_subjects(before, scans):
+        return f"of two subjects, {found}"
+    of_folder = {path: _kept(re.split(r"[-_. ]+", path.parent.name)) for path in scans}
+    if found := _two_subjects(of_folder, scans, at_least=_SET):
         return f"of two subjects, {found}"
     folders = {path: (str(path.parent),) for path in scans}
     for groups in (after, folders):
@@ -79,15 +83,19 @@ def _date(name: str) -> str:
 def _words(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The words before and after the sequence in a file's name, without those of the scan."""
     stem = _DATE.sub("", _ENTITY.sub("", IMAGE_ENDING.sub("", path.name)))
-    words = [word.lower() for word in re.split(r"[-_. ]+", stem) if word]
+    words = [word for word in re.split(r"[-_. ]+", stem) if word]
     at = next((i for i, word in enumerate(words) if words_of(word).sequence), None)
     if at is None:
         return (), ()  # the sequence is not a word of its own
-    kept = [
-        tuple(word for word in part if word not in _OF_THE_SCAN and not words_of(word).sequence)
-        for part in (words[:at], words[at + 1 :])
-    ]
-    return kept[0], kept[1]
+    return _kept(words[:at]), _kept(words[at + 1 :])
+
+
+def _kept(words: Iterable[str]) -> tuple[str, ...]:
+    """Words in small letters, without those that tell of the scan."""
+    lower = (word.lower() for word in words)
+    return tuple(
+        word for word in lower if word and word not in _OF_THE_SCAN and not words_of(word).sequence
+    )
 
 
 def _disagreement(told: Mapping[Path, str]) -> str:
@@ -99,18 +107,34 @@ def _disagreement(told: Mapping[Path, str]) -> str:
     return f"{first} ({a}) and {second} ({b})"
 
 
-def _two_subjects(groups: Mapping[Path, tuple[str, ...]], scans: Mapping[Path, str]) -> str:
+def _two_subjects(
+    groups: Mapping[Path, tuple[str, ...]], scans: Mapping[Path, str], at_least: int = 1
+) -> str:
     """Two names of which one stands before several sequences; "" if there are none.
 
-    A word before a single scan, as in ``space_flair`` or ``5_t1``, is no name; nor are two
-    different that hold the same words, as ``anna`` and ``anna_5``.
+    A word before a single scan, as in ``space_flair`` or ``5_t1``, is no name, but three words of
+    which only numbers differ are, as in ``BraTS-GLI-00011-001``. Names that hold the same words are
+    not different, as ``anna`` and ``anna_5``.
+
+    Args:
+        groups: the names, in words.
+        scans: sequence of each scan.
+        at_least: sequences that each of the two must have.
     """
     sequences = _sequences(groups, scans)
     for first, second in combinations(sorted(sequences), 2):
         alike = set(first) <= set(second) or set(second) <= set(first)
-        if not alike and max(len(sequences[one]) for one in (first, second)) >= _SET:
+        counts = sorted(len(sequences[one]) for one in (first, second))
+        named = counts[1] >= _SET or _numbered(first, second)
+        if not alike and named and counts[0] >= at_least:
             return f"{_first_of(first, groups)} and {_first_of(second, groups)}"
     return ""
+
+
+def _numbered(first: tuple[str, ...], second: tuple[str, ...]) -> bool:
+    """Whether two names of three words or more are alike but for numbers."""
+    differing = [word for pair in zip(first, second) if pair[0] != pair[1] for word in pair]
+    return len(first) == len(second) >= _NAME and all(word.isdigit() for word in differing)
 
 
 def _two_sets(groups: Mapping[Path, tuple[str, ...]], scans: Mapping[Path, str]) -> str:

@@ -282,3 +282,10 @@ def test_train_starts_from_a_model(
     for name, value in torch.load(model, weights_only=True).items():
         if "running" not in name and "tracked" not in name:
             torch.testing.assert_close(trained[name], value, rtol=2e-3, atol=1e-4)
+
+
+def test_an_empty_case_is_not_the_current_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["segment", "--case", "", "--output", "x.nii.gz"])
+    assert caught.value.code == 2
+    assert "--case: is empty" in capsys.readouterr().err

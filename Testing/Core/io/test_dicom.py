@@ -11,9 +11,9 @@ import pytest
 import SimpleITK as sitk
 
 from MISSUCore.core.errors import InputError
+from MISSUCore.io.geometry import shrink_factors
 from MISSUCore.io.reading import read_image
 from MISSUCore.preprocessing.brain_extraction import has_skull
-from MISSUCore.preprocessing.working_grid import shrink_factors
 from MISSUCore.sequences.case_folder import FoundCase, find_case
 
 pydicom = pytest.importorskip("pydicom")

@@ -70,3 +70,16 @@ def test_other_formats_have_one_place(write_image: Callable[..., Path]) -> None:
     voxels = np.random.default_rng(0).random((6, 8, 10), dtype=np.float32)
     for ending in ("nrrd", "mha", "nii.gz"):
         assert warnings(write_image(f"scan.{ending}", voxels, origin=(5.0, -3.0, 90.0))) == []
+
+
+@pytest.mark.parametrize(("unit", "in_mm"), [("meter", 1000.0), ("micron", 0.001)])
+def test_places_in_other_units_agree(tmp_path: Path, unit: str, in_mm: float) -> None:
+    image = nibabel.Nifti1Image(
+        np.random.default_rng(0).random((10, 8, 6), dtype=np.float32),
+        np.diag([1 / in_mm] * 3 + [1]) @ TURNED,
+    )
+    image.set_qform(image.affine, 1)
+    image.set_sform(image.affine, 1)
+    image.header.set_xyzt_units(unit)
+    nibabel.save(image, tmp_path / "scan.nii")
+    assert warnings(tmp_path / "scan.nii") == []

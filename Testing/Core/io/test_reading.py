@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import random
 import shutil
 import struct
@@ -318,6 +319,41 @@ def test_a_place_that_is_no_number(
     struct.pack_into("<f", content, 292, float("nan"))  # last number of the first matrix row
     path.write_bytes(content)
     refused(path, "its header says no place in space")
+
+
+@pytest.mark.parametrize("offset", [0.0, float("nan"), float("inf"), -352.0, 4.0, 352.5, 1e30])
+@pytest.mark.parametrize("ending", ["nii", "nii.gz"])
+def test_voxels_that_begin_where_they_cannot(
+    write_image: Callable[..., Path], voxels: NDArray[np.float32], offset: float, ending: str
+) -> None:
+    path = write_image(f"scan.{ending}", voxels)
+    content = path.read_bytes()
+    changed = bytearray(gzip.decompress(content) if ending == "nii.gz" else content)
+    struct.pack_into("<f", changed, 108, offset)
+    path.write_bytes(gzip.compress(bytes(changed)) if ending == "nii.gz" else changed)
+    refused(path, "its header says that the voxels begin at byte")
+
+
+def test_nifti_of_other_kinds_is_named(
+    tmp_path: Path, write_image: Callable[..., Path], voxels: NDArray[np.float32]
+) -> None:
+    content = bytearray(write_image("scan.nii", voxels).read_bytes())
+    hidden = tmp_path / "hidden.nii"
+    hidden.write_bytes(gzip.compress(bytes(content)))
+    refused(hidden, "is gzip-compressed; name it .nii.gz")
+    second = tmp_path / "second.nii"
+    second.write_bytes(struct.pack("<i", 540) + b"n+2\0\r\n\x1a\n" + bytes(content[12:]))
+    refused(second, "is NIfTI-2")
+    struct.pack_into("<2h", content, 70, 32, 64)
+    numbers = tmp_path / "complex.nii"
+    numbers.write_bytes(bytes(content) * 2)
+    refused(numbers, "holds complex numbers")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no named pipes")
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "scan.nii")
+    refused(tmp_path / "scan.nii", "is a pipe or device")
 
 
 # DICOM folders

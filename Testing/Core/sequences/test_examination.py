@@ -33,6 +33,9 @@ def found(**scans: str) -> str:
         {"t1": "anna_t1.nii", "t2": "anna_t2.nii", "flair": "anna_5_flair.nii"},
         {"t1": "raw/t1.nii", "t2": "raw/t2.nii", "flair": "more/flair.nii"},
         {"t1": "t1/scan.nii", "t2": "t2/scan.nii"},
+        {"t1": "301_t1.nii", "t2": "402_t2.nii"},
+        {"t1": "raw/anna_t1.nii", "t2": "registered/anna_t2.nii"},
+        {"t1": "anna_2019-03-01_t1.nii", "t2": "anna_20190301_t2.nii"},
         {"t2": "tse_t2.nii", "flair": "space_flair.nii"},
     ],
     ids=str,
@@ -62,7 +65,7 @@ def test_one_examination(scans: dict[str, str]) -> None:
                 "t1ce": "P002_t1c.nii",
                 "flair": "P002_fl.nii",
             },
-            "of two subjects, .*P1_t1.nii",
+            "of two subjects, .*P001_t1.nii",
         ),
         (
             {"t1": "001_t1.nii 002_t1.nii", "t2": "001_t2.nii 002_t2.nii"},
@@ -73,8 +76,21 @@ def test_one_examination(scans: dict[str, str]) -> None:
             "in two sets, .*t1_anna.nii and .*t1_bert.nii",
         ),
         (
+            {"t1": "BraTS-GLI-00011-000-t1n.nii", "t2": "BraTS-GLI-00011-001-t2w.nii"},
+            "of two subjects, .*00011-000-t1n.nii and .*00011-001-t2w.nii",
+        ),
+        (
+            {
+                "t1": "anna/t1.nii",
+                "t2": "anna/t2.nii",
+                "t1ce": "bert/t1ce.nii",
+                "flair": "bert/flair.nii",
+            },
+            "of two subjects, .*anna.* and .*bert",
+        ),
+        (
             {"t1": "before/t1.nii after/t1.nii", "t2": "before/t2.nii after/t2.nii"},
-            "in two sets, .*after.* and .*before",
+            "of two subjects, .*after.* and .*before",
         ),
     ],
     ids=str,

@@ -253,6 +253,12 @@ def test_a_mirrored_scan_is_noticed_but_not_mirrored(fixed: sitk.Image) -> None:
     assert np.linalg.det(np.reshape(result.transform.GetMatrix(), (3, 3))) == pytest.approx(1)
 
 
+def test_half_a_head_has_no_mirror_image_to_fit(fixed: sitk.Image) -> None:
+    half = fixed.GetSize()[0] // 3
+    result = register(scan(second_look)[:half], fixed[:half])
+    assert not any("mirrored" in warning for warning in result.warnings)
+
+
 def test_a_slice_spacing_that_is_wrong(fixed: sitk.Image) -> None:
     moving = scan(second_look, spacing=(2.0, 2.0, 5.0))
     moving.SetSpacing((2.0, 2.0, 1.0))
