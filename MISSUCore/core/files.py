@@ -259,3 +259,33 @@ def sha256(*paths: Path) -> str:
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     return digest.hexdigest()
+
+
+def files_below(folder: Path, seen: set[Path] | None = None) -> Iterator[Path]:
+    """Files of a folder at any depth, sorted, also behind links, without what is hidden.
+
+    Links that lead nowhere are among them; a folder that links lead to again is passed over.
+
+    Args:
+        folder: to look through.
+        seen: folders that were looked through already.
+
+    Raises:
+        InputError: if a folder cannot be read.
+    """
+    seen = set() if seen is None else seen
+    if folder.resolve() in seen:
+        return
+    seen.add(folder.resolve())
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read: {error.strerror or error}") from error
+    for path in paths:
+        # macOS leaves hidden twins ("._name") of every file on foreign disks.
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from files_below(path, seen)
+        elif path.is_file() or path.is_symlink():
+            yield path

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Callable
 
 from .errors import InputError
-from .files import errors_told, kept_by, only_process, sha256
+from .files import errors_told, kept_by, only_process, read_json, sha256
 
 HEADER = "# MISSU has written these files here, and replaces or deletes no other."
 RUN_RECORD = ".written.sha256"
@@ -220,12 +220,32 @@ def run_folder(
             f"{folder}: holds files that are not of a run ({', '.join(foreign[:3])}"
             f"{', ...' if len(foreign) > 3 else ''}); give a new or empty folder"
         )
-    with only_process(folder) if process == 0 else nullcontext():
-        if adopted and process == 0:
-            adopt(written, older)
-        written.delete_temporary()
-        with kept_by(written):
-            yield written
+    was_there = folder.exists()
+    try:
+        with only_process(folder) if process == 0 else nullcontext():
+            if adopted and process == 0:
+                adopt(written, older)
+            written.delete_temporary()
+            with kept_by(written):
+                yield written
+    except InputError:
+        # What was given cannot be used: nothing is left of a run that had not begun.
+        if process == 0 and not found and not _has_begun(folder):
+            written.delete("*")
+            for path in (written.record, folder / ".lock"):
+                path.unlink(missing_ok=True)
+            if not was_there:
+                with suppress(OSError):
+                    folder.rmdir()
+        raise
+
+
+def _has_begun(folder: Path) -> bool:
+    """Whether a run's ``run.json`` has the settings that it trains with."""
+    try:
+        return "settings" in read_json(folder / "run.json")
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def adopt(written: Written, patterns: Sequence[str]) -> None:

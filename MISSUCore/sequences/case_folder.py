@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from ..contract.modalities import BRATS_MODALITIES, IMAGE_ENDING
 from ..core.errors import InputError
 from ..core.events import Progress
+from ..core.files import files_below
 from ..io.dicom import LOCALIZER, ScanSource, SeriesHeader, may_be_dicom, read_headers
 from ..io.geometry import same_grid
 from ..io.reading import read_image, read_information
@@ -182,7 +183,7 @@ def _is_copy(first: ScanSource, second: ScanSource) -> bool:
 
 
 def _candidates(folder: Path, progress: Progress) -> dict[ScanSource, _Candidate]:
-    files = list(_files(folder))
+    files = list(files_below(folder))
     found: dict[ScanSource, _Candidate] = {}
     images = [path for path in files if IMAGE_ENDING.search(path.name)]
     for path in images:
@@ -207,22 +208,6 @@ def _candidates(folder: Path, progress: Progress) -> dict[ScanSource, _Candidate
 
 def _no_scan(problem: str) -> _Candidate:
     return _Candidate(Guess(None, 0.0, problem), 0.0, problem)
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Files at any depth, sorted, without those that are hidden or in a hidden folder."""
-    try:
-        paths = sorted(folder.iterdir())
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be read: {error.strerror or error}") from error
-    for path in paths:
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            if path.resolve() not in (folder.resolve(), *folder.resolve().parents):
-                yield from _files(path)  # but not through a link in circles
-        elif path.is_file() or path.is_symlink():
-            yield path
 
 
 def _image_file(path: Path, folder: Path) -> _Candidate:

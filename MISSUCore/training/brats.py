@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..contract.modalities import BRATS_MODALITIES
 from ..core.errors import InputError
+from ..core.files import files_below
 from ..io.case_lists import ListedCase, read_json_cases
 from ..sequences.rules import modality_of_file_name
 
@@ -53,9 +54,8 @@ def find_brats_cases(
             have the same name.
     """
     files: dict[Path, list[Path]] = {}
-    for path in sorted(folder.rglob("*")):
-        # macOS leaves hidden twins ("._name") of every file on foreign disks.
-        if not path.name.startswith(".") and path.is_file() and modality_of_file_name(path.name):
+    for path in files_below(folder):
+        if path.is_file() and modality_of_file_name(path.name):
             files.setdefault(path.parent, []).append(path)
     if not files:
         raise InputError(

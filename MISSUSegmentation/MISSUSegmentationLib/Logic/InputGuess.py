@@ -11,7 +11,7 @@ import slicer
 
 from MISSUCore.contract.modalities import DICOM_TAGS
 from MISSUCore.core.errors import InputError
-from MISSUCore.sequences.rules import Guess, assign, guess_sequence
+from MISSUCore.sequences.rules import Guess, assign, contrast_told_apart, guess_sequence
 
 from ..Core.Errors import ExchangeError
 from ..Scene.SceneExchange import writeVolume
@@ -31,9 +31,9 @@ def guessModalities(
 
 def guessesOf(volumeNodes: Iterable[slicer.vtkMRMLScalarVolumeNode]) -> Guesses:
     """What each volume's name and DICOM attributes say it is; label maps are passed over."""
-    return {
-        node: _guessOf(node) for node in volumeNodes if not node.IsA("vtkMRMLLabelMapVolumeNode")
-    }
+    return contrast_told_apart(
+        {node: _guessOf(node) for node in volumeNodes if not node.IsA("vtkMRMLLabelMapVolumeNode")}
+    )
 
 
 def withImages(guesses: Guesses) -> Guesses:

@@ -35,7 +35,7 @@ VALUES: tuple[Any, ...] = (
     *("", "a/b", "\0", "x" * 300, "\ud800", [], {}, [[]], ["a"], {"a": {}}, [None], [1e8], [4096]),
 )
 # Offset and kind of what a NIfTI header says: sizes, data type, spacing, units, transforms.
-HEADER = ((40, "h"), (42, "h"), (70, "h"), (72, "h"), (76, "f"), (80, "f"), (123, "b"))
+HEADER = ((40, "h"), (42, "h"), (70, "h"), (72, "h"), (76, "f"), (80, "f"), (108, "f"), (123, "b"))
 HEADER += ((252, "h"), (254, "h"), (256, "f"), (280, "f"), (344, "i"))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from MISSUCore.core.errors import InputError
-from MISSUCore.core.files import append_text, atomic_write, kept_by
+from MISSUCore.core.files import append_text, atomic_write, kept_by, write_json
 from MISSUCore.core.written import HEADER, RUN_RECORD, Written, run_folder
 
 
@@ -128,3 +128,24 @@ def test_with_checksums_a_changed_file_is_not_ours(tmp_path: Path) -> None:
             write(path)
     written.delete("*")
     assert path.read_text() == "corrected"
+
+
+@pytest.mark.parametrize("there_before", [True, False])
+def test_nothing_is_left_of_a_run_that_was_refused(tmp_path: Path, there_before: bool) -> None:
+    folder = tmp_path / "run"
+    if there_before:
+        folder.mkdir()
+    with pytest.raises(InputError, match="no good"), run_folder(folder, lambda _: False, ()):
+        write_json(folder / "run.json", {"given": {}})
+        write_json(folder / "prepared" / "a.json", {})
+        raise InputError("no good")
+    assert list(tmp_path.rglob("*")) == ([folder] if there_before else [])
+
+
+def test_a_run_that_had_begun_stays(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(InputError, match="no good"), run_folder(folder, lambda _: False, ()):
+        write_json(folder / "run.json", {"given": {}, "settings": {}})
+        (folder / "mine.txt").write_text("")
+        raise InputError("no good")
+    assert (folder / "run.json").is_file() and (folder / "mine.txt").is_file()

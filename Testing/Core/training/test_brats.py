@@ -229,3 +229,12 @@ def test_labels_of_another_scheme_are_refused(tmp_path, stored):
     path = write_labels(tmp_path / "seg.nii.gz", stored)
     with pytest.raises(InputError, match=r"seg\.nii\.gz: label values \[0, .* BraTS"):
         read_labels(LabeledCase("a", {}, path), BRATS)
+
+
+def test_case_folders_may_be_links(tmp_path: Path) -> None:
+    case = make_case(tmp_path / "elsewhere" / "BraTS2021_00000")
+    (tmp_path / "brats").mkdir()
+    (tmp_path / "brats" / case.name).symlink_to(case)
+    (case / "circle").symlink_to(tmp_path / "brats")
+    (found,) = find_brats_cases(tmp_path / "brats")
+    assert found.name == "BraTS2021_00000"
