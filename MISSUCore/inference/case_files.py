@@ -52,7 +52,7 @@ def segment_files(
     earlier result with the same name are removed with it.
 
     Args:
-        paths, reference, brain_mask, preprocessing: see :func:`.read_scans`.
+        paths: see :func:`.read_scans`; so for reference, brain_mask and preprocessing.
         output: label map to write; its ending decides the format.
         model: loaded, or a name or path; by default the one in use, see :func:`.default_model`.
         report: JSON file to write, see below.

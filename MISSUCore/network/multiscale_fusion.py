@@ -21,7 +21,7 @@ class MultiScaleFusion(nn.Module):
 
     The fields are those of CE-Net's dense atrous block (Gu et al. 2019), whose branches share
     their convolutions. The paper does not say whether MSF shares them too; here it does, since
-    that lands nearer to its multiply-adds (see README, Cost).
+    that lands nearer to its multiply-adds (see docs/method.md).
 
     The paper names no activation inside the branches, and without one they would fold into a
     single linear map; as in CE-Net each branch ends in a ReLU.

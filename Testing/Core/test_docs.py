@@ -29,6 +29,26 @@ def test_links_lead_to_files(page: Path) -> None:
     assert not [link for link in files if not (page.parent / link).exists()]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_to_the_repository_lead_to_its_files(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    links = re.findall(
+        r"github(?:usercontent)?\.com/SlicerMISSU/SlicerMISSU/(?:blob/)?main/([^)#\s]+)", text
+    )
+    assert not [link for link in links if not (ROOT / link).exists()]
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    listed = re.findall(r"(\w+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.M)
+    assert sorted(listed) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+
+
+def test_the_readme_is_short_and_begins_with_a_picture() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 200
+    assert any(line.startswith("![") for line in lines[:20])
+
+
 def test_the_files_that_the_architecture_names_are_there() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     names = set(re.findall(r"`(?:[\w/]+/)?(\w+\.py)`", text))
