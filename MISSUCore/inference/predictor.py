@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from itertools import combinations, product
 
@@ -29,7 +30,7 @@ def choose_device(name: str) -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    known = name.partition(":")[0] in DEVICES[1:]
+    known = re.fullmatch(rf"({'|'.join(DEVICES[1:])})(:\d+)?", name)
     try:
         # PyTorch knows more, as "meta", on which nothing is computed.
         device = torch.device(name if known else "unknown")
