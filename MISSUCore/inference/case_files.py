@@ -19,7 +19,7 @@ from ..core.events import Progress
 from ..core.files import atomic_write, errors_told
 from ..io.dicom import ScanSource
 from ..io.reading import checksum
-from ..models.store import Model, default_model, load_model
+from ..models.store import Model, default_model, find_model, load_model
 from ..preprocessing.pipeline import PreprocessedCase, PreprocessingOptions
 from ..reporting.quality_page import write_quality_page
 from .case_scans import ScansInOneSpace, input_files, read_scans
@@ -133,6 +133,14 @@ class _Plan:
         return self.model.card.label_scheme()
 
 
+def _model_files(model: str | Model | None) -> list[Path]:
+    """Weights and card of a model that was given by name or path."""
+    if isinstance(model, Model):
+        return []
+    weights = find_model(model or default_model())
+    return [weights, weights.with_suffix(".json")]
+
+
 def _plan(
     inputs: _Inputs,
     files: _OutputFiles,
@@ -159,7 +167,10 @@ def _plan(
     asked = (path for path in (files.report, files.quality_page) if path)
     check_outputs(
         [output, *asked, *maps.values(), *transforms.values()],
-        input_files(inputs.paths, inputs.reference, inputs.brain_mask),
+        [
+            *input_files(inputs.paths, inputs.reference, inputs.brain_mask),
+            *_model_files(model),
+        ],
         overwrite,
     )
     return _Plan(inputs, files, maps, transforms, loaded, options, sequences)

@@ -10,9 +10,10 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from ..contract.labels import LabelScheme
+from ..contract.modalities import IMAGE_ENDING
 from ..core.errors import InputError
 from ..core.events import Progress
-from ..io.dicom import ScanSource
+from ..io.dicom import DicomSeries, ScanSource
 from ..io.geometry import image_like
 from ..io.nifti import place_warnings
 from ..io.reading import Case, read_case, read_image
@@ -114,10 +115,15 @@ def read_scans(
 def input_files(
     paths: Mapping[str, ScanSource], reference: str | Path | None, brain_mask: Path | None
 ) -> list[Path]:
-    """All files that :func:`read_scans` reads."""
+    """All files that :func:`read_scans` reads, and those that tell which scan is which."""
     files = [brain_mask] if brain_mask else []
     for source in paths.values():
-        files += [source] if isinstance(source, Path) else source.files()
+        if isinstance(source, DicomSeries):
+            files += source.files()
+        elif source.is_dir():
+            files += sorted(path for path in source.iterdir() if path.is_file())
+        else:
+            files += [source, source.with_name(IMAGE_ENDING.sub("", source.name) + ".json")]
     return files if reference is None or str(reference) in paths else [*files, Path(reference)]
 
 

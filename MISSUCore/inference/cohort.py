@@ -33,6 +33,7 @@ RECORD_NAME = "cohort.json"
 SUMMARY_NAME = "summary.csv"
 WRITTEN_NAME = "written.sha256"
 
+RESULT_NAMES = ("segmentation", "report.json", "quality.html")  # that a case's files begin with
 # Segments a case into a folder that exists, replacing no file there; returns the case's report.
 SegmentOne = Callable[[ListedCase, Path, Progress], Mapping[str, Any]]
 
@@ -174,7 +175,9 @@ def _remove_results(place: Path, earlier: Sequence[str], written: Written, overw
     Raises:
         InputError: naming one that was changed since; none is deleted then.
     """
-    results = [place / name for name in {*earlier, *written.names_in(place)} - {RECORD_NAME}]
+    # Cohorts of an older version took all that lay in the folder for theirs.
+    of_a_result = {name for name in earlier if name.startswith(RESULT_NAMES)}
+    results = [place / name for name in {*of_a_result, *written.names_in(place)} - {RECORD_NAME}]
     there = [path for path in sorted(results) if path.is_file() and path.parent == place]
     changed = [path for path in there if not written.owns(path)]
     if changed and not overwrite:

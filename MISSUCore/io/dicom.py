@@ -113,7 +113,11 @@ class SeriesHeader:
         return f"{named} damaged or cut off; copy the series again, or take the files away"
 
     def unmeasured(self) -> str:
-        """What is said if Pixel Spacing is missing; "" if it is there."""
+        """What is said if size or direction of the pixels is missing; "" if both are there."""
+        if len({file.pixel_mm for file in self.files}) > 1 and all(f.pixel_mm for f in self.files):
+            return "has slices with pixels of several sizes (Pixel Spacing)"
+        if any(len(each) != 6 for file in self.files for each in file.orientations):
+            return "does not say in which direction its slices lie (Image Orientation)"
         if all(file.pixel_mm for file in self.files):
             return ""
         return (
@@ -235,7 +239,7 @@ def check_series(source: ScanSource, header: SeriesHeader) -> None:
             lie.
     """
     problem = header.damage()
-    if len(header.files) > 1:
+    if header.frames > 1:
         missing = [index for index, place in enumerate(header.places) if len(place) != 3]
         if missing and not problem:
             problem = f"slice {missing[0]} does not say where it is"

@@ -164,7 +164,7 @@ def _described(path: Path, dataset: Dataset, complete: bool) -> DicomFile:
 
     pixel_mm = {numbers(told(frame, "PixelMeasuresSequence", "PixelSpacing")) for frame in frames}
     spacing = pixel_mm.pop() if len(pixel_mm) == 1 else ()
-    rescale = "PixelValueTransformationSequence"
+    rescale = "PixelValueTransformationSequence"  # a frame without one is taken as it is stored
     scales = [
         (told(frame, rescale, "RescaleSlope"), told(frame, rescale, "RescaleIntercept"))
         for frame in frames

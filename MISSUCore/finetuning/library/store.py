@@ -176,9 +176,17 @@ class CaseLibrary:
         """Delete a case for good.
 
         Raises:
-            InputError: if there is no such case, or it cannot be deleted.
+            InputError: if there is no such case, it cannot be deleted, or its folder holds
+                something that is not of the case.
         """
         folder = self.case_folder(case_id)
+        own = {RECORD, LABELS, *(_scan(name) for name in read_record(folder / RECORD).modalities)}
+        foreign = sorted(path.name for path in folder.iterdir() if path.name not in own)
+        if foreign:
+            raise InputError(
+                f"{folder}: holds files that are not of the case ({', '.join(foreign[:3])}); move "
+                "them away first"
+            )
         with self._changing(), errors_told(folder):
             folder.rename(self.cases / f".removed-{secrets.token_hex(4)}")
             self._tidy()

@@ -674,3 +674,26 @@ def test_the_quality_page_is_written(
     )
     text = page.read_text(encoding="utf-8")
     assert "t1ce.nii.gz" in text and "data:image/png;base64," in text
+
+
+@pytest.mark.parametrize("what", ["slice", "weights", "card", "sidecar"])
+def test_nothing_that_is_read_is_replaced(
+    what: str, write_dicom: Callable, paths: dict[str, Path], bright_model: Callable, tmp_path: Path
+) -> None:
+    series = write_dicom("series", np.ones((20, 24, 28), np.int16))
+    weights = bright_model()
+    sidecar = tmp_path / "t1.json"
+    sidecar.write_text("{}")
+    report = {
+        "slice": sorted(series.iterdir())[3],
+        "weights": weights,
+        "card": weights.with_suffix(".json"),
+        "sidecar": sidecar,
+    }[what]
+    before = report.read_bytes()
+    scans = {**paths, "t2": series}
+    with pytest.raises(InputError):
+        segment_files(
+            scans, tmp_path / "new.nii.gz", model=str(weights), report=report, overwrite=True
+        )
+    assert report.read_bytes() == before

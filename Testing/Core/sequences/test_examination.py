@@ -76,6 +76,18 @@ def test_one_examination(scans: dict[str, str]) -> None:
             "in two sets, .*t1_anna.nii and .*t1_bert.nii",
         ),
         (
+            {"t1": "t1.nii prior_t1.nii", "t2": "t2.nii prior_t2.nii"},
+            "in two sets, .*prior_t1.nii and .*t1.nii|in two sets, .*t1.nii and .*prior_t1.nii",
+        ),
+        (
+            {"t1": "t1.nii t1_2.nii", "t2": "t2.nii t2_2.nii"},
+            "in two sets, .*t1.nii and .*t1_2.nii",
+        ),
+        (
+            {"t1": "t1.nii.gz t1.nrrd", "t2": "t2.nii.gz t2.nrrd"},
+            "in two sets, .*t1.nii.gz and .*t1.nrrd",
+        ),
+        (
             {"t1": "BraTS-GLI-00011-000-t1n.nii", "t2": "BraTS-GLI-00011-001-t2w.nii"},
             "of two subjects, .*00011-000-t1n.nii and .*00011-001-t2w.nii",
         ),

@@ -244,6 +244,16 @@ def test_cases_are_excluded_and_removed(library: CaseLibrary, add: Callable) -> 
             library.remove(case_id)
 
 
+def test_a_file_of_the_user_is_not_removed_with_a_case(library: CaseLibrary, add: Callable) -> None:
+    record = add()
+    notes = library.case_folder(record.id) / "notes.txt"
+    notes.write_text("mine")
+    with pytest.raises(InputError, match=r"not of the case \(notes.txt\); move them away"):
+        library.remove(record.id)
+    assert notes.read_text() == "mine"
+    assert [one.id for one in library.records()] == [record.id]
+
+
 SHIFTED = np.roll(tumor(), 8, axis=2)
 
 
