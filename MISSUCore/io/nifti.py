@@ -19,7 +19,7 @@ _SAME_MM = 1.0
 _HEADER_BYTES = 352  # with the four bytes that announce extensions
 _NIFTI_2 = 540  # bytes of its header, which begins with them
 _COMPLEX = (32, 1792, 2048)  # data types
-_MAXIMUM_OFFSET = 2**30  # beyond any header with extensions
+MAXIMUM_OFFSET = 2**30  # beyond any header with extensions
 _MM = {1: 1000.0, 2: 1.0, 3: 0.001}  # of the unit of space
 
 
@@ -101,7 +101,7 @@ def check_header(path: Path) -> None:
     if header.datatype in _COMPLEX:
         raise InputError(f"{path}: holds complex numbers; give the magnitude image")
     offset = header.vox_offset
-    possible = _HEADER_BYTES <= offset <= _MAXIMUM_OFFSET and offset == int(offset)
+    possible = _HEADER_BYTES <= offset <= MAXIMUM_OFFSET and offset == int(offset)
     if header.single_file and not possible:
         where = ", within the header" if 0 <= offset < _HEADER_BYTES else ", which cannot be"
         raise InputError(

@@ -24,7 +24,7 @@ from .dicom import (
     series_header,
 )
 from .dicom_file import is_dicom
-from .nifti import check_header
+from .nifti import MAXIMUM_OFFSET, check_header
 
 # A brain at 0.25 mm still fits; more is a wrong file or a header that lies.
 MAXIMUM_VOXELS = 2**29
@@ -126,9 +126,12 @@ def check_complete(path: Path) -> None:
         InputError: if it is cut off, its compression is damaged, or it holds NaN or infinity.
     """
     reader = _information(path)
-    offset = int(float(_header(reader, "vox_offset") or 0))
-    if not offset:
+    told = float(_header(reader, "vox_offset") or 0)
+    if not told:
         return  # not NIfTI, or only its header
+    if not 4 <= told <= MAXIMUM_OFFSET:  # of Analyze, whose header is not checked
+        raise InputError(f"{path}: its header says that the voxels begin at byte {told:g}")
+    offset = int(told)
     length = math.prod(reader.GetSize()) * int(_header(reader, "bitpix")) // 8
     try:
         with path.open("rb") as stream:
