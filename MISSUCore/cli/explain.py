@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..core.events import Progress
-from .options import Commands, add_model, add_result, add_scans, complain, preprocessing, scans
+from .options import Commands, add_model, add_result, add_scans, preprocessing, scans, tell_warnings
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -41,8 +41,7 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         overwrite=options.overwrite,
         progress=progress.part(0.03, 1.0),
     )
-    for warning in explained.warnings:
-        complain(f"warning: {warning}")
+    tell_warnings(explained.warnings, options)
     if not options.json_progress:
         for region, path in explained.files.items():
             print(f"{region:>8} {path}")

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import InputError
-from ..core.events import Progress
-from .options import Commands, add_scans, complain, preprocessing, scans
+from ..core.events import JsonLines, Progress, ResultEvent, Stage
+from .options import Commands, add_scans, preprocessing, scans, tell_warnings
 
 if TYPE_CHECKING:
     from ..contract.case_record import CaseRecord
@@ -83,7 +83,7 @@ def run_add(options: argparse.Namespace, progress: Progress) -> None:
         preprocessing(options),
         progress.part(0.03, 0.8),
     )
-    progress("add", 0.8, "checking and storing")
+    progress(Stage.ADD, 0.8, "checking and storing")
     record = library.add(
         found.on_reference(),
         options.labels,
@@ -96,12 +96,13 @@ def run_add(options: argparse.Namespace, progress: Progress) -> None:
         tumor=not options.no_tumor,
         replacing=options.replace,
     )
-    progress("done", 1.0, f"added {record.id}")
-    for warning in (*found.prepared.warnings, *record.warnings):
-        complain(f"warning: {warning}")
+    progress(Stage.DONE, 1.0, f"added {record.id}")
+    tell_warnings((*found.prepared.warnings, *record.warnings), options)
     if options.json:
         print(json.dumps(_printed(library, record)))
-    elif not options.json_progress:
+    elif options.json_progress:
+        JsonLines()(ResultEvent({"case": record.id}))
+    else:
         print(f"added {record.id}")
 
 

@@ -13,13 +13,15 @@ import errno
 import signal
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
 from .. import __version__
-from ..core.errors import InputError, MISSUError, ResourceError, says_out_of_memory
-from ..core.events import JsonLines, Progress, TerminalBar
+from ..core.errors import ErrorCode, InputError, MISSUError, ResourceError, says_out_of_memory
+from ..core.events import ErrorEvent, JsonLines, Progress, TerminalBar
+from ..core.messages import Text, a_file
 from . import cost, demo, evaluate, explain, finetune, library, models, segment, train
 from .console import Console, flushed
-from .options import complain
+from .options import complain, tell
 
 CANCELLED = 130
 
@@ -48,32 +50,39 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     try:
         options.command(options, progress)
     except MISSUError as error:
-        complain(str(error))
+        tell(ErrorEvent(error.text, error.code), options)
         return error.exit_code
     except KeyboardInterrupt:
-        complain("cancelled")
+        tell(ErrorEvent(Text("cancelled"), ErrorCode.CANCELLED), options)
         return CANCELLED
     except Exception as error:
-        return _unexpected(error, console)
+        return _unexpected(error, console, options)
     return 0
 
 
-def _unexpected(error: Exception, console: Console) -> int:
-    """Tell the user about an error that nobody foresaw; returns the exit code."""
+def _unexpected(error: Exception, console: Console, options: argparse.Namespace) -> int:
+    """Tell of an error that nobody foresaw; returns the exit code."""
     if isinstance(error, BrokenPipeError):
         complain("nobody reads the output any more; stopped")
         return MISSUError.exit_code
+    known = _foreseen(error) or MISSUError(console.explain(error))
+    with suppress(OSError):  # the output may be what is full
+        tell(ErrorEvent(known.text, known.code), options)
+    return known.exit_code
+
+
+def _foreseen(error: Exception) -> MISSUError | None:
+    """What an error of the system means to the user; None if it should not happen."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        complain(f"the disk is full: {error}")
-        return ResourceError.exit_code
+        return ResourceError(f"the disk is full: {error}")
     if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
-        complain(f"{str(error.filename)[:200]}: cannot be used: {error.strerror}")
-        return InputError.exit_code
+        name = str(error.filename)[:200]
+        return InputError(a_file(name), f": cannot be used: {error.strerror}")
     if says_out_of_memory(error):
-        complain("out of memory; close other programs, or use a machine with more memory")
-        return ResourceError.exit_code
-    complain(console.explain(error))
-    return MISSUError.exit_code
+        return ResourceError(
+            "out of memory; close other programs, or use a machine with more memory"
+        )
+    return None
 
 
 def _parser() -> argparse.ArgumentParser:

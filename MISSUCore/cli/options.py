@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..contract.modalities import BRATS_MODALITIES
 from ..core.errors import InputError
+from ..core.events import ErrorEvent, JsonLines, WarningEvent
+from ..core.messages import Text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from ..core.events import Progress
     from ..io.dicom import ScanSource
     from ..preprocessing.pipeline import PreprocessingOptions
@@ -52,6 +56,20 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
 
     parse.__name__ = "whole number"
     return parse
+
+
+def tell(event: ErrorEvent | WarningEvent, options: argparse.Namespace) -> None:
+    """Tell the user what is wrong, and a program that reads events, too."""
+    kind = "warning: " if isinstance(event, WarningEvent) else ""
+    complain(f"{kind}{event.message}")
+    if options.json_progress:
+        JsonLines()(event)
+
+
+def tell_warnings(warnings: Iterable[str], options: argparse.Namespace) -> None:
+    """Tell the user what to know of a result."""
+    for warning in warnings:
+        tell(WarningEvent(Text(warning)), options)
 
 
 def add_scans(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..contract.modalities import BRATS_MODALITIES
 from ..core.errors import InputError, MISSUError
@@ -16,15 +16,16 @@ from .options import (
     add_model,
     add_result,
     add_scans,
-    complain,
     existing_name,
     number,
     preprocessing,
     scans,
     scans_in_folder,
+    tell_warnings,
 )
 
 if TYPE_CHECKING:
+    from ..contract.segmentation_report import SegmentationReport
     from ..inference.segmentation import SegmentationOptions
 
 LARGEST_PART_MM3 = 1_000_000  # more than any tumor has
@@ -124,11 +125,10 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         sequences=given.sequences,
         progress=progress.part(0.03, 1.0),
     )
-    for warning in report["warnings"]:
-        complain(f"warning: {warning}")
+    tell_warnings(report.warnings, options)
     if not options.json_progress:
-        for region, volume_ml in report["volumes_ml"].items():
-            expected = report["confidence"].get(region)
+        for region, volume_ml in report.volumes_ml.items():
+            expected = report.confidence.get(region)
             doubt = "" if expected is None else f"  expected Dice {expected:.2f}"
             print(f"{region:>8} {volume_ml:8.1f} ml{doubt}")
 
@@ -175,7 +175,7 @@ def _segment_cohort(options: argparse.Namespace, progress: Progress) -> None:
     how, before = _segmentation_options(options), preprocessing(options)
     model = load_model(options.model or default_model())
 
-    def segment_one(case: ListedCase, place: Path, progress: Progress) -> dict[str, Any]:
+    def segment_one(case: ListedCase, place: Path, progress: Progress) -> SegmentationReport:
         given = GivenScans(dict(case.images), {})
         if case.folder:
             may_miss = BRATS_MODALITIES if options.allow_missing else ()

@@ -2,23 +2,56 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
+from .messages import Text
+
+
+class ErrorCode(str, Enum):
+    """What kind of error ended a command, for programs: the message is for people."""
+
+    FAILED = "failed"
+    INPUT = "input"
+    RESOURCES = "resources"
+    BRAIN_EXTRACTION_MISSING = "brain-extraction-missing"
+    SCANS_KNOWN = "scans-known"
+    LABELS_EMPTY = "labels-empty"
+    CANCELLED = "cancelled"
+
 
 class MISSUError(Exception):
-    """Something went wrong in a way the user can understand; the message says what to do."""
+    """Something went wrong in a way the user can understand; the message says what to do.
+
+    Args:
+        parts: of the message, see :class:`.Text`.
+        code: if it is another than that of the class.
+
+    Attributes:
+        text: the message.
+        code: which kind of error it is, for programs.
+    """
 
     exit_code = 1
+    code = ErrorCode.FAILED
+
+    def __init__(self, *parts: object, code: ErrorCode | None = None) -> None:
+        self.text = Text(*parts)
+        self.code = code or type(self).code
+        super().__init__(str(self.text))
 
 
 class InputError(MISSUError):
     """A file, an option or a combination of them cannot be used. The message names it."""
 
     exit_code = 2
+    code = ErrorCode.INPUT
 
 
 class ResourceError(MISSUError):
     """The machine ran out of memory or disk space."""
 
     exit_code = 3
+    code = ErrorCode.RESOURCES
 
 
 _MEMORY_WORDS = (

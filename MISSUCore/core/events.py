@@ -1,8 +1,11 @@
-"""The progress protocol: one JSON object a line, or a bar on a terminal.
+"""What a command tells the program that started it: one JSON object a line.
 
 Whoever starts MISSUCore as a process (the Slicer module, a workflow engine) reads these lines from
-its standard output. An event has the keys ``stage``, ``fraction`` (of the whole command, 0 to 1),
-``message`` and ``seconds_left`` (null while unknown). Loads without torch.
+its standard output. A line of progress has the keys ``stage``, ``fraction`` (of the whole command,
+0 to 1), ``message`` and ``seconds_left`` (null while unknown), and ``part`` and ``parts`` where the
+command has several alike. Every other line has ``event``: "error" with a ``code`` and a
+``message``, "warning" with a ``message``, or "result" with the fields of what was made. On a
+terminal there is a bar instead. Loads without torch.
 """
 
 from __future__ import annotations
@@ -10,9 +13,44 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Callable, TextIO
+from enum import Enum
+from typing import TextIO, Union
+
+from .errors import ErrorCode
+from .messages import Text
+
+
+class Stage(str, Enum):
+    """What a command is doing."""
+
+    FIND = "find"
+    READ = "read"
+    BRAIN = "brain"
+    REGISTER = "register"
+    BIAS = "bias"
+    PREPARE = "prepare"
+    SEGMENT = "segment"
+    RESTORE = "restore"
+    EXPLAIN = "explain"
+    WRITE = "write"
+    ADD = "add"
+    COHORT = "cohort"
+    EVALUATION = "evaluation"
+    TRAIN = "train"
+    VALIDATE = "validate"
+    TUNE = "tune"
+    GATE = "gate"
+    SIMULATE = "simulate"
+    DRAW = "draw"
+    DONE = "done"
+    # Of the Slicer module, before and after the process.
+    EXPORT = "export"
+    IMPORT = "import"
+
+    __str__ = str.__str__  # the value also where it is formatted
 
 
 @dataclass(frozen=True)
@@ -20,27 +58,80 @@ class ProgressEvent:
     """Where a command stands.
 
     Attributes:
-        stage: what is being done, one or two words.
+        stage: what is being done, one of :class:`Stage`.
         fraction: part of the whole command that is done, 0 to 1.
         message: a sentence for the user; may be empty.
         seconds_left: estimated from the time taken so far; None while unknown.
+        part: which of several parts alike is being done, from 1; None if there are none.
+        parts: how many there are.
     """
 
     stage: str
     fraction: float
     message: str = ""
     seconds_left: float | None = None
+    part: int | None = None
+    parts: int | None = None
 
     def to_line(self) -> str:
         """The event as one line of JSON, without the line end."""
-        return json.dumps(asdict(self))
+        values = asdict(self)
+        if self.part is None:
+            del values["part"], values["parts"]
+        return json.dumps(values)
 
 
-def parse_line(line: str) -> ProgressEvent | None:
+@dataclass(frozen=True)
+class ErrorEvent:
+    """Why a command has failed."""
+
+    message: Text
+    code: str = ErrorCode.FAILED
+
+    def to_line(self) -> str:
+        """The event as one line of JSON, without the line end."""
+        content = {"event": "error", "code": self.code, "message": self.message.to_json()}
+        return json.dumps(content)
+
+
+@dataclass(frozen=True)
+class WarningEvent:
+    """What the user should know of a result."""
+
+    message: Text
+
+    def to_line(self) -> str:
+        """The event as one line of JSON, without the line end."""
+        return json.dumps({"event": "warning", "message": self.message.to_json()})
+
+
+@dataclass(frozen=True)
+class ResultEvent:
+    """What a command has made, by names and values, as ``{"case": "case-1"}``."""
+
+    values: Mapping[str, str]
+
+    def to_line(self) -> str:
+        """The event as one line of JSON, without the line end."""
+        return json.dumps({"event": "result", "values": dict(self.values)})
+
+
+Event = Union[ProgressEvent, ErrorEvent, WarningEvent, ResultEvent]
+
+
+def parse_line(line: str) -> Event | None:
     """The event in one line of output; None if the line is something else."""
     try:
-        return ProgressEvent(**json.loads(line))
-    except (ValueError, TypeError, RecursionError):
+        values = json.loads(line)
+        kind = values.pop("event", None)
+        if kind == "error":
+            return ErrorEvent(Text.from_json(values["message"]), str(values["code"]))
+        if kind == "warning":
+            return WarningEvent(Text.from_json(values["message"]))
+        if kind == "result":
+            return ResultEvent(dict(values["values"]))
+        return ProgressEvent(**values)
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError):
         return None
 
 
@@ -57,7 +148,7 @@ class JsonLines:
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stdout
 
-    def __call__(self, event: ProgressEvent) -> None:
+    def __call__(self, event: Event) -> None:
         print(event.to_line(), file=self.stream, flush=True)
 
 
@@ -128,13 +219,19 @@ class Progress:
         """``fraction`` of this part was done by an earlier run, and took no time now."""
         self.pace.skipped = self.start + fraction * (self.end - self.start)
 
-    def __call__(self, stage: str, fraction: float, message: str = "") -> None:
-        """Report that ``fraction`` of this part is done."""
+    def __call__(
+        self,
+        stage: str,
+        fraction: float,
+        message: str = "",
+        part: int | None = None,
+        parts: int | None = None,
+    ) -> None:
+        """Report that ``fraction`` of this part is done; the rest is as in the event."""
         whole = self.start + min(max(fraction, 0.0), 1.0) * (self.end - self.start)
         elapsed = time.monotonic() - self.pace.began
         done = whole - self.pace.skipped
         # Before a twentieth is done, an estimate would be a guess.
         left = elapsed / done * (1 - whole) if done >= 0.05 else None
-        self.sink(
-            ProgressEvent(stage, round(whole, 4), message, None if left is None else round(left, 1))
-        )
+        left = None if left is None else round(left, 1)
+        self.sink(ProgressEvent(stage, round(whole, 4), message, left, part, parts))

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .errors import InputError, ResourceError
+from .messages import a_file
 
 if sys.platform == "win32":
     import msvcrt
@@ -175,7 +176,7 @@ def only_process(folder: Path) -> Iterator[None]:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError) as error:
             raise InputError(
-                f"{folder}: another process is at work there; wait until it has ended"
+                a_file(folder), ": another process is at work there; wait until it has ended"
             ) from error
         except OSError:
             pass  # some network file systems know no locks
@@ -194,8 +195,8 @@ def errors_told(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ResourceError(f"{path}: the disk is full; nothing was changed") from error
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+            raise ResourceError(a_file(path), ": the disk is full; nothing was changed") from error
+        raise InputError(a_file(path), f": cannot be written: {error.strerror or error}") from error
 
 
 def check_output(path: Path, overwrite: bool) -> None:
@@ -206,21 +207,21 @@ def check_output(path: Path, overwrite: bool) -> None:
     """
     try:
         if path.is_dir():
-            raise InputError(f"{path}: is a folder, give a file name")
+            raise InputError(a_file(path), ": is a folder, give a file name")
         if path.is_block_device():
-            raise InputError(f"{path}: is a disk, give a file name")
+            raise InputError(a_file(path), ": is a disk, give a file name")
         if is_stream(path):
             return
         # A link to nothing, too: it may be of a disk that is not there now.
         if (path.exists() or path.is_symlink()) and not overwrite:
-            raise InputError(f"{path}: exists already; add --overwrite to replace it")
+            raise InputError(a_file(path), ": exists already; add --overwrite to replace it")
         # Folders that are still to be made are made only when there is something to write.
         folder = next(parent for parent in path.parents if parent.exists())
         probe = folder / f".{secrets.token_hex(4)}-{path.name}"
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise InputError(a_file(path), f": cannot be written: {error.strerror or error}") from error
 
 
 def itk_name(path: Path) -> str:
@@ -257,7 +258,9 @@ def sha256(*paths: Path) -> str:
                     while block := stream.read(1 << 20):
                         digest.update(block)
         except OSError as error:
-            raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+            raise InputError(
+                a_file(path), f": cannot be read: {error.strerror or error}"
+            ) from error
     return digest.hexdigest()
 
 

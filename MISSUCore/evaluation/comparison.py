@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from ..contract.labels import BRATS, LabelScheme, numbering_of
 from ..contract.modalities import IMAGE_ENDING
 from ..core.errors import InputError
-from ..core.events import Progress
+from ..core.events import Progress, Stage
 from ..core.files import atomic_write
+from ..core.messages import a_file
 from ..io.geometry import same_grid
 from ..io.reading import read_label_map
 from .lesions import score_lesions
@@ -193,9 +194,9 @@ def compare(
     pairs = find_pairs(prediction, reference)
     rows: list[Row] = []
     for number, pair in enumerate(pairs):
-        progress("evaluation", number / len(pairs), pair.case)
+        progress(Stage.EVALUATION, number / len(pairs), pair.case)
         rows += compare_pair(pair, scheme)
-    progress("evaluation", 1.0, f"cases compared: {len(pairs)}")
+    progress(Stage.EVALUATION, 1.0, f"cases compared: {len(pairs)}")
     return Comparison(tuple(rows))
 
 
@@ -211,9 +212,11 @@ def find_pairs(prediction: Path, reference: Path) -> list[Pair]:
     """
     for path in (prediction, reference):
         if not path.exists():
-            raise InputError(f"{path}: no such file or folder")
+            raise InputError(a_file(path), ": no such file or folder")
     if prediction.is_dir() != reference.is_dir():
-        raise InputError(f"{prediction} and {reference}: give two files or two folders")
+        raise InputError(
+            a_file(prediction), " and ", a_file(reference), ": give two files or two folders"
+        )
     if prediction.is_file():
         match = _LABEL_MAP.fullmatch(prediction.name)
         return [Pair(match["case"] if match else prediction.name, prediction, reference)]
@@ -261,7 +264,9 @@ def _label_maps(folder: Path) -> dict[str, Path]:
         if path.parent != folder and path.parent.name != case:
             continue
         if case in found:
-            raise InputError(f"{found[case]} and {path}: two label maps of one case")
+            raise InputError(
+                a_file(found[case]), " and ", a_file(path), ": two label maps of one case"
+            )
         found[case] = path
     if not found:
         raise InputError(f"{folder}: holds no label maps")
@@ -283,7 +288,7 @@ def _read_regions(path: Path, scheme: LabelScheme) -> tuple[sitk.Image, NDArray[
     values = np.unique(label_map).tolist()
     numbering = numbering_of(values, scheme)
     if not numbering.accepts(values):
-        raise InputError(f"{path}: label values {values} are not those of {scheme.name}")
+        raise InputError(a_file(path), f": label values {values} are not those of {scheme.name}")
     return image, numbering.to_regions(label_map)
 
 
@@ -298,8 +303,10 @@ def _check_grids(pair: Pair, prediction: sitk.Image, reference: sitk.Image) -> N
         found for found in differences if not np.allclose(found[1], found[2], rtol=0, atol=1e-6)
     )
     raise InputError(
-        f"{pair.prediction} and {pair.reference}: lie on different grids, {name.lower()} {ours} "
-        f"and {theirs}; resample one to the other"
+        a_file(pair.prediction),
+        " and ",
+        a_file(pair.reference),
+        f": lie on different grids, {name.lower()} {ours} and {theirs}; resample one to the other",
     )
 
 

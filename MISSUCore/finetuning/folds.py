@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..contract.labels import LabelScheme
-from ..core.events import Progress
+from ..core.events import Progress, Stage
 from ..core.written import RUN_RECORD, Written
 from ..models.store import Model
 from ..training.brats import LabeledCase
@@ -182,5 +182,14 @@ class _PartProgress(Progress):
         self.pace = part.pace
         self.number = number
 
-    def __call__(self, stage: str, fraction: float, message: str = "") -> None:
-        super().__call__("tune", fraction, f"part {self.number} of {FOLDS + 1}, {message}")
+    def __call__(
+        self,
+        stage: str,
+        fraction: float,
+        message: str = "",
+        part: int | None = None,
+        parts: int | None = None,
+    ) -> None:
+        parts = FOLDS + 1
+        message = f"part {self.number} of {parts}, {message}"
+        super().__call__(Stage.TUNE, fraction, message, self.number, parts)

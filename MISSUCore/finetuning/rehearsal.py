@@ -22,7 +22,7 @@ import numpy as np
 from ..contract.labels import BRATS
 from ..contract.modalities import BRATS_MODALITIES
 from ..core.errors import InputError
-from ..core.events import Progress
+from ..core.events import Progress, Stage
 from ..core.files import errors_told, tell_keeper
 from ..inference.outputs import write_image
 from ..inference.segmentation import segment_case
@@ -61,7 +61,7 @@ def rehearsal_cases(
     rehearsed = range(FIRST_REHEARSED_SEED, FIRST_REHEARSED_SEED + REHEARSED)
     cases = {}
     for number, seed in enumerate([*checked, *rehearsed]):
-        progress("prepare", number / (CHECKED + REHEARSED), f"simulating case {number + 1}")
+        progress(Stage.PREPARE, number / (CHECKED + REHEARSED), f"simulating case {number + 1}")
         cases[seed] = _simulated_case(seed, base, folder, answered=seed in rehearsed)
     return [cases[seed] for seed in rehearsed], [cases[seed] for seed in checked]
 

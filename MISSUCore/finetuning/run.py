@@ -23,7 +23,7 @@ import torch
 
 from ..contract.labels import LabelScheme, same_task
 from ..core.errors import InputError
-from ..core.events import Progress
+from ..core.events import Progress, Stage
 from ..core.files import NAME, read_json, write_json
 from ..core.run_state import run_state
 from ..core.written import run_folder
@@ -176,7 +176,7 @@ class FineTuning:
             state = run_state(self.folder, given)
             if (self.folder / "gate.json").exists():
                 gate = _whole_gate(self.folder)
-                self.progress("done", 1.0, "this run is finished already")
+                self.progress(Stage.DONE, 1.0, "this run is finished already")
             else:
                 parts, checked = self._prepared(state)
                 gate = self._gate(parts, checked)
@@ -249,7 +249,7 @@ class FineTuning:
     def _measured(self, parts: Parts) -> Pace:
         """How fast this machine is."""
         config = parts.config
-        self.progress("prepare", 0.0, "measuring how fast this machine is")
+        self.progress(Stage.PREPARE, 0.0, "measuring how fast this machine is")
         precisions = [config.mixed_precision]
         if self.device.type == "cpu" and "mixed_precision" not in self.options.changes:
             # Few processors are faster with half precision, even of those that have it.
@@ -288,7 +288,7 @@ class FineTuning:
         scores = parts.tune_folds()
         steps = best_setting(scores, parts.mixes).steps
         tuned = parts.tune_all(steps)
-        self.progress("gate", 0.95, "what was forgotten")
+        self.progress(Stage.GATE, 0.95, "what was forgotten")
         forgetting = parts.trial().forgetting(checked, tuned, parts.mixes)
         gate = {
             "name": self.name,
@@ -302,7 +302,7 @@ class FineTuning:
             self.folder / "model", self.start.card, weights, gate, self.scans, parts.config
         )
         write_json(self.folder / "gate.json", gate)
-        self.progress("done", 1.0, f"{gate['verdict']}: {gate['reason']}")
+        self.progress(Stage.DONE, 1.0, f"{gate['verdict']}: {gate['reason']}")
         return gate
 
 

@@ -13,14 +13,19 @@ from typing import Any
 
 from .. import __version__
 from ..contract.labels import LabelScheme
-from ..contract.model_card import RESEARCH_ONLY
+from ..contract.segmentation_report import (
+    FileFact,
+    SegmentationReport,
+    UsedModel,
+)
 from ..core.errors import InputError
-from ..core.events import Progress
+from ..core.events import Progress, Stage
 from ..core.files import atomic_write, errors_told
+from ..core.messages import Text, a_file
 from ..io.dicom import ScanSource
 from ..io.reading import checksum
 from ..models.store import Model, default_model, find_model, load_model
-from ..preprocessing.pipeline import PreprocessedCase, PreprocessingOptions
+from ..preprocessing.pipeline import PreprocessingOptions
 from ..reporting.quality_page import write_quality_page
 from .case_scans import ScansInOneSpace, input_files, read_scans
 from .outputs import OUTPUT_ENDINGS, beside, check_outputs, write_image, write_transform
@@ -43,7 +48,7 @@ def segment_files(
     options: SegmentationOptions | None = None,
     sequences: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> SegmentationReport:
     """Segment the scans in files and write the label map, and what else is asked for.
 
     Files appear only once all is done. If scans had to be moved, the transform of each is written
@@ -64,8 +69,7 @@ def segment_files(
         progress: hears of the stages.
 
     Returns:
-        What the report file holds: inputs with checksums, model, device, seconds, volumes in ml,
-        confidence, registration, brain extraction, warnings.
+        What the report file holds.
 
     Raises:
         InputError: if anything given cannot be used; nothing is written then.
@@ -74,7 +78,7 @@ def segment_files(
     Examples:
         >>> from MISSUCore import find_case, segment_files
         >>> report = segment_files(find_case(folder).scans, folder / "seg.nii.gz")
-        >>> sorted(report["volumes_ml"])
+        >>> sorted(report.volumes_ml)
         ['ET', 'TC', 'WT']
     """
     began = time.monotonic()
@@ -156,7 +160,7 @@ def _plan(
     """
     output = files.labels
     if not output.name.endswith(OUTPUT_ENDINGS):
-        raise InputError(f"{output}: give a file that ends in {', '.join(OUTPUT_ENDINGS)}")
+        raise InputError(a_file(output), f": give a file that ends in {', '.join(OUTPUT_ENDINGS)}")
     choose_device(options.device)
     loaded = model if isinstance(model, Model) else load_model(model or default_model())
     check_modalities(list(inputs.paths), loaded)
@@ -176,7 +180,7 @@ def _plan(
     return _Plan(inputs, files, maps, transforms, loaded, options, sequences)
 
 
-def _run(plan: _Plan, began: float, progress: Progress) -> dict[str, Any]:
+def _run(plan: _Plan, began: float, progress: Progress) -> SegmentationReport:
     """Read, segment, write; returns what the report file holds."""
     inputs = plan.inputs
     scans = read_scans(
@@ -190,15 +194,15 @@ def _run(plan: _Plan, began: float, progress: Progress) -> dict[str, Any]:
     result = segment_case(
         scans.prepared.images, plan.model, scans.reference, plan.options, progress.part(0.5, 0.95)
     )
-    progress("write", 0.95, "writing the result")
+    progress(Stage.WRITE, 0.95, "writing the result")
     facts = _write(plan, scans, result, began)
-    progress("done", 1.0, f"wrote {plan.files.labels}")
+    progress(Stage.DONE, 1.0, f"wrote {plan.files.labels}")
     return facts
 
 
 def _write(
     plan: _Plan, scans: ScansInOneSpace, result: Segmentation, began: float
-) -> dict[str, Any]:
+) -> SegmentationReport:
     """Write all files at once, and remove what an earlier result has beside them.
 
     Args:
@@ -222,18 +226,21 @@ def _write(
             write_transform(stack, registrations[name].transform, path)
         seconds = {**scans.seconds, **result.seconds, "write": time.monotonic() - writing}
         seconds["total"] = time.monotonic() - began
-        facts = _facts(plan, scans, result, seconds)
-        for name, path in transforms.items():
-            facts["registration"]["scans"][name]["transform"] = path.name
+        facts = _report(plan, scans, result, seconds)
         if plan.files.quality_page:
             temporary = stack.enter_context(atomic_write(plan.files.quality_page))
             prepared = scans.prepared
             write_quality_page(
-                temporary, prepared.whole, result.labels, plan.scheme, facts, prepared.brain
+                temporary,
+                prepared.whole,
+                result.labels,
+                plan.scheme,
+                facts.to_dict(),
+                prepared.brain,
             )
         if plan.files.report:
             temporary = stack.enter_context(atomic_write(plan.files.report))
-            temporary.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(facts.to_dict(), indent=2) + "\n", encoding="utf-8")
     written = {*maps.values(), *transforms.values()}
     for outdated in {*plan.maps.values(), *plan.transforms.values()} - written:
         with errors_told(outdated):
@@ -241,53 +248,34 @@ def _write(
     return facts
 
 
-def _facts(
-    plan: _Plan,
-    scans: ScansInOneSpace,
-    result: Segmentation,
-    seconds: dict[str, float],
-) -> dict[str, Any]:
+def _report(
+    plan: _Plan, scans: ScansInOneSpace, result: Segmentation, seconds: Mapping[str, float]
+) -> SegmentationReport:
+    """What the scans and the result tell."""
+    case, prepared, name = scans.case, scans.prepared, scans.reference_name
+    path = case.paths.get(name, Path(name))
     card = plan.model.card
-    return {
-        **_input_facts(scans, plan.files.labels, plan.sequences),
-        "model": {"name": card.name, "sha256": card.sha256},
-        "options": {**asdict(plan.options), "preprocessing": asdict(plan.inputs.preprocessing)},
-        **_findings(scans.prepared, result, seconds),
-    }
-
-
-def _input_facts(
-    scans: ScansInOneSpace, output: Path, sequences: Mapping[str, Any]
-) -> dict[str, Any]:
-    case = scans.case
-    reference = scans.reference_name
-    path = case.paths.get(reference, Path(reference))
-    return {
-        "notice": RESEARCH_ONLY,
-        "missu_version": __version__,
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "inputs": {
-            name: {"path": str(path), "sha256": case.checksums[name]}
-            for name, path in case.paths.items()
+    transforms = {scan: file.name for scan, file in plan.transforms.items()}
+    return SegmentationReport(
+        missu_version=__version__,
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        inputs={
+            modality: FileFact(str(source), case.checksums[modality])
+            for modality, source in case.paths.items()
         },
-        "sequences": dict(sequences),
-        "reference": {
-            "path": str(path),
-            "sha256": case.checksums.get(reference) or checksum(Path(reference)),
-        },
-        "output": str(output),
-    }
-
-
-def _findings(
-    prepared: PreprocessedCase, result: Segmentation, seconds: dict[str, float]
-) -> dict[str, Any]:
-    return {
-        "device": result.device,
-        "windows": result.windows,
-        "seconds": {stage: round(value, 2) for stage, value in seconds.items()},
-        **prepared.facts(),
-        "volumes_ml": {name: round(value, 3) for name, value in result.volumes_ml.items()},
-        "confidence": {name: round(value, 3) for name, value in result.confidence.items()},
-        "warnings": [*prepared.warnings, *result.warnings],
-    }
+        sequences=dict(plan.sequences),
+        reference=FileFact(str(path), case.checksums.get(name) or checksum(Path(name))),
+        output=str(plan.files.labels),
+        model=UsedModel(card.name, card.sha256),
+        options={**asdict(plan.options), "preprocessing": asdict(plan.inputs.preprocessing)},
+        device=result.device,
+        windows=result.windows,
+        seconds={stage: round(value, 2) for stage, value in seconds.items()},
+        fixed=prepared.fixed,
+        registrations=prepared.registration_facts(transforms if prepared.was_moved else {}),
+        brain_method=prepared.brain_method,
+        brain_ml=prepared.brain_ml,
+        volumes_ml={region: round(volume, 3) for region, volume in result.volumes_ml.items()},
+        confidence={region: round(value, 3) for region, value in result.confidence.items()},
+        warnings=[Text(warning) for warning in (*prepared.warnings, *result.warnings)],
+    )

@@ -12,7 +12,8 @@ import SimpleITK as sitk
 from ..contract.labels import LabelScheme
 from ..contract.modalities import IMAGE_ENDING
 from ..core.errors import InputError
-from ..core.events import Progress
+from ..core.events import Progress, Stage
+from ..core.messages import a_file
 from ..io.dicom import DicomSeries, ScanSource
 from ..io.geometry import image_like
 from ..io.nifti import place_warnings
@@ -83,7 +84,7 @@ def read_scans(
     """
     progress = progress or Progress()
     began = time.monotonic()
-    progress("read", 0.0, "reading the scans")
+    progress(Stage.READ, 0.0, "reading the scans")
     case = read_case(paths)
     name = _reference_name(paths, reference)
     other = None if name in paths else read_image(Path(name))
@@ -135,7 +136,7 @@ def _reference_name(paths: Mapping[str, ScanSource], reference: str | Path | Non
         return str(reference)
     path = Path(reference)
     if not path.exists():
-        raise InputError(f"{reference}: no such file, and no modality that is given")
+        raise InputError(a_file(reference), ": no such file, and no modality that is given")
     files = {name: scan for name, scan in paths.items() if isinstance(scan, Path)}
     same = (name for name, scan in files.items() if path.resolve() == scan.resolve())
     return next(same, str(reference))

@@ -19,8 +19,9 @@ from typing import Any, Callable
 
 import torch
 
+from ..contract.segmentation_report import SegmentationReport
 from ..core.errors import InputError, MISSUError
-from ..core.events import Progress, silent
+from ..core.events import Progress, Stage, silent
 from ..core.files import errors_told, kept_by, read_json, write_json
 from ..core.serialization import settings_from_dict, settings_to_dict
 from ..core.torchrun import torchrun_process
@@ -35,7 +36,7 @@ WRITTEN_NAME = "written.sha256"
 
 RESULT_NAMES = ("segmentation", "report.json", "quality.html")  # that a case's files begin with
 # Segments a case into a folder that exists, replacing no file there; returns the case's report.
-SegmentOne = Callable[[ListedCase, Path, Progress], Mapping[str, Any]]
+SegmentOne = Callable[[ListedCase, Path, Progress], SegmentationReport]
 
 
 def segment_cohort(
@@ -99,11 +100,11 @@ def segment_cohort(
             waiting.append((case, begun))
     # Cases that ended an earlier process come last, lest they keep the others waiting again.
     waiting.sort(key=lambda pair: records[pair[0].name].was_interrupted)
-    progress("cohort", 0.0, f"{len(waiting)} of {len(own)} cases to segment")
+    progress(Stage.COHORT, 0.0, f"{len(waiting)} of {len(own)} cases to segment")
     for number, (case, begun) in enumerate(waiting):
         place = folder / case.name
         part = progress.part(number / len(waiting), (number + 1) / len(waiting))
-        part("cohort", 0.0, f"{case.name}: case {number + 1} of {len(waiting)}")
+        part(Stage.COHORT, 0.0, f"{case.name}: case {number + 1} of {len(waiting)}")
         _write_record(place, begun)
         records[case.name] = _segment(case, place, begun, segment_one, part, written, overwrite)
         _write_record(place, records[case.name])
@@ -111,7 +112,7 @@ def segment_cohort(
         with suppress(InputError):
             _write_summary(cases, folder, records, written)
     summary = _write_summary(cases, folder, records, written)
-    progress("done", 1.0, f"wrote {folder / SUMMARY_NAME}")
+    progress(Stage.DONE, 1.0, f"wrote {folder / SUMMARY_NAME}")
     return summary
 
 
@@ -144,7 +145,7 @@ def _segment(
     except Exception as error:
         foreseen = isinstance(error, MISSUError)
         message = str(error) if foreseen else f"{type(error).__name__}: {error}"
-        progress("cohort", 1.0, f"{case.name} failed: {message}")
+        progress(Stage.COHORT, 1.0, f"{case.name} failed: {message}")
         return replace(
             begun,
             state=FAILED,
@@ -156,9 +157,9 @@ def _segment(
         begun,
         state=DONE,
         files=_results(place, written),
-        volumes_ml=dict(report["volumes_ml"]),
-        confidence=dict(report["confidence"]),
-        warnings=tuple(report["warnings"]),
+        volumes_ml=dict(report.volumes_ml),
+        confidence=dict(report.confidence),
+        warnings=tuple(map(str, report.warnings)),
         seconds=round(monotonic() - start, 2),
     )
 

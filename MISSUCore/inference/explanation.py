@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import ResourceError
-from ..core.events import Progress
+from ..core.events import Progress, Stage
 from ..io.dicom import ScanSource
 from ..io.geometry import image_like
 from ..models.store import Model, default_model, load_model
@@ -102,9 +102,9 @@ def explain_case(
     card = model.card
     scheme = card.label_scheme()
     place = choose_device(device)
-    progress("prepare", 0.0, "bringing the scans to one grid")
+    progress(Stage.PREPARE, 0.0, "bringing the scans to one grid")
     prepared = prepare(images, card.modalities, card.spacing_mm)
-    progress("explain", 0.3, "looking for what speaks for each region")
+    progress(Stage.EXPLAIN, 0.3, "looking for what speaks for each region")
     try:
         maps = gradient_maps(
             model.network.to(place),
@@ -118,7 +118,7 @@ def explain_case(
         raise ResourceError(
             "out of memory; try --device cpu, or a machine with more memory"
         ) from error
-    progress("restore", 0.8, "bringing the maps to the reference grid")
+    progress(Stage.RESTORE, 0.8, "bringing the maps to the reference grid")
     restored = to_reference(maps.cpu().numpy(), prepared.grid, reference)
     return {
         name: image_like(channel, reference) for name, channel in zip(scheme.region_names, restored)
@@ -177,9 +177,9 @@ def explain_files(
     maps = explain_case(
         scans.prepared.images, loaded, scans.reference, device, progress.part(0.5, 0.95)
     )
-    progress("write", 0.95, "writing the maps")
+    progress(Stage.WRITE, 0.95, "writing the maps")
     with ExitStack() as stack:
         for name, path in files.items():
             write_image(stack, scans.where_it_was(maps[name]), path)
-    progress("done", 1.0, f"wrote {folder}")
+    progress(Stage.DONE, 1.0, f"wrote {folder}")
     return ExplainedCase(files, [*scans.prepared.warnings, *warnings])

@@ -9,6 +9,7 @@ import SimpleITK as sitk
 
 from ..core.errors import InputError, ResourceError
 from ..core.files import atomic_write, check_output, itk_name
+from ..core.messages import a_file
 from ..io.reading import check_complete
 
 OUTPUT_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
@@ -22,9 +23,9 @@ def check_outputs(files: list[Path], inputs: list[Path], overwrite: bool) -> Non
     """
     for number, path in enumerate(files):
         if path.resolve() in [other.resolve() for other in files[:number]]:
-            raise InputError(f"{path}: is to be written twice; give two different names")
+            raise InputError(a_file(path), ": is to be written twice; give two different names")
         if any(path.exists() and path.samefile(given) for given in inputs if given.exists()):
-            raise InputError(f"{path}: is an input too, and would be lost")
+            raise InputError(a_file(path), ": is an input too, and would be lost")
         check_output(path, overwrite)
         itk_name(path)
 
@@ -41,7 +42,7 @@ def write_image(stack: ExitStack, image: sitk.Image, path: Path) -> None:
         sitk.WriteImage(image, name, useCompression=True)
         check_complete(temporary)
     except (RuntimeError, InputError) as error:
-        raise ResourceError(f"{path}: cannot be written; is the disk full?") from error
+        raise ResourceError(a_file(path), ": cannot be written; is the disk full?") from error
 
 
 def write_transform(stack: ExitStack, transform: sitk.Transform, path: Path) -> None:
@@ -55,7 +56,7 @@ def write_transform(stack: ExitStack, transform: sitk.Transform, path: Path) -> 
     try:
         sitk.WriteTransform(transform, name)
     except RuntimeError as error:
-        raise ResourceError(f"{path}: cannot be written; is the disk full?") from error
+        raise ResourceError(a_file(path), ": cannot be written; is the disk full?") from error
 
 
 def beside(path: Path, what: str, ending: str | None = None) -> Path:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import InputError, MISSUError, ResourceError, says_out_of_memory
-from ..core.events import Progress
+from ..core.events import Progress, Stage
 from .memory import free_main_memory_bytes, limited_bytes
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
@@ -214,7 +214,7 @@ class Predictor:
 
     def _pass(self, volume: Tensor, progress: Progress) -> Tensor:
         self.windows = 1
-        progress("segment", 0.0)
+        progress(Stage.SEGMENT, 0.0)
         return self._forward(volume)
 
     def _slide(self, volume: Tensor, progress: Progress) -> Tensor:
@@ -227,7 +227,7 @@ class Predictor:
         total = torch.zeros((len(self.membership), *size))
         weights = torch.zeros(size)
         for index, start in enumerate(starts):
-            progress("segment", index / len(starts), f"window {index + 1} of {len(starts)}")
+            progress(Stage.SEGMENT, index / len(starts), f"window {index + 1} of {len(starts)}")
             place = tuple(slice(first, first + step) for first, step in zip(start, window))
             channels_there = (slice(None), *place)
             total[channels_there] += self._forward(volume[channels_there]) * weight

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from ..contract.model_card import ModelCard
 from ..core.errors import InputError
-from ..core.events import Progress
+from ..core.events import Progress, Stage
+from ..core.messages import Text, a_modality, modalities
 from ..evaluation.volumes import volumes_ml
 from ..io.geometry import image_like, overlap
 from ..models.store import Model
@@ -110,7 +111,7 @@ def segment_case(
     warnings += predicted.warnings
 
     began = time.monotonic()
-    progress("restore", 0.85, "bringing the result to the reference grid")
+    progress(Stage.RESTORE, 0.85, "bringing the result to the reference grid")
     probabilities = to_reference(nest(predicted.probabilities, scheme), predicted.grid, reference)
     spacing_mm = reference.GetSpacing()[::-1]
     masks = clean(probabilities >= 0.5, scheme, spacing_mm, options.cleanup)
@@ -154,7 +155,7 @@ def _predict(
     card = model.card
     scheme = card.label_scheme()
     began = time.monotonic()
-    progress("prepare", 0.0, "bringing the scans to one grid")
+    progress(Stage.PREPARE, 0.0, "bringing the scans to one grid")
     prepared = prepare(images, card.modalities, card.spacing_mm)
     warnings = _brain_warnings(prepared) if scheme.is_in_brain else []
     prepare_seconds = time.monotonic() - began
@@ -223,15 +224,17 @@ def check_modalities(given: list[str], model: Model) -> list[str]:
     card = model.card
     foreign = [name for name in given if name not in card.modalities]
     missing = [name for name in card.modalities if name not in given]
-    needs = f"model {card.name} takes {', '.join(card.modalities)}"
+    needs = Text(f"model {card.name} takes ", modalities(card.modalities))
     if foreign:
-        raise InputError(f"{needs}, but not {', '.join(foreign)}")
+        raise InputError(needs, ", but not ", modalities(foreign))
     if len(missing) > card.may_miss:
         allowed = f", and works with {card.may_miss} of them missing" if card.may_miss else ""
-        raise InputError(f"{needs}{allowed}; missing: {', '.join(missing)}")
+        raise InputError(needs, f"{allowed}; missing: ", modalities(missing))
     return [
-        f"{name} is missing: the result is less reliable"
-        f"{_without(card, name)}{_guesses(card, name)}"
+        Text(
+            a_modality(name),
+            f" is missing: the result is less reliable{_without(card, name)}{_guesses(card, name)}",
+        )
         for name in missing
     ]
 

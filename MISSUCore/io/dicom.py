@@ -13,6 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..core.errors import InputError
+from ..core.messages import a_file
 from .dicom_file import DicomFile, dicom_pixels, is_dicom, numbers, read_dicom_file
 
 # Direction cosines of one stack of slices may be rounded differently.
@@ -177,20 +178,21 @@ def series_header(source: ScanSource) -> SeriesHeader:
             if header.series == source or (source.paths and header.series.uid == source.uid)
         ]
         if not found:
-            raise InputError(f"{source}: the folder holds no such series")
+            raise InputError(a_file(source), ": the folder holds no such series")
         return found[0]
     if not source.is_dir():
         headers, _ = read_headers([source])
         if not headers:
-            raise InputError(f"{source}: is damaged or cut off, or holds no image")
+            raise InputError(a_file(source), ": is damaged or cut off, or holds no image")
         return headers[0]
     headers, damaged = read_headers(dicom_files(source))
     if not headers:
         more = f"; {damaged[0].name}: is damaged or cut off" if damaged else ""
-        raise InputError(f"{source}: the folder holds no DICOM series{more}")
+        raise InputError(a_file(source), f": the folder holds no DICOM series{more}")
     if len(headers) > 1:
         raise InputError(
-            f"{source}: the folder holds {len(headers)} DICOM series; give one folder a series"
+            a_file(source),
+            f": the folder holds {len(headers)} DICOM series; give one folder a series",
         )
     return headers[0]
 
@@ -226,8 +228,8 @@ def check_slices(source: ScanSource, header: SeriesHeader, image: sitk.Image) ->
         distance_mm = math.dist(place_mm, image.TransformIndexToPhysicalPoint((0, 0, index)))
         if distance_mm > _UNEVEN * image.GetSpacing()[2]:
             raise InputError(
-                f"{source}: the slices are not evenly spaced; one is missing, there twice or out "
-                "of order"
+                a_file(source),
+                ": the slices are not evenly spaced; one is missing, there twice or out of order",
             )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..core.errors import InputError
+from ..core.messages import Text, a_file
 
 _SAME_MM = 1.0
 _HEADER_BYTES = 352  # with the four bytes that announce extensions
@@ -138,8 +139,11 @@ def place_warnings(path: Path, image: sitk.Image) -> list[str]:
         return []
     if header.sform_code <= 0 and header.qform_code <= 0:
         return [
-            f"{path}: its header does not say where the patient's left is (sform and qform are "
-            "not set); check the side of the result"
+            Text(
+                a_file(path),
+                ": its header does not say where the patient's left is (sform and qform are "
+                "not set); check the side of the result",
+            )
         ]
     if header.sform_code <= 0:
         return []
@@ -158,7 +162,10 @@ def place_warnings(path: Path, image: sitk.Image) -> list[str]:
             "mirrored"
         ]
     return [
-        f"{path}: its header tells two places (qform and sform), up to {apart_mm:.0f} mm apart; "
-        "the one that Slicer shows was taken, other programs may show the scan and the result "
-        "elsewhere or mirrored"
+        Text(
+            a_file(path),
+            f": its header tells two places (qform and sform), up to {apart_mm:.0f} mm apart; "
+            "the one that Slicer shows was taken, other programs may show the scan and the result "
+            "elsewhere or mirrored",
+        )
     ]

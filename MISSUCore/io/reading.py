@@ -14,6 +14,7 @@ import SimpleITK as sitk
 
 from ..core.errors import InputError
 from ..core.files import itk_name, sha256
+from ..core.messages import a_file, a_modality
 from .dicom import (
     DicomSeries,
     ScanSource,
@@ -71,8 +72,14 @@ def read_case(paths: Mapping[str, ScanSource]) -> Case:
         for other, seen in images.items():
             if _same_voxels(image, seen):
                 raise InputError(
-                    f"{path}: given as {modality} is the same scan as {paths[other]}, given as "
-                    f"{other}; give each sequence its own file"
+                    a_file(path),
+                    ": given as ",
+                    a_modality(modality),
+                    " is the same scan as ",
+                    a_file(paths[other]),
+                    ", given as ",
+                    a_modality(other),
+                    "; give each sequence its own file",
                 )
         images[modality] = image
         checksums[modality] = checksum(path)
@@ -99,7 +106,7 @@ def read_image(path: ScanSource) -> sitk.Image:
     voxels = sitk.GetArrayViewFromImage(image)
     _check_finite(path, voxels)
     if voxels.min() == voxels.max():
-        raise InputError(f"{path}: is empty, every voxel has the value {voxels.flat[0]:g}")
+        raise InputError(a_file(path), f": is empty, every voxel has the value {voxels.flat[0]:g}")
     return image
 
 
@@ -112,7 +119,9 @@ def read_label_map(path: Path) -> sitk.Image:
     image = _read(path)
     voxels = sitk.GetArrayViewFromImage(image)
     if not np.array_equal(voxels, np.clip(np.rint(voxels), 0, 255)):
-        raise InputError(f"{path}: is no label map, it has values other than whole numbers 0..255")
+        raise InputError(
+            a_file(path), ": is no label map, it has values other than whole numbers 0..255"
+        )
     return sitk.Cast(image, sitk.sitkUInt8)
 
 
@@ -143,9 +152,9 @@ def check_complete(path: Path) -> None:
             while stream.read(1 << 20):
                 pass  # to the end, where the compression's checksum is
     except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: is damaged or cut off: {error}") from error
+        raise InputError(a_file(path), f": is damaged or cut off: {error}") from error
     if len(voxels) < length:
-        raise InputError(f"{path}: is cut off, {length - len(voxels)} bytes are missing")
+        raise InputError(a_file(path), f": is cut off, {length - len(voxels)} bytes are missing")
     kind = _NIFTI_FLOATS.get(_header(reader, "datatype"))
     if kind:
         values = np.frombuffer(voxels, np.dtype(kind).newbyteorder("<" if little else ">"))
@@ -159,7 +168,9 @@ def _header(reader: sitk.ImageFileReader, key: str) -> str:
 def _check_finite(path: ScanSource, voxels: np.ndarray) -> None:
     broken = voxels.size - np.count_nonzero(np.isfinite(voxels))
     if broken:
-        raise InputError(f"{path}: has {broken} voxels that are no number (NaN or infinite)")
+        raise InputError(
+            a_file(path), f": has {broken} voxels that are no number (NaN or infinite)"
+        )
 
 
 def _read(path: ScanSource) -> sitk.Image:
@@ -177,8 +188,9 @@ def _read(path: ScanSource) -> sitk.Image:
         image = reader.Execute()
     except RuntimeError as error:
         raise InputError(
-            f"{path}: cannot be read; it is damaged or cut off, its header makes no sense, or its "
-            "compression is not supported"
+            a_file(path),
+            ": cannot be read; it is damaged or cut off, its header makes no sense, or its "
+            "compression is not supported",
         ) from error
     if image.GetDimension() == 4:
         image = image[:, :, :, 0]  # a single volume, as some converters write it
@@ -215,9 +227,10 @@ def _information(path: Path) -> sitk.ImageFileReader:
         reader.ReadImageInformation()
     except RuntimeError as error:
         if "orthonormal" in str(error):
-            raise InputError(f"{path}: {_SLANTED}") from error
+            raise InputError(a_file(path), f": {_SLANTED}") from error
         raise InputError(
-            f"{path}: cannot be read as an image; give NIfTI, NRRD, MetaImage or a DICOM folder"
+            a_file(path),
+            ": cannot be read as an image; give NIfTI, NRRD, MetaImage or a DICOM folder",
         ) from error
     return reader
 
@@ -260,26 +273,29 @@ def _check_geometry(path: ScanSource, image: sitk.Image) -> None:
     low, high = EXTENTS_MM
     if not all(low <= n * step <= high for n, step in zip(image.GetSize(), spacing)):
         raise InputError(
-            f"{path}: its header says a voxel spacing of {spacing} mm, which makes no head; "
-            "correct the header"
+            a_file(path),
+            f": its header says a voxel spacing of {spacing} mm, which makes no head; "
+            "correct the header",
         )
     direction = np.array(image.GetDirection()).reshape(3, 3)
     if not np.allclose(direction @ direction.T, np.eye(3), atol=1e-3):
-        raise InputError(f"{path}: {_SLANTED}")
+        raise InputError(a_file(path), f": {_SLANTED}")
     if not np.isfinite(image.GetOrigin()).all():
-        raise InputError(f"{path}: its header says no place in space; correct the header")
+        raise InputError(a_file(path), ": its header says no place in space; correct the header")
 
 
 def _check_shape(path: ScanSource, size: tuple[int, ...], components: int) -> None:
     shape = "x".join(map(str, size))
     if components != 1:
-        raise InputError(f"{path}: is a color or vector image; give a scan with one value a voxel")
+        raise InputError(
+            a_file(path), ": is a color or vector image; give a scan with one value a voxel"
+        )
     if len(size) != 3:
-        raise InputError(f"{path}: is {len(size)}-D ({shape}); give one 3-D volume")
+        raise InputError(a_file(path), f": is {len(size)}-D ({shape}); give one 3-D volume")
     if np.prod(size, dtype=float) > MAXIMUM_VOXELS:
-        raise InputError(f"{path}: is absurdly large ({shape} voxels)")
+        raise InputError(a_file(path), f": is absurdly large ({shape} voxels)")
     if min(size) < MINIMUM_VOXELS_PER_AXIS:
-        raise InputError(f"{path}: is too small to be a scan ({shape} voxels)")
+        raise InputError(a_file(path), f": is too small to be a scan ({shape} voxels)")
 
 
 def _same_voxels(first: sitk.Image, second: sitk.Image) -> bool:

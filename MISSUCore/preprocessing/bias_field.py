@@ -7,7 +7,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ..core.errors import InputError
-from ..core.events import Progress
+from ..core.events import Progress, Stage
 from ..io.geometry import image_like, shrink_factors
 
 # The field is smooth: estimating it on voxels of about 4 mm takes seconds instead of minutes.
@@ -70,14 +70,14 @@ def correct_bias_field(
     def report() -> None:
         nonlocal done
         done += 1
-        progress("bias", done / sum(_ITERATIONS))
+        progress(Stage.BIAS, done / sum(_ITERATIONS))
 
     n4.AddCommand(sitk.sitkIterationEvent, report)
     n4.Execute(coarse, inside)
     field = np.exp(sitk.GetArrayFromImage(n4.GetLogBiasFieldAsImage(image)))
     corrected = voxels[brain] / field[brain]
     voxels[brain] = corrected * (mean / corrected.mean(dtype=np.float64))
-    progress("bias", 1.0)
+    progress(Stage.BIAS, 1.0)
     return image_like(voxels, image)
 
 

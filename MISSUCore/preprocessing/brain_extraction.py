@@ -15,8 +15,9 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..core.errors import InputError
-from ..core.events import Progress
+from ..core.errors import ErrorCode, InputError
+from ..core.events import Progress, Stage
+from ..core.messages import a_modality
 from ..io.geometry import image_like, same_grid
 from .background import FAINT, background, content_mask, contrast_to_background
 from .working_grid import working_grid
@@ -40,6 +41,7 @@ class BrainExtractionMissing(InputError):  # noqa: N818
     """The package that finds the brain in a head is missing. The message tells the choices."""
 
     exit_code = 4
+    code = ErrorCode.BRAIN_EXTRACTION_MISSING
 
     def __init__(self) -> None:
         super().__init__(
@@ -97,7 +99,7 @@ def find_brains(
     brains = {}
     missing = None
     for number, (name, image) in enumerate(images.items()):
-        progress("brain", number / len(images), f"looking for the brain in {name}")
+        progress(Stage.BRAIN, number / len(images), f"looking for the brain in {name}")
         if not has_skull(image):
             brains[name] = Brain(content_mask(image), stripped=True)
             continue
@@ -106,10 +108,10 @@ def find_brains(
         except BrainExtractionMissing as error:
             missing = error
         except InputError as error:
-            raise InputError(f"{name}: {error}") from error
+            raise InputError(a_modality(name), ": ", error.text) from error
     if missing and not brains:
         raise missing
-    progress("brain", 1.0)
+    progress(Stage.BRAIN, 1.0)
     return brains
 
 
@@ -196,9 +198,14 @@ def agreed_brain(brains: Mapping[str, Brain]) -> AgreedBrain:
         else:
             left_out[name] = f"what was found in it has {volume_ml:.0f} ml, and is no whole brain"
     if not masks:
+        first = next(iter(left_out))
         raise InputError(
-            "no brain was found in the scans: "
-            + "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
+            "no brain was found in the scans: ",
+            *(
+                part
+                for name, reason in left_out.items()
+                for part in ("; " if name != first else "", a_modality(name), f": {reason}")
+            ),
         )
     grid = _grid_around(list(masks.values()))
     own = {name: _resampled(brain.mask, grid) for name, brain in brains.items()}

@@ -9,6 +9,7 @@ import SimpleITK as sitk
 
 from ..contract.modalities import BRATS_MODALITIES
 from ..core.errors import InputError
+from ..core.messages import Text, a_modality
 from ..io.geometry import overlap
 from ..sequences.appearance import guess_from_images
 from .bias_field import strong_field
@@ -31,8 +32,10 @@ def check_overlap(images: Mapping[str, sitk.Image]) -> None:
     for (name, image), (other, seen) in combinations(images.items(), 2):
         if not overlap(image, seen):
             raise InputError(
-                f"{other} lies apart in space from {name}; they are not of one examination, or a "
-                "header is wrong"
+                a_modality(other),
+                " lies apart in space from ",
+                a_modality(name),
+                "; they are not of one examination, or a header is wrong",
             )
 
 
@@ -44,8 +47,13 @@ def brain_warnings(fixed: str, brains: Mapping[str, Brain]) -> list[str]:
         if name != fixed
     }
     return [
-        f"{name}: its brain and that of {fixed} differ in shape (Dice {dice:.2f}); check that both "
-        "are of one patient and lie on each other"
+        Text(
+            a_modality(name),
+            ": its brain and that of ",
+            a_modality(fixed),
+            f" differ in shape (Dice {dice:.2f}); check that both "
+            "are of one patient and lie on each other",
+        )
         for name, dice in alike.items()
         if dice < SAME_BRAIN
     ]
@@ -55,9 +63,14 @@ def sequence_warnings(images: Mapping[str, sitk.Image]) -> list[str]:
     """Scans in one space that look as if they were given as each other."""
     given = {name: image for name, image in images.items() if name in BRATS_MODALITIES}
     return [
-        f"{name}: looks like {guess.sequence}; check that each scan is given as what it is"
+        Text(
+            a_modality(name),
+            ": looks like ",
+            a_modality(guess.sequence),
+            "; check that each scan is given as what it is",
+        )
         for name, guess in guess_from_images(given, given).items()
-        if guess.sequence != name and guess.confidence > SURELY_ANOTHER
+        if guess.sequence and guess.sequence != name and guess.confidence > SURELY_ANOTHER
     ]
 
 

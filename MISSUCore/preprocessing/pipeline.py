@@ -9,13 +9,14 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import SimpleITK as sitk
 
 from ..contract.modalities import FIXED_FIRST
+from ..contract.segmentation_report import ScanRegistration
 from ..core.errors import InputError
-from ..core.events import Progress
+from ..core.events import Progress, Stage
+from ..core.messages import Text, a_modality
 from ..io.geometry import same_grid
 from .background import lifted
 from .bias_field import correct_bias_field
@@ -87,21 +88,18 @@ class PreprocessedCase:
             return image
         return moved(image, registration.transform)
 
-    def facts(self) -> dict[str, Any]:
-        """What a report tells of it."""
+    def registration_facts(
+        self, transforms: Mapping[str, str] | None = None
+    ) -> dict[str, ScanRegistration]:
+        """What a report tells of the registrations; ``transforms`` are names of files."""
         return {
-            "registration": {
-                "fixed": self.fixed,
-                "scans": {
-                    name: {
-                        "quality": round(registration.quality, 3),
-                        "moved_mm": round(registration.moved_mm, 2),
-                        "skipped": registration.skipped,
-                    }
-                    for name, registration in self.registrations.items()
-                },
-            },
-            "brain": {"method": self.brain_method, "volume_ml": self.brain_ml},
+            name: ScanRegistration(
+                round(registration.quality, 3),
+                round(registration.moved_mm, 2),
+                registration.skipped,
+                (transforms or {}).get(name, ""),
+            )
+            for name, registration in self.registrations.items()
         }
 
 
@@ -235,10 +233,15 @@ def _strip_heads(case: PreprocessedCase, brains: Mapping[str, Brain], given: boo
         agreed = agreed_brain(brains)
         case.brain = agreed.mask
         case.brain_method = f"as in {', '.join(stripped)}" if stripped else "deepbet"
-        case.warnings += [f"{name}: {reason}" for name, reason in agreed.left_out.items()]
         case.warnings += [
-            f"{name}: its own brain mask and the one of all scans differ (Dice {agreement:.2f}); "
-            "look whether it lies on the others"
+            Text(a_modality(name), f": {reason}") for name, reason in agreed.left_out.items()
+        ]
+        case.warnings += [
+            Text(
+                a_modality(name),
+                f": its own brain mask and the one of all scans differ (Dice {agreement:.2f}); "
+                "look whether it lies on the others",
+            )
             for name, agreement in agreed.agreement.items()
             if agreement < DOUBTFUL_AGREEMENT and name not in agreed.left_out
         ]
@@ -248,18 +251,19 @@ def _strip_heads(case: PreprocessedCase, brains: Mapping[str, Brain], given: boo
             if not sitk.GetArrayViewFromImage(case.images[name]).any():
                 whose = "that is given" if given else "in the other scans"
                 raise InputError(
-                    f"{name}: shows no part of the brain {whose}; check that all are of one "
-                    "patient and lie on each other"
+                    a_modality(name),
+                    f": shows no part of the brain {whose}; check that all are of one "
+                    "patient and lie on each other",
                 )
 
 
 def _correct_bias_fields(case: PreprocessedCase, progress: Progress) -> None:
     for number, (name, image) in enumerate(case.images.items()):
-        progress("bias", number / len(case.images), f"evening out the brightness of {name}")
+        progress(Stage.BIAS, number / len(case.images), f"evening out the brightness of {name}")
         try:
             case.images[name] = correct_bias_field(image, image != 0)
         except InputError as error:
-            raise InputError(f"{name}: {error}") from error
+            raise InputError(a_modality(name), ": ", error.text) from error
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from ..contract.labels import LabelScheme
 from ..core.errors import InputError
+from ..core.messages import a_modality
 from ..io.geometry import image_like, physical_box
 
 # Published scans have a few voxels far above the brain's range.
@@ -63,7 +64,7 @@ def prepare(
         raise InputError(f"none of the modalities {', '.join(modalities)} is given")
     for name, image in present.items():
         if not sitk.GetArrayViewFromImage(image).any():
-            raise InputError(f"{name}: is empty, every voxel is 0")
+            raise InputError(a_modality(name), ": is empty, every voxel is 0")
     grid = working_grid(list(present.values()), spacing_mm)
     shape = grid.GetSize()[::-1]
     volume = np.zeros((len(modalities), *shape), dtype=np.float32)
@@ -138,12 +139,14 @@ def _prepare_modality(name: str, image: sitk.Image, grid: sitk.Image) -> NDArray
     brain = voxels != 0
     low, high = np.percentile(voxels[brain], CLIPPED_PERCENTILES)
     if low == high:
-        raise InputError(f"{name}: the brain has no contrast, every voxel has the same value")
+        raise InputError(
+            a_modality(name), ": the brain has no contrast, every voxel has the same value"
+        )
     clipped = np.where(brain, np.clip(voxels, low, high), 0).astype(np.float32)
     inside, values = resample_brain(clipped, brain, image, grid)
     deviation = values.std(dtype=np.float64) if values.size else 0.0
     if not deviation > 0:
-        raise InputError(f"{name}: the brain is too small to show any contrast")
+        raise InputError(a_modality(name), ": the brain is too small to show any contrast")
     prepared = np.zeros(inside.shape, dtype=np.float32)
     prepared[inside] = (values - values.mean(dtype=np.float64)) / deviation
     return prepared

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from ..contract.modalities import BRATS_MODALITIES, IMAGE_ENDING
 from ..core.errors import InputError
-from ..core.events import Progress
+from ..core.events import Progress, Stage
 from ..core.files import files_below
 from ..io.dicom import LOCALIZER, ScanSource, SeriesHeader, may_be_dicom, read_headers
 from ..io.geometry import same_grid
@@ -95,7 +95,7 @@ def find_case(folder: Path, progress: Progress | None = None) -> FoundCase:
     usable = {source: found for source, found in candidates.items() if not found.problem}
 
     def read(source: ScanSource) -> sitk.Image:
-        progress("find", 0.9, f"looking at {source}, whose name does not tell")
+        progress(Stage.FIND, 0.9, f"looking at {source}, whose name does not tell")
         return read_image(source)
 
     guesses = with_images({source: found.guess for source, found in usable.items()}, read)
@@ -193,7 +193,9 @@ def _candidates(folder: Path, progress: Progress) -> dict[ScanSource, _Candidate
     def with_progress() -> Iterator[Path]:
         for number, path in enumerate(dicom):
             if number % 100 == 0:
-                progress("find", number / len(dicom), f"looking through {len(dicom)} DICOM files")
+                progress(
+                    Stage.FIND, number / len(dicom), f"looking through {len(dicom)} DICOM files"
+                )
             yield path
 
     headers, damaged = read_headers(with_progress())

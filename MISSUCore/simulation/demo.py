@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.events import Progress
+from ..core.events import Progress, Stage
 from ..core.files import check_output
 from ..evaluation.comparison import Comparison, compare
 from ..inference.case_files import segment_files
@@ -40,7 +40,7 @@ def run_demo(
         InputError: if the folder cannot be written or the model cannot be used.
     """
     progress = progress or Progress()
-    progress("simulate", 0.0, "simulating a case")
+    progress(Stage.SIMULATE, 0.0, "simulating a case")
     case = simulate_case(seed)
     scans = folder / "scans"
     segmentation = folder / f"{case.name}.nii.gz"
@@ -57,7 +57,7 @@ def run_demo(
     )
     truth = scans / f"{case.name}_seg.nii.gz"
     comparison = compare(segmentation, truth, progress=progress.part(0.8, 0.9))
-    progress("draw", 0.9, "drawing the picture")
+    progress(Stage.DRAW, 0.9, "drawing the picture")
     picture = folder / f"{case.name}.png"
     write_contour_picture(
         picture,
@@ -66,5 +66,5 @@ def run_demo(
         case.labels,
         title="Simulated case: segmentation and truth",
     )
-    progress("done", 1.0, f"wrote {folder}")
+    progress(Stage.DONE, 1.0, f"wrote {folder}")
     return DemoResult(comparison, picture)

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from .. import __version__
 from ..contract.labels import LabelScheme
 from ..core.errors import InputError
-from ..core.events import Progress
+from ..core.events import Progress, Stage
 from ..core.files import atomic_write
 from ..io.reading import read_image
 from ..preprocessing.working_grid import prepare, prepare_labels
@@ -83,7 +83,7 @@ class PreparedCases(Dataset[tuple[Tensor, Tensor]]):
         """
         first = rank * len(self.cases) // ranks
         for index, case in enumerate(self.cases[first:] + self.cases[:first]):
-            progress("prepare", index / len(self.cases), case.name)
+            progress(Stage.PREPARE, index / len(self.cases), case.name)
             self._prepared(case)
 
     def _prepared(self, case: LabeledCase) -> Path:

@@ -7,6 +7,7 @@ import SimpleITK as sitk
 
 from ..contract.labels import CHAOS_LIVER, LabelScheme, numbering_of
 from ..core.errors import InputError
+from ..core.messages import a_file
 from ..io.geometry import image_like
 from ..io.reading import read_label_map
 from .brats import LabeledCase
@@ -35,9 +36,10 @@ def read_labels(case: LabeledCase, scheme: LabelScheme) -> sitk.Image:
     try:
         source.check(values)
     except InputError as error:
-        raise InputError(f"{case.labels}: {error}") from error
+        raise InputError(a_file(case.labels), f": {error}") from error
     if source.region_names != scheme.region_names:
         raise InputError(
-            f"{case.labels}: labels of {source.name} cannot be used as those of {scheme.name}"
+            a_file(case.labels),
+            f": labels of {source.name} cannot be used as those of {scheme.name}",
         )
     return image_like(scheme.to_labels(source.to_regions(voxels)), label_map)

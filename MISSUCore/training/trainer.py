@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..contract.labels import label_scheme
 from ..contract.network_config import NetworkConfig
 from ..core.errors import InputError, MISSUError, ResourceError
-from ..core.events import Progress
+from ..core.events import Progress, Stage
 from ..inference.predictor import fastest_layout, has_bfloat16, is_out_of_memory
 from ..models.store import Model
 from ..network.transunet import SelfDistillingTransUNet, TrainingOutput
@@ -208,7 +208,7 @@ class Trainer:
         steps = range(self.step, self.steps)
         workers = workers_that_fit(self.workers, self.training)
         if workers < self.workers:
-            self._report("train", TOO_LITTLE_SHARED.format(self.workers, workers))
+            self._report(Stage.TRAIN, TOO_LITTLE_SHARED.format(self.workers, workers))
         return PatchBatches(self.training, self.config, steps, self.device, self.layout, workers)
 
     def _train_step(self, batches: Iterator[tuple[Tensor, Tensor]]) -> list[float]:
@@ -269,7 +269,7 @@ class Trainer:
         means = scores.mean(axis=0)
         self._append("validation.csv", ("step", *self.region_names), means)
         named = zip(self.region_names, means)
-        self._report("train", "Dice " + ", ".join(f"{name} {mean:.3f}" for name, mean in named))
+        self._report(Stage.TRAIN, "Dice " + ", ".join(f"{name} {mean:.3f}" for name, mean in named))
         if means.mean() > self.best_score:
             self.best_score = float(means.mean())
             weights = self.average.state_dict()
@@ -296,7 +296,7 @@ class Trainer:
     def _log_step(self, terms: Any) -> None:
         rate = self.config.learning_rate_at(self.step - 1, self.steps)
         self._append("training.csv", LOG_COLUMNS, [self.seconds, rate, *terms])
-        self._report("train", f"step {self.step} of {self.steps}, loss {terms[0]:.4f}")
+        self._report(Stage.TRAIN, f"step {self.step} of {self.steps}, loss {terms[0]:.4f}")
 
     def _report(self, stage: str, message: str) -> None:
         if self.rank == 0:

@@ -42,7 +42,7 @@ def validation_scores(
     rank, ranks = rank_in_group()
     for index in range(rank, len(cases), ranks):
         volume, classes = cases[index]
-        report("validate", cases.cases[index].name)
+        report(Stage.VALIDATE, cases.cases[index].name)
         predicted = predictor(volume) >= 0.5
         truth = membership[:, classes.long()]
         scores[index] = [dice(p.numpy(), t.numpy()) for p, t in zip(predicted, truth)]

@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def _scores(report: dict, truth: list[np.ndarray]) -> list[float]:
-    found = BRATS.to_regions(sitk.GetArrayFromImage(read_label_map(Path(report["output"]))))
+    found = BRATS.to_regions(sitk.GetArrayFromImage(read_label_map(Path(report.output))))
     return [dice(mask, expected) for mask, expected in zip(found, truth)]
 
 

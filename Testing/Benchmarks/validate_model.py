@@ -49,8 +49,8 @@ def main() -> None:
             preprocessing=AS_THEY_ARE,
             options=how,
         )
-        expected[case.name] = report["confidence"]
-        print(case.name, *report["warnings"], sep="  ", flush=True)
+        expected[case.name] = report.confidence
+        print(case.name, *report.warnings, sep="  ", flush=True)
         reference = references / f"{case.name}.nii.gz"
         reference.unlink(missing_ok=True)
         reference.symlink_to(case.labels.resolve())

@@ -8,7 +8,8 @@ import numpy as np
 import SimpleITK as sitk
 
 from ...contract.labels import LabelScheme
-from ...core.errors import InputError
+from ...core.errors import ErrorCode, InputError
+from ...core.messages import a_modality
 from ...io.geometry import overlap
 from ...preprocessing.brain_extraction import PLAUSIBLE_BRAIN_ML, content_ml
 
@@ -59,7 +60,8 @@ def check_labels(
     if not count:
         raise InputError(
             "the labels are empty; if there is nothing to label in this case, say so with "
-            "--no-tumor"
+            "--no-tumor",
+            code=ErrorCode.LABELS_EMPTY,
         )
     warnings = []
     outside = float((labeled & ~brain).sum() / count)
@@ -95,12 +97,14 @@ def _check_reach(
     for name, image in images.items():
         if not overlap(labels, image):
             raise InputError(
-                f"the labels lie apart in space from {name}; they are of another case, or a header "
-                "is wrong"
+                "the labels lie apart in space from ",
+                a_modality(name),
+                "; they are of another case, or a header is wrong",
             )
         reached = content_ml(stored[name]) / content_ml(image)
         if reached < MINIMUM_COVERAGE:
             raise InputError(
-                f"the grid of the labels reaches only {reached:.0%} of the brain in {name}; export "
-                "the segmentation on the grid of a scan"
+                f"the grid of the labels reaches only {reached:.0%} of the brain in ",
+                a_modality(name),
+                "; export the segmentation on the grid of a scan",
             )

@@ -25,8 +25,9 @@ import SimpleITK as sitk
 
 from ...contract.case_record import CaseRecord, read_record, write_record
 from ...contract.labels import LabelScheme
-from ...core.errors import InputError
+from ...core.errors import ErrorCode, InputError
 from ...core.files import NAME, errors_told, only_process
+from ...core.messages import a_file
 from ...evaluation.metrics import dice
 from ...evaluation.volumes import volumes_ml
 from ...inference.outputs import write_image
@@ -74,7 +75,7 @@ class CaseLibrary:
         place = self.cases / case_id
         named = re.fullmatch(NAME, case_id) and not case_id.startswith(".")
         if not named or not (place / RECORD).is_file():
-            raise InputError(f"{self.folder}: holds no case {case_id!r}")
+            raise InputError(a_file(self.folder), f": holds no case {case_id!r}")
         return place
 
     def records(self) -> list[CaseRecord]:
@@ -154,8 +155,10 @@ class CaseLibrary:
             known = next((other for other in self._records() if record.shares_scans(other)), None)
             if known and not replacing:
                 raise InputError(
-                    f"{self.folder}: these scans are in the library already, as {known.id}; add "
-                    "--replace to take the new labels"
+                    a_file(self.folder),
+                    f": these scans are in the library already, as {known.id}; add "
+                    "--replace to take the new labels",
+                    code=ErrorCode.SCANS_KNOWN,
                 )
             if known:
                 record = _in_place_of(known, record)

@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ...core.errors import InputError
+from ...core.messages import Text, a_modality
 from .head import Head, extent_mm
 from .search import COARSE, centered, rigid_inverse, search, transformed
 from .similarity import Overlay
@@ -33,9 +34,12 @@ def header_warnings(
     extents = moving.extent_mm
     if extents.min() < _HEAD_MM[0] or extents.max() > _HEAD_MM[1]:
         yield (
-            f"{moving.name}: the head in it spans {_joined(extents, '.0f')} mm ({_AXES}), which is "
-            f"no whole head: it shows a part, or its header's voxel spacing of {spacing} mm is "
-            "wrong"
+            Text(
+                a_modality(moving.name),
+                f": the head in it spans {_joined(extents, '.0f')} mm ({_AXES}), which is "
+                f"no whole head: it shows a part, or its header's voxel spacing of {spacing} mm is "
+                "wrong",
+            )
         )
     back = transformed(rigid_inverse(transform), moving.points_mm)
     moving_part = back[fixed.shows(back)]
@@ -44,14 +48,22 @@ def header_warnings(
         own, other = extent_mm(moving_part), extent_mm(fixed_part)
         if max((own / other).max(), (other / own).max()) > _EXTENT_RATIO:
             yield (
-                f"{moving.name}: the head in it spans {_joined(own, '.0f')} mm ({_AXES}), but "
-                f"{_joined(other, '.0f')} mm in {fixed.name}; check the voxel spacing in both "
-                f"headers ({spacing} mm in the former)"
+                Text(
+                    a_modality(moving.name),
+                    f": the head in it spans {_joined(own, '.0f')} mm ({_AXES}), but "
+                    f"{_joined(other, '.0f')} mm in ",
+                    a_modality(fixed.name),
+                    f"; check the voxel spacing in both headers ({spacing} mm in the former)",
+                )
             )
     if moved_mm > _FAR_MM:
         yield (
-            f"{moving.name}: lay {moved_mm:.0f} mm away from {fixed.name}; check that both are of "
-            "one patient and examination"
+            Text(
+                a_modality(moving.name),
+                f": lay {moved_mm:.0f} mm away from ",
+                a_modality(fixed.name),
+                "; check that both are of one patient and examination",
+            )
         )
 
 
@@ -62,14 +74,23 @@ def fit_warnings(
     quality, covered = overlay.agreement(transform), overlay.covered(transform)
     if quality < POOR_QUALITY:
         yield (
-            f"{moving.name}: fits {fixed.name} poorly after registration (normalized mutual "
-            f"information {quality:.3f}, {POOR_QUALITY} or more is usual); look at both on each "
-            "other, and register them by hand or leave the scan out if they do not fit"
+            Text(
+                a_modality(moving.name),
+                ": fits ",
+                a_modality(fixed.name),
+                " poorly after registration (normalized mutual information "
+                f"{quality:.3f}, {POOR_QUALITY} or more is usual); look at both on each other, and "
+                " register them by hand or leave the scan out if they do not fit",
+            )
         )
     if covered < _COVERED:
         yield (
-            f"{moving.name}: shows only {covered:.0%} of the head in {fixed.name}; nothing is "
-            "known beyond"
+            Text(
+                a_modality(moving.name),
+                f": shows only {covered:.0%} of the head in ",
+                a_modality(fixed.name),
+                "; nothing is known beyond",
+            )
         )
 
 
@@ -89,8 +110,13 @@ def mirror_warnings(
     gain = (overlay.agreement(mirrored) - 1) / max(overlay.agreement(transform) - 1, 1e-6)
     if gain > _MIRRORED:
         yield (
-            f"{moving.name}: fits {fixed.name} better when mirrored left-right; one of them may "
-            "have left and right exchanged in its header, check that before using the result"
+            Text(
+                a_modality(moving.name),
+                ": fits ",
+                a_modality(fixed.name),
+                " better when mirrored left-right; one of them may "
+                "have left and right exchanged in its header, check that before using the result",
+            )
         )
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ...core.errors import InputError
+from ...core.messages import a_modality
 from ...io.geometry import image_like
 
 Points = NDArray[np.float64]
@@ -92,7 +93,7 @@ def find_head(name: str, image: sitk.Image, mask: sitk.Image | None = None) -> H
         fractions = _shrunk(sitk.Cast(mask != 0, sitk.sitkFloat32), MASK_SPACING_MM)
         inside = sitk.GetArrayFromImage(sitk.Resample(fractions, small)) >= 0.5
         if not inside.any():
-            raise InputError(f"{name}: its mask is empty or lies outside of it")
+            raise InputError(a_modality(name), ": its mask is empty or lies outside of it")
     points = np.array(np.nonzero(inside)[::-1]).T * small.GetSpacing()
     direction = np.array(small.GetDirection()).reshape(3, 3)
     return Head(
@@ -113,7 +114,7 @@ def _bright_part(name: str, voxels: NDArray[np.float32]) -> NDArray[np.bool_]:
     low = np.percentile(voxels, 1)
     brighter = voxels[voxels > low]
     if not brighter.size:
-        raise InputError(f"{name}: is empty, every voxel has the value {low:g}")
+        raise InputError(a_modality(name), f": is empty, every voxel has the value {low:g}")
     high = np.percentile(brighter, 98)
     parts, _ = ndimage.label(voxels > low + _TISSUE * (high - low))
     sizes = np.bincount(parts.ravel())

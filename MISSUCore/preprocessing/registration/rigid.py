@@ -10,7 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ...core.errors import InputError
-from ...core.events import Progress
+from ...core.events import Progress, Stage
 from ...io.geometry import same_grid
 from .checks import POOR_QUALITY, fit_warnings, header_warnings, mirror_warnings
 from .head import Head, find_head
@@ -87,23 +87,23 @@ def register(
     on_one_grid = same_grid(*(sitk.DICOMOrient(image, "LPS") for image in (moving, fixed)))
     skipped = on_one_grid and overlay.is_best(transform)
     if not skipped:
-        report("register", 0.0, f"laying {moving_name} on {fixed_name}")
+        report(Stage.REGISTER, 0.0, f"laying {moving_name} on {fixed_name}")
         transform = _coarse_search(moving_head, fixed_head, overlay, seed)
         if moving_mask is not None and overlay.agreement(transform) < POOR_QUALITY:
             # A part of a brain may be led astray; what is around it shows where the head is.
             heads = find_head(moving_name, moving), find_head(fixed_name, fixed)
             by_heads = _coarse_search(*heads, Overlay(*heads), seed)
             transform = max(transform, by_heads, key=lambda found: _fit(overlay, found))
-        report("register", 0.4)
+        report(Stage.REGISTER, 0.4)
         transform = search(moving_head, fixed_head, transform, FINE, seed)
         # Who put them on one grid has registered them; a smaller move is as likely an error of the
         # search as one of theirs.
         skipped = on_one_grid and is_small(transform)
     if skipped:
         transform = centered(fixed_head.center_mm)
-    report("register", 0.8)
+    report(Stage.REGISTER, 0.8)
     registration = _checked(moving_head, fixed_head, overlay, transform, skipped, seed)
-    report("register", 1.0)
+    report(Stage.REGISTER, 1.0)
     return registration
 
 

@@ -17,7 +17,8 @@ from typing import Any
 
 import slicer
 
-from MISSUCore.core.events import ProgressEvent, parse_line
+from MISSUCore.core.events import ErrorEvent, ProgressEvent, ResultEvent, parse_line
+from MISSUCore.core.messages import Text
 
 from .CoreInstallation import coreEnvironment, coreFolder, corePython, isInSlicer
 
@@ -33,6 +34,8 @@ class CoreProcess:
 
     Attributes:
         folder: temporary, for the files of the command.
+        error: why the command has failed, as it told; None if it did not.
+        result: what it has made, by name; empty if it told of nothing.
 
     Args:
         module: of MISSUCore, that the command will need.
@@ -46,7 +49,8 @@ class CoreProcess:
         self._exitCode: int | None = None
         self._onProgress: Callable[[ProgressEvent], None] | None = None
         self._events: queue.SimpleQueue[ProgressEvent] = queue.SimpleQueue()
-        self._complaint = ""
+        self.error: ErrorEvent | None = None
+        self.result: dict[str, str] = {}
         self._reader: threading.Thread | None = None
         # A session of its own on POSIX, so that it can be killed with all its children.
         separate: dict[str, Any] = (
@@ -122,13 +126,17 @@ class CoreProcess:
         """Delete the temporary folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def failure(self) -> str:
+    def failure(self) -> Text:
         """Why it failed, in one sentence."""
-        if self._complaint:
-            return self._complaint
+        if self.error:
+            return self.error.message
         if self._exitCode in (-9, 137):  # killed, by Linux and by a launcher on it
-            return "the system ended the process, probably for lack of memory; close other programs"
-        return f"the process ended unexpectedly with code {self._exitCode}; open the log to see why"
+            return Text(
+                "the system ended the process, probably for lack of memory; close other programs"
+            )
+        return Text(
+            f"the process ended unexpectedly with code {self._exitCode}; open the log to see why"
+        )
 
     def _end(self) -> None:
         # Also when the process has ended by itself: its children may be left.
@@ -144,10 +152,12 @@ class CoreProcess:
         with log, self._process.stdout:
             for line in self._process.stdout:
                 event = parse_line(line)
-                if event:
+                if isinstance(event, ProgressEvent):
                     self._events.put(event)
-                elif line.startswith("missu: ") and not line.startswith("missu: warning: "):
-                    self._complaint = line.removeprefix("missu: ").strip()
+                elif isinstance(event, ErrorEvent):
+                    self.error = event
+                elif isinstance(event, ResultEvent):
+                    self.result = dict(event.values)
                 log.write(line)
                 log.flush()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any
 import slicer
 
 from MISSUCore.contract.modalities import TITLES
-from MISSUCore.core.errors import InputError
-from MISSUCore.core.events import ProgressEvent
+from MISSUCore.core.errors import ErrorCode, InputError
+from MISSUCore.core.events import ProgressEvent, Stage
+from MISSUCore.core.messages import Name, Text, path_in
 
 from .CoreInstallation import InstallationError, torchProblem
 from .CoreProcess import CoreProcess
@@ -22,8 +22,6 @@ from .Errors import ExchangeError
 POLL_SECONDS = 0.02
 # Exit codes of MISSUCore that say why it failed, see MISSUCore.cli.main.
 EXPLAINED = (2, 3, 4, 130)
-# As a word, not as part of a path, an option or another word.
-MODALITY = re.compile(rf"(?<![\w/\\.-])({'|'.join(TITLES)})(?![\w-])")
 
 
 class SegmentationError(RuntimeError):
@@ -31,17 +29,17 @@ class SegmentationError(RuntimeError):
 
     Attributes:
         logPath: what the process has written; None if there was none.
+        code: of MISSUCore's error, see :class:`.ErrorCode`; empty if it is none of its own.
     """
 
-    def __init__(self, message: str, logPath: Path | None = None) -> None:
+    def __init__(self, message: str, logPath: Path | None = None, code: str = "") -> None:
         super().__init__(message)
         self.logPath = logPath
+        self.code = code
 
 
 class BrainExtractionMissing(SegmentationError):
     """The scans show the skull, and nothing is installed that takes it off."""
-
-    exitCode = 4  # as MISSUCore.preprocessing.brain_extraction.BrainExtractionMissing has it
 
     def __init__(self, logPath: Path | None = None) -> None:
         super().__init__(
@@ -49,6 +47,7 @@ class BrainExtractionMissing(SegmentationError):
             'it with slicer.util.pip_install("deepbet"), or set brainExtraction to "hdbet" (with '
             'the extension HDBrainExtraction), or to "never" if the scans are stripped already.',
             logPath,
+            ErrorCode.BRAIN_EXTRACTION_MISSING,
         )
 
 
@@ -70,6 +69,7 @@ class CoreRun:
         folder: for the files of the run; None before it is started.
         logPath: what the process has written. It goes with the program, but stays if the run fails.
         names: what users call these files, by path: their words for errors and warnings.
+        told: what the process says it has made, by name, see :class:`.ResultEvent`.
         result: what was collected, once it is done.
         error: what went wrong; None if nothing did.
         started: when the process was, on the monotonic clock.
@@ -95,6 +95,7 @@ class CoreRun:
         self.folder: Path | None = None
         self.logPath: Path | None = None
         self.names: dict[Path, str] = {}
+        self.told: dict[str, str] = {}
         self.result: Any = None
         self.error: SegmentationError | None = None
         self.started = 0.0
@@ -148,7 +149,7 @@ class CoreRun:
         """Whether the process was started, and its end not yet noticed."""
         return self._process is not None
 
-    def report(self, stage: str, fraction: float, message: str) -> None:
+    def report(self, stage: Stage, fraction: float, message: str) -> None:
         """Tell of a stage that is not the process's."""
         if self._onProgress:
             self._onProgress(ProgressEvent(stage, fraction, message))
@@ -161,11 +162,10 @@ class CoreRun:
             return  # it works still, or was cancelled by who heard of its progress
         self._process = None
         try:
-            if exitCode == BrainExtractionMissing.exitCode:
-                raise BrainExtractionMissing(self.logPath)
             if exitCode:
                 self._checkTorch(exitCode)
-                raise SegmentationError(self.inUsersWords(process.failure()), self.logPath)
+                raise self._failure(process)
+            self.told = process.result
             self.result = self._collect(self)
             atexit.register(self.logPath.unlink, missing_ok=True)
         except (ExchangeError, InstallationError) as error:
@@ -210,15 +210,25 @@ class CoreRun:
         if self._onCancelled:
             self._onCancelled()
 
-    def inUsersWords(self, message: str) -> str:
+    def inUsersWords(self, message: Text) -> str:
         """A message of MISSUCore as a sentence with the names that users know.
 
         Volumes instead of temporary files, and T1ce for t1ce.
         """
-        message = MODALITY.sub(lambda found: TITLES[found[0]], message)
-        for path, name in self.names.items():
-            message = message.replace(str(path), name)
-        return message if message.endswith(".") else f"{message}."
+        sentence = message.in_words(self._nameOf)
+        return sentence if sentence.endswith(".") else f"{sentence}."
+
+    def _nameOf(self, name: Name) -> str:
+        """What users call a modality or a file."""
+        path = path_in(name)
+        return self.names.get(path, str(path)) if path else TITLES.get(name.value, name.value)
+
+    def _failure(self, process: CoreProcess) -> SegmentationError:
+        """The error that a process has ended with."""
+        code = process.error.code if process.error else ""
+        if code == ErrorCode.BRAIN_EXTRACTION_MISSING:
+            return BrainExtractionMissing(self.logPath)
+        return SegmentationError(self.inUsersWords(process.failure()), self.logPath, code)
 
     def _checkTorch(self, exitCode: int) -> None:
         """Tell a PyTorch that cannot be loaded from other reasons for a failure."""

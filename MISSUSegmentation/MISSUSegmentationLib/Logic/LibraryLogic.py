@@ -93,10 +93,11 @@ class LibraryLogic:
             return ["library", str(library), "add", *case, *options]
 
         def collect(run: CoreRun) -> TrainingCase:
-            cases = readCases(library)
-            if not cases:
+            added = (case for case in readCases(library) if case.id == run.told.get("case"))
+            case = next(added, None)
+            if case is None:
                 raise SegmentationError(f"{library} cannot be read; choose another folder.")
-            return max(cases, key=lambda case: case.added)
+            return case
 
         onFailed = None if blocking else onFailed
         run = CoreRun(None, onProgress, onFinished, onFailed, onCancelled)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,8 @@ from typing import Any
 import slicer
 
 from MISSUCore.contract.labels import LabelScheme
+from MISSUCore.contract.segmentation_report import read_report
+from MISSUCore.core.events import Stage
 
 from ..Core.CoreInstallation import findCard
 from ..Core.CoreRun import CoreRun
@@ -150,7 +151,7 @@ def writeScans(
     Raises:
         ExchangeError: if they cannot be written.
     """
-    run.report("export", 0.0, "writing the volumes")
+    run.report(Stage.EXPORT, 0.0, "writing the volumes")
     paths = writeVolumes(volumes, run.folder)
     run.names = {paths[name]: node.GetName() or name for name, node in volumes.items()}
     options = ["--reference", referenceModality(volumes)]
@@ -186,19 +187,19 @@ def readResult(
         ExchangeError: if the reference volume is gone or has another size by now.
         InstallationError: if the model is gone.
     """
-    run.report("import", 1.0, "making the segments")
+    run.report(Stage.IMPORT, 1.0, "making the segments")
     importing = time.monotonic()
     reference = referenceVolume(volumes)
     if reference.GetScene() is None:
         raise ExchangeError(f"{reference.GetName()} was deleted meanwhile; nothing was added.")
     present = {name: node for name, node in volumes.items() if node.GetScene()}
-    report = json.loads((run.folder / "report.json").read_text(encoding="utf-8"))
-    scheme = LabelScheme.from_dict(findCard(settings.model or report["model"]["name"])["scheme"])
+    report = read_report(run.folder / "report.json")
+    scheme = LabelScheme.from_dict(findCard(settings.model or report.model.name)["scheme"])
     labels = readVoxels(run.folder / "labels.nrrd")
     moves = readMoves(run.folder, report, volumes)
     node = importSegmentation(labels, present, scheme, settings.exclusive)
-    keepOrigin(node, labels, settings.model or report["model"]["name"])
-    markAutomatic(node, report["model"]["name"])
+    keepOrigin(node, labels, settings.model or report.model.name)
+    markAutomatic(node, report.model.name)
     maps = {
         region: readVoxels(run.folder / f"labels_probability_{region}.nrrd")
         for region in (scheme.region_names if settings.probabilities else ())
@@ -208,15 +209,15 @@ def readResult(
     scene = reference.GetScene()
     page = keepPage(run, run.folder / "quality.html", scene) if settings.qualityPage else None
     ended = time.monotonic()
-    stages = {name: value for name, value in report["seconds"].items() if name != "total"}
+    stages = {name: value for name, value in report.seconds.items() if name != "total"}
     return SegmentationResult(
         segmentationNode=node,
-        volumesMl=report["volumes_ml"],
-        confidence=report.get("confidence") or {},
-        warnings=[run.inUsersWords(warning) for warning in report["warnings"]],
+        volumesMl=dict(report.volumes_ml),
+        confidence=dict(report.confidence),
+        warnings=[run.inUsersWords(warning) for warning in report.warnings],
         seconds={
             "export": run.started - began,
-            "start": importing - run.started - report["seconds"]["total"],
+            "start": importing - run.started - report.seconds["total"],
             **stages,
             "import": ended - importing,
             "total": ended - began,

@@ -12,7 +12,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from MISSUCore.core.events import ProgressEvent
+from MISSUCore.core.events import ProgressEvent, Stage
 
 from ..Core.CoreRun import SegmentationError
 from ..Logic.CaseLibrary import MINIMUM_CASES
@@ -204,11 +204,15 @@ class PanelFineTuning:
 
     def showProgress(self, event: ProgressEvent) -> None:
         """Show what is done, how much, and the time left."""
-        titles = {"prepare": _("Preparing the cases"), "gate": _("Comparing with the base")}
+        titles = {
+            Stage.PREPARE: _("Preparing the cases"),
+            Stage.GATE: _("Comparing with the base"),
+        }
         title = titles.get(event.stage, _("Tuning"))
-        part = re.match(r"part (\d+) of (\d+)", event.message)
-        if part:
-            title = _("Tuning, part {number} of {count}").format(number=part[1], count=part[2])
+        if event.part is not None:
+            title = _("Tuning, part {number} of {count}").format(
+                number=event.part, count=event.parts
+            )
         left = ""
         if event.seconds_left is not None:
             left = _("{time} left").format(time=formatTime(event.seconds_left))

@@ -11,9 +11,10 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from MISSUCore.core.events import ProgressEvent
+from MISSUCore.core.errors import ErrorCode
+from MISSUCore.core.events import ProgressEvent, Stage
 
-from ..Core.CoreRun import BrainExtractionMissing, SegmentationError
+from ..Core.CoreRun import SegmentationError
 from ..Core.Errors import ExchangeError
 from ..Logic.CaseExchange import loadTrainingCase
 from ..Logic.CaseLibrary import MINIMUM_CASES, TrainingCase, readCases
@@ -26,6 +27,8 @@ from .PanelSkull import offerDeepbet, skullMessage
 from .PanelStatus import PanelStatus, openFile
 
 FOLDER_SETTING = "MISSU/TrainingCases"
+# The argument of FineTuningLogic.add that says yes to the question of an error.
+ANSWERS = {ErrorCode.SCANS_KNOWN: "replace", ErrorCode.LABELS_EMPTY: "noTumor"}
 
 
 class PanelLibrary:
@@ -177,7 +180,7 @@ class PanelLibrary:
         self.update()
 
     def _onAdding(self, event: ProgressEvent) -> None:
-        stage = _("Checking and storing") if event.stage == "add" else stageTitle(event.stage)
+        stage = _("Checking and storing") if event.stage == Stage.ADD else stageTitle(event.stage)
         self._show(
             _("Adding the case: {stage}, {percent} %").format(
                 stage=stage, percent=round(100 * event.fraction)
@@ -193,17 +196,19 @@ class PanelLibrary:
         self._isAdding = False
         self._show("")
         self.update()  # what is asked stays open for a while, and nothing is being added meanwhile
-        question = _question(message)
+        error = self._logic.error()
+        code = error.code if error else ""
+        question = _question(code)
         # Else the user has left the panel, or deleted what was selected.
         canGoOn = not self._problem()
-        if isinstance(self._logic.error(), BrainExtractionMissing):
+        if code == ErrorCode.BRAIN_EXTRACTION_MISSING:
             self._showError(skullMessage(), logPath)
             if canGoOn and offerDeepbet(self._show, self._showError):
                 self.add(**answers)
         elif not question or not canGoOn:
             self._showError(message, logPath)
         elif slicer.util.confirmYesNoDisplay(question):
-            self.add(**{**answers, _answer(message): True})
+            self.add(**{**answers, ANSWERS[code]: True})
 
     def _onAdded(self, case: TrainingCase) -> None:
         self._isAdding = False
@@ -262,16 +267,13 @@ class PanelLibrary:
         return True
 
 
-def _question(message: str) -> str:
-    """What to ask the user about a message of ``missu library add``; empty for a plain error."""
+def _question(code: str) -> str:
+    """What to ask the user about an error of ``missu library add``; empty for a plain one."""
     return {
-        "replace": _("These scans are in the library already. Take the new segmentation instead?"),
-        "noTumor": _("The segmentation is empty. Is there really nothing to find in these scans?"),
-    }.get(_answer(message), "")
-
-
-def _answer(message: str) -> str:
-    """The argument of FineTuningLogic.add that a message asks for."""
-    if "--replace" in message:
-        return "replace"
-    return "noTumor" if "with --no-tumor" in message else ""
+        ErrorCode.SCANS_KNOWN: _(
+            "These scans are in the library already. Take the new segmentation instead?"
+        ),
+        ErrorCode.LABELS_EMPTY: _(
+            "The segmentation is empty. Is there really nothing to find in these scans?"
+        ),
+    }.get(code, "")

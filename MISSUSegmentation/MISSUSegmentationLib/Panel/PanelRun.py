@@ -10,7 +10,7 @@ import qt
 from slicer.i18n import tr as _
 
 from MISSUCore.contract.modalities import TITLES
-from MISSUCore.core.events import ProgressEvent
+from MISSUCore.core.events import ProgressEvent, Stage
 
 from ..Logic.SegmentationLogic import SegmentationLogic, SegmentationResult
 from .PanelStatus import PanelStatus, openFile
@@ -123,18 +123,18 @@ class PanelRun:
 def stageTitle(stage: str) -> str:
     """What the user reads of a stage of the protocol."""
     titles = {
-        "export": _("Writing the volumes"),
-        "read": _("Reading the volumes"),
-        "register": _("Aligning the scans"),
-        "brain": _("Looking for the brain"),
-        "bias": _("Correcting the bias field"),
-        "prepare": _("Preparing"),
-        "segment": _("Segmenting"),
-        "restore": _("Back to the scan's grid"),
-        "write": _("Writing the result"),
-        "import": _("Making the segments"),
-        "evaluation": _("Comparing"),
-        "done": _("Done"),
+        Stage.EXPORT: _("Writing the volumes"),
+        Stage.READ: _("Reading the volumes"),
+        Stage.REGISTER: _("Aligning the scans"),
+        Stage.BRAIN: _("Looking for the brain"),
+        Stage.BIAS: _("Correcting the bias field"),
+        Stage.PREPARE: _("Preparing"),
+        Stage.SEGMENT: _("Segmenting"),
+        Stage.RESTORE: _("Back to the scan's grid"),
+        Stage.WRITE: _("Writing the result"),
+        Stage.IMPORT: _("Making the segments"),
+        Stage.EVALUATION: _("Comparing"),
+        Stage.DONE: _("Done"),
     }
     return titles.get(stage, stage)
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import slicer
 
 from MISSUCore.contract.modalities import TITLES
+from MISSUCore.contract.segmentation_report import SegmentationReport
 
 from .SceneExchange import (
     ijkToRasArray,
@@ -49,7 +49,7 @@ def placesOf(volumes: Volumes) -> dict[str, Matrix | None]:
     return places
 
 
-def readMoves(folder: Path, report: dict[str, Any], volumes: Volumes) -> dict[str, Matrix]:
+def readMoves(folder: Path, report: SegmentationReport, volumes: Volumes) -> dict[str, Matrix]:
     """How volumes, by modality, have to be moved to lie on the reference volume.
 
     Args:
@@ -64,8 +64,8 @@ def readMoves(folder: Path, report: dict[str, Any], volumes: Volumes) -> dict[st
     Raises:
         ExchangeError: if a transform cannot be read.
     """
-    scans = report["registration"]["scans"]
-    files = {m: folder / scan["transform"] for m, scan in scans.items() if "transform" in scan}
+    scans = report.registrations
+    files = {m: folder / scan.transform for m, scan in scans.items() if scan.transform}
     fromFixed = {modality: readTransform(path) for modality, path in files.items()}
     toReference = fromFixed.get(referenceModality(volumes), np.eye(4))
     moves = {

@@ -10,7 +10,8 @@ import pytest
 import SimpleITK as sitk
 
 from MISSUCore.cli.main import main
-from MISSUCore.core.events import parse_line
+from MISSUCore.core.errors import ErrorCode
+from MISSUCore.core.events import ErrorEvent, Event, ResultEvent, parse_line
 
 MODALITIES = ("t1", "t1ce", "t2", "flair")
 
@@ -87,6 +88,26 @@ def test_a_case_is_recognized_as_it_was_read_and_as_it_is_stored(
     for options in ([*case_options, *mask(3)], [*again, *case_options[8:]]):
         assert main([*add, *options]) == 2
         assert f"already, as {record['id']}" in capsys.readouterr().err
+
+
+def test_programs_learn_what_was_added_and_why_not(
+    case_options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def last_event(*options: str) -> Event | None:
+        main(["library", library, "add", *case_options, *options, "--json-progress"])
+        return parse_line(capsys.readouterr().out.splitlines()[-1])
+
+    library = str(tmp_path / "library")
+    last_event()
+    (folder,) = (tmp_path / "library" / "cases").glob("case-*")
+    assert last_event("--replace") == ResultEvent({"case": folder.name})
+    known = last_event()
+    assert isinstance(known, ErrorEvent) and known.code == ErrorCode.SCANS_KNOWN
+    labels = sitk.ReadImage(case_options[case_options.index("--labels") + 1])
+    empty = tmp_path / "empty.nii.gz"
+    sitk.WriteImage(labels * 0, str(empty))
+    nothing = last_event("--labels", str(empty))
+    assert isinstance(nothing, ErrorEvent) and nothing.code == ErrorCode.LABELS_EMPTY
 
 
 def test_progress_comes_in_lines(

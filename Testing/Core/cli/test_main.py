@@ -17,7 +17,7 @@ from MISSUCore.cli.main import main
 from MISSUCore.contract.labels import BRATS
 from MISSUCore.contract.model_card import ModelCard
 from MISSUCore.contract.network_config import NetworkConfig
-from MISSUCore.core.events import parse_line
+from MISSUCore.core.events import ProgressEvent, parse_line
 from MISSUCore.models.store import save_model
 from MISSUCore.network.transunet import TransUNet
 
@@ -92,7 +92,7 @@ def test_segment_writes_labels_report_and_json_lines(
     assert done.returncode == 0, done.stderr
     events = [parse_line(line) for line in done.stdout.splitlines()]
     assert events and all(events), "every line of the output is an event"
-    fractions = [event.fraction for event in events if event]
+    fractions = [event.fraction for event in events if isinstance(event, ProgressEvent)]
     assert fractions == sorted(fractions) and fractions[-1] == 1
     labels = sitk.ReadImage(str(output))
     assert labels.GetSize() == (18, 16, 14)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import datetime
@@ -39,7 +39,12 @@ SameGrid = Callable[[sitk.Image, sitk.Image, float], None]
 Truth = NDArray[np.uint8]
 WriteScans = Callable[..., dict[str, Path]]
 # What is done to raw scans comes at the end; these are no brains.
-segment_files = partial(case_files.segment_files, preprocessing=AS_THEY_ARE)
+read_report_of = partial(case_files.segment_files, preprocessing=AS_THEY_ARE)
+
+
+def segment_files(*arguments: Any, **options: Any) -> Mapping[str, Any]:
+    """What the report file would hold."""
+    return read_report_of(*arguments, **options).to_dict()
 
 
 def dice(found: NDArray[np.bool_], expected: NDArray[np.bool_]) -> float:

@@ -13,9 +13,11 @@ import pytest
 import torch
 
 import MISSUCore
+from MISSUCore.contract.segmentation_report import SegmentationReport
 from MISSUCore.core.errors import InputError, ResourceError
 from MISSUCore.core.events import Progress
 from MISSUCore.core.files import atomic_write
+from MISSUCore.core.messages import Text
 from MISSUCore.inference import cohort
 from MISSUCore.inference.cohort import device_of_process, segment_cohort
 from MISSUCore.inference.cohort_summary import DONE, FAILED, NOT_DONE
@@ -31,7 +33,7 @@ class Segmenter:
         self.failures = failures
         self.names: list[str] = []
 
-    def __call__(self, case: ListedCase, folder: Path, progress: Progress) -> dict:
+    def __call__(self, case: ListedCase, folder: Path, progress: Progress) -> SegmentationReport:
         self.names.append(case.name)
         progress("segment", 0.5, "halfway")
         if case.name in self.failures:
@@ -39,11 +41,11 @@ class Segmenter:
         for name, content in (("segmentation.nii.gz", case.name), ("report.json", "{}")):
             with atomic_write(folder / name) as temporary:
                 temporary.write_text(content)
-        return {
-            "volumes_ml": {"WT": 10.0 + len(self.names), "TC": 2.5},
-            "confidence": {"WT": 0.9},
-            "warnings": ["t2 is missing", "small"] if case.name == "b" else [],
-        }
+        return SegmentationReport(
+            volumes_ml={"WT": 10.0 + len(self.names), "TC": 2.5},
+            confidence={"WT": 0.9},
+            warnings=[Text("t2 is missing"), Text("small")] if case.name == "b" else [],
+        )
 
 
 @pytest.fixture
@@ -384,11 +386,12 @@ def test_processes_at_the_same_time(cases, tmp_path):
     program = """
 import json, sys
 from pathlib import Path
+from MISSUCore.contract.segmentation_report import SegmentationReport
 from MISSUCore.io.case_lists import ListedCase
 from MISSUCore.inference.cohort import segment_cohort
 def one(case, folder, progress):
     (folder / "done.txt").open("a").write("x")
-    return {"volumes_ml": {"WT": 1.0}, "confidence": {}, "warnings": []}
+    return SegmentationReport(volumes_ml={"WT": 1.0})
 scans, out = map(Path, sys.argv[1:])
 cases = [ListedCase(f"p{n}", {"t1": scans / "a.nii"}) for n in range(30)]
 segment_cohort(cases, out, one, {})

@@ -9,6 +9,7 @@ import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from MISSUCore.contract.segmentation_report import ScanRegistration
 from MISSUCore.core.errors import InputError
 from MISSUCore.preprocessing import checks as scan_checks
 from MISSUCore.preprocessing import pipeline as preprocessing
@@ -114,10 +115,10 @@ def test_each_scan_is_moved_to_t1_without_interpolation(
             before = images[name].TransformIndexToPhysicalPoint(index)
             np.testing.assert_allclose(KNOWN[name].TransformPoint(now), before, atol=1e-9)
     assert case.warnings == [f"{name}: look at it" for name in ("flair", "t2", "t1ce")]
-    facts = case.facts()["registration"]
-    assert facts["fixed"] == "t1"
-    assert facts["scans"]["t2"] == {"quality": 1.1, "moved_mm": 4.0, "skipped": False}
-    assert facts["scans"]["flair"]["skipped"] is True
+    facts = case.registration_facts()
+    assert case.fixed == "t1"
+    assert facts["t2"] == ScanRegistration(quality=1.1, moved_mm=4.0, skipped=False)
+    assert facts["flair"].skipped is True
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ def test_masks_help_registration_and_move_with_their_scans(
     )
     same(case.whole["t1"], images["t1"])
     brain_ml = round(float((t1 > 3).sum()) / 1000, 1)  # voxels of 1 mm
-    assert case.facts()["brain"] == {"method": "deepbet", "volume_ml": brain_ml}
+    assert (case.brain_method, case.brain_ml) == ("deepbet", brain_ml)
     assert "t2: it has 3 ml" in case.warnings
     assert [text for text in case.warnings if "its own brain mask" in text] == [
         "flair: its own brain mask and the one of all scans differ (Dice 0.70); look whether it "

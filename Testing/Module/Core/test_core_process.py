@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("slicer", reason="needs the package slicer-core")
-from MISSUCore.core.events import ProgressEvent
+from MISSUCore.core.events import ErrorEvent, ProgressEvent, WarningEvent
+from MISSUCore.core.messages import Text
 from MISSUSegmentationLib.Core import CoreProcess as module
 from MISSUSegmentationLib.Core.CoreProcess import CoreProcess
 
@@ -178,8 +179,13 @@ def test_nothing_is_told_after_cancel(
 @pytest.mark.parametrize(
     ("script", "sentence"),
     [
-        ("print('missu: warning: no'); print('missu: it is empty'); sys.exit(2)", "it is empty"),
-        ("print('missu: first'); print('missu: last'); sys.exit(1)", "last"),
+        (
+            f"print({ErrorEvent(Text('it is empty')).to_line()!r}); "
+            f"print({WarningEvent(Text('no')).to_line()!r}); sys.exit(2)",
+            "it is empty",
+        ),
+        # English is for people: a line that only looks like an error is none.
+        ("print('missu: it is empty'); sys.exit(2)", "ended unexpectedly with code 2"),
         ("raise KeyError('x')", "the process ended unexpectedly with code 1; open the log"),
         ("os.kill(os.getpid(), 9)", "probably for lack of memory"),
     ],

@@ -24,7 +24,8 @@ import SimpleITK as sitk
 import vtk
 
 from MISSUCore.contract.labels import BRATS
-from MISSUCore.core.events import ProgressEvent
+from MISSUCore.core.events import ErrorEvent, ProgressEvent
+from MISSUCore.core.messages import Text
 from MISSUSegmentationLib.Core import CoreProcess as processModule
 from MISSUSegmentationLib.Core.CoreInstallation import InstallationError, defaultModel, modelCards
 from MISSUSegmentationLib.Core.CoreRun import SegmentationError
@@ -330,7 +331,8 @@ def test_two_cases_are_too_few(library: Path) -> None:
 
 def test_a_run_that_is_refused_leaves_nothing(library: Path, script: Callable[[str], None]) -> None:
     addCases(library, "a", "b", "c")
-    script("sys.exit('missu: 2 minutes do not suffice')\n")
+    event = ErrorEvent(Text("2 minutes do not suffice"))
+    script(f"print({event.to_line()!r})\nsys.exit(1)\n")
     with pytest.raises(SegmentationError, match="do not suffice"):
         FineTuningLogic().fineTune(library, TuningSettings(BUNDLED))
     assert readRuns(library) == []

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 slicer = pytest.importorskip("slicer", reason="needs the package slicer-core")
 from MISSUCore.contract.labels import BRATS
-from MISSUCore.core.events import ProgressEvent
+from MISSUCore.core.errors import ErrorCode
+from MISSUCore.core.events import ErrorEvent, ProgressEvent
+from MISSUCore.core.messages import Text, a_file, a_modality
 from MISSUSegmentationLib.Core import CoreProcess as processModule
 from MISSUSegmentationLib.Core.CoreRun import CoreRun
 from MISSUSegmentationLib.Logic import SegmentationLogic as logicModule
@@ -227,16 +229,27 @@ def test_a_failure_names_the_volume_and_keeps_the_log(
 def test_messages_call_scans_what_the_user_calls_them() -> None:
     run = CoreRun()
     run.names = {Path("/tmp/missu-1/t2.nrrd"): "Case t2 (flair?)"}  # noqa: S108
-    assert run.inUsersWords("t1ce: fits t1 poorly; see /tmp/missu-1/t2.nrrd, --t1, t1-like") == (
+    t2 = Path("/tmp/missu-1/t2.nrrd")  # noqa: S108
+    message = Text(
+        a_modality("t1ce"),
+        ": fits ",
+        a_modality("t1"),
+        " poorly; see ",
+        a_file(t2),
+        ", --t1, t1-like",
+    )
+    assert run.inUsersWords(Text.from_json(message.to_json())) == (
         "T1ce: fits T1 poorly; see Case t2 (flair?), --t1, t1-like."
     )
+    assert run.inUsersWords(Text("t1: as given.")) == "t1: as given."
 
 
 def test_a_skull_that_nothing_takes_off_is_an_error_of_its_own(
     volumes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "skull.py"
-    path.write_text(WAIT + "print('missu: give --brain-mask')\nsys.exit(4)")
+    event = ErrorEvent(Text("give --brain-mask"), ErrorCode.BRAIN_EXTRACTION_MISSING)
+    path.write_text(f"{WAIT}print({event.to_line()!r})\nsys.exit(4)")
     monkeypatch.setattr(processModule, "corePython", lambda: [sys.executable, str(path)])
     logic = SegmentationLogic()
     with pytest.raises(BrainExtractionMissing, match=r'pip_install\("deepbet"\).*"hdbet".*"never"'):

@@ -13,15 +13,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from MISSUCore.core.errors import ErrorCode
+from MISSUCore.core.events import ErrorEvent, ResultEvent
+from MISSUCore.core.messages import Text, a_file
+
 REGIONS = ("WT", "TC", "ET")
 
 
 def main(arguments: list[str], behavior: dict[str, Any]) -> int:
     """As MISSUCore.cli.main.main."""
     command = {"library": library, "finetune": finetune, "models": models}[arguments[0]]
-    complaint = command(arguments, behavior)
-    if complaint:
-        print(f"missu: {complaint}", file=sys.stderr)
+    error = command(arguments, behavior)
+    if error:
+        print(error.to_line(), flush=True)
         return 2
     return 0
 
@@ -30,7 +34,7 @@ def value(arguments: list[str], option: str) -> str:
     return arguments[arguments.index(option) + 1]
 
 
-def library(arguments: list[str], behavior: dict[str, Any]) -> str:
+def library(arguments: list[str], behavior: dict[str, Any]) -> ErrorEvent | None:
     cases = Path(arguments[1]) / "cases"
     verb = arguments[2]
     if verb == "add":
@@ -43,10 +47,10 @@ def library(arguments: list[str], behavior: dict[str, Any]) -> str:
             continue
         record = json.loads((cases / case / "record.json").read_text())
         write(cases / case / "record.json", {**record, "excluded": verb == "exclude"})
-    return ""
+    return None
 
 
-def add(cases: Path, arguments: list[str]) -> str:
+def add(cases: Path, arguments: list[str]) -> ErrorEvent | None:
     import SimpleITK as sitk
 
     scans = {name: arguments.index(f"--{name}") + 1 for name in ("t1", "t1ce", "t2", "flair")}
@@ -55,12 +59,9 @@ def add(cases: Path, arguments: list[str]) -> str:
     content = b"".join(sitk.GetArrayViewFromImage(image).tobytes() for image in images.values())
     case = f"case-{hashlib.sha256(content).hexdigest()[:10]}"
     if not sitk.GetArrayViewFromImage(labels).any() and "--no-tumor" not in arguments:
-        return "the labels are empty; if the case shows none of BraTS, say so with --no-tumor"
+        return ErrorEvent(Text("the labels are empty"), ErrorCode.LABELS_EMPTY)
     if (cases / case).exists() and "--replace" not in arguments:
-        return (
-            f"{cases.parent}: these scans are in the library already, as {case}; add --replace to "
-            "take the new labels"
-        )
+        return ErrorEvent(Text("these scans are there already"), ErrorCode.SCANS_KNOWN)
     (cases / case).mkdir(parents=True, exist_ok=True)
     for name, image in {**images, "labels": labels}.items():
         sitk.WriteImage(image, str(cases / case / f"{name}.nii.gz"))
@@ -79,7 +80,8 @@ def add(cases: Path, arguments: list[str]) -> str:
         "warnings": [],
     }
     write(cases / case / "record.json", record)
-    return ""
+    print(ResultEvent({"case": case}).to_line(), flush=True)
+    return None
 
 
 def changes(arguments: list[str], labels: Any) -> dict[str, Any] | None:
@@ -94,7 +96,7 @@ def changes(arguments: list[str], labels: Any) -> dict[str, Any] | None:
     return {"WT": change, "TC": none, "ET": none}
 
 
-def finetune(arguments: list[str], behavior: dict[str, Any]) -> str:
+def finetune(arguments: list[str], behavior: dict[str, Any]) -> ErrorEvent | None:
     run, base = Path(value(arguments, "--output")), value(arguments, "--base")
     records = sorted((Path(value(arguments, "--library")) / "cases").glob("*/record.json"))
     ids = [path.parent.name for path in records if not json.loads(path.read_text())["excluded"]]
@@ -129,22 +131,22 @@ def finetune(arguments: list[str], behavior: dict[str, Any]) -> str:
     card = {**bundled, "name": name, "sha256": run.name, "history": [entry]}
     write(run / "model" / f"{name}.json", card)
     (run / "model" / f"{name}.pt").write_bytes(b"weights")
-    return ""
+    return None
 
 
-def models(arguments: list[str], behavior: dict[str, Any]) -> str:
+def models(arguments: list[str], behavior: dict[str, Any]) -> ErrorEvent | None:
     folder = Path(os.environ["MISSU_MODELS"])
     folder.mkdir(exist_ok=True)
     if "--use" in arguments:
         (folder / "default.txt").write_text(value(arguments, "--use"))
-        return ""
+        return None
     if "--discard" in arguments:
         shutil.rmtree(Path(value(arguments, "--discard")) / "model")
-        return ""
+        return None
     run = Path(value(arguments, "--accept"))
     gate = json.loads((run / "gate.json").read_text())
     if not gate["recommended"] and "--force" not in arguments:
-        return f"{run}: {gate['reason']}"
+        return ErrorEvent(Text(a_file(run), f": {gate['reason']}"), ErrorCode.INPUT)
     card = json.loads((run / "model" / f"{gate['name']}.json").read_text())
     number = 1
     while (folder / f"{gate['name']}-{number}.json").exists():
@@ -152,7 +154,7 @@ def models(arguments: list[str], behavior: dict[str, Any]) -> str:
     card["name"] = f"{gate['name']}-{number}"
     write(folder / f"{card['name']}.json", card)
     (folder / f"{card['name']}.pt").write_bytes(b"weights")
-    return ""
+    return None
 
 
 def write(path: Path, content: Any) -> None:

@@ -12,15 +12,20 @@ import time
 from pathlib import Path
 from types import ModuleType
 
+sys.path.insert(0, sys.argv[2])  # of MISSUCore, whose light classes build the answers
 import fake_fine_tuning
+
+from MISSUCore.contract.segmentation_report import ScanRegistration, SegmentationReport, UsedModel
+from MISSUCore.core.errors import ErrorCode
+from MISSUCore.core.events import ErrorEvent, Event, ProgressEvent, Stage
+from MISSUCore.core.messages import Text
 
 HERE = Path(__file__).parent
 TORCH_IS_BROKEN = "Traceback\nOSError: [WinError 126] Error loading torch_python.dll"
 
 
-def progress(stage: str, fraction: float, seconds_left: float) -> None:
-    event = {"stage": stage, "fraction": fraction, "message": "", "seconds_left": seconds_left}
-    print(json.dumps(event), flush=True)
+def tell(event: Event) -> None:
+    print(event.to_line(), flush=True)
 
 
 def main(arguments: list[str]) -> int:
@@ -35,12 +40,13 @@ def main(arguments: list[str]) -> int:
     if behavior.get("torch") == "broken":
         print(TORCH_IS_BROKEN)
         return 1
-    progress("segment", 0.4, 65.0)
+    tell(ProgressEvent(Stage.SEGMENT, 0.4, seconds_left=65.0))
     while behavior.get("hang") and not (HERE / "go").exists():
         time.sleep(0.02)
     if "error" in behavior:
-        print(f"missu: {behavior['error']}", file=sys.stderr)
-        return behavior.get("exitCode", 1)
+        code = behavior.get("code", ErrorCode.FAILED)
+        tell(ErrorEvent(Text.from_json(behavior["error"]), code))
+        return 1
     if arguments[0] in ("library", "finetune", "models"):
         return fake_fine_tuning.main(arguments, behavior)
     if arguments[0] == "segment":
@@ -51,21 +57,22 @@ def main(arguments: list[str]) -> int:
             name = f"labels_transform_{modality}.tfm"
             transform = sitk.TranslationTransform(3, shift)
             sitk.WriteTransform(transform, str(Path(value("--output")).with_name(name)))
-            scans[modality] = {"transform": name}
-        report = {
-            "registration": {"fixed": "t1", "scans": scans},
-            "model": {"name": "missu-brats-fast"},
-            "seconds": {"total": 0.1},
-            "volumes_ml": {"WT": 0.0, "TC": 0.0, "ET": 0.0},
-            "confidence": behavior.get("confidence", {}),
-            "warnings": behavior.get("warnings", []),
-        }
-        Path(value("--report")).write_text(json.dumps(report))
+            scans[modality] = ScanRegistration(transform=name)
+        report = SegmentationReport(
+            fixed="t1",
+            registrations=scans,
+            model=UsedModel("missu-brats-fast"),
+            seconds={"total": 0.1},
+            volumes_ml={"WT": 0.0, "TC": 0.0, "ET": 0.0},
+            confidence=behavior.get("confidence", {}),
+            warnings=[Text.from_json(warning) for warning in behavior.get("warnings", [])],
+        )
+        Path(value("--report")).write_text(json.dumps(report.to_dict()))
         Path(value("--quality-page")).write_text(f"<html>{value('--output')} {value('--t1')}")
     else:
         rows = [{"region": name, **scores} for name, scores in behavior["scores"].items()]
         Path(value("--json")).write_text(json.dumps({"rows": rows}))
-    progress("done", 1.0, 0.0)
+    tell(ProgressEvent(Stage.DONE, 1.0, seconds_left=0.0))
     return 0
 
 
@@ -76,8 +83,8 @@ if __name__ == "__main__":
         sys.exit(TORCH_IS_BROKEN if isBroken else 0)
     commandLine = ModuleType("MISSUCore.cli.main")
     commandLine.main = main
-    # Whatever the program imports of MISSUCore is there, and costs nothing.
-    modules = {name: ModuleType(name) for name in ("MISSUCore", *given)}
+    # Whatever else the program imports of MISSUCore is there, and costs nothing.
+    modules = {name: ModuleType(name) for name in given if name not in sys.modules}
     sys.modules.update(modules, **{"MISSUCore.cli.main": commandLine})
     sys.argv = [program, *given]
     runpy.run_path(program, run_name="__main__")

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from MISSUCore.core.errors import ErrorCode
+
 pytest.importorskip("slicer", reason="needs the package slicer-core")
 pytest.importorskip("PySide6", reason="needs the package PySide6-Essentials")
 
@@ -275,7 +277,7 @@ def test_what_takes_off_the_skull_is_installed_for_adding_too(
     slicerApplication: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    missu.behave(error="the scans show the skull", exitCode=4)
+    missu.behave(error="the scans show the skull", code=ErrorCode.BRAIN_EXTRACTION_MISSING)
     monkeypatch.setattr(
         slicerApplication.util, "pip_install", lambda _: missu.behave(), raising=False
     )

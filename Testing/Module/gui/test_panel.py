@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from MISSUCore.core.errors import ErrorCode
+
 pytest.importorskip("slicer", reason="needs the package slicer-core")
 pytest.importorskip("PySide6", reason="needs the package PySide6-Essentials")
 
@@ -223,7 +225,10 @@ def test_exclusive_segments_still_tell_the_regions_volumes(
 def test_confidence_and_warnings_are_shown(
     panel: Panel, case: dict[str, Any], missu: SimpleNamespace
 ) -> None:
-    missu.behave(confidence={"WT": 0.91, "TC": 0.8}, warnings=["t1 is missing", "too bright"])
+    missu.behave(
+        confidence={"WT": 0.91, "TC": 0.8},
+        warnings=[[{"modality": "t1"}, " is missing"], "too bright"],
+    )
     panel.segment()
     assert [row[2] for row in panel.table()] == ["Expected Dice", "0.91", "0.80", "-"]
     assert "T1 is missing." in panel.ui.warningsLabel.text
@@ -297,7 +302,7 @@ def skull(
 ) -> SimpleNamespace:
     """Scans with a skull, and no deepbet yet; the user says yes, until told otherwise."""
     told = SimpleNamespace(questions=[], answer=True, installed=[])
-    missu.behave(error="the scans show the skull; use --brain-mask", exitCode=4)
+    missu.behave(error="the scans show the skull", code=ErrorCode.BRAIN_EXTRACTION_MISSING)
 
     def install(requirements: list[str]) -> None:
         told.installed.append(requirements[0])

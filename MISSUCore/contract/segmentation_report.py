@@ -1,0 +1,181 @@
+"""What is known of a segmentation beside its label map, and the JSON file of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import InputError
+from ..core.messages import Text, a_file
+from .model_card import RESEARCH_ONLY
+
+# 1 had no such number, and warnings without their parts.
+SCHEMA_VERSION = 2
+
+
+@dataclass(frozen=True)
+class FileFact:
+    """A file that was read."""
+
+    path: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class UsedModel:
+    """The model that segmented."""
+
+    name: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class ScanRegistration:
+    """How a scan was laid on the fixed one.
+
+    Attributes:
+        quality: normalized mutual information with the fixed scan.
+        moved_mm: mean distance by which its head was moved.
+        skipped: whether it lay there already and was left.
+        transform: name of the file with its transform, beside the label map; empty if none is.
+    """
+
+    quality: float = 0.0
+    moved_mm: float = 0.0
+    skipped: bool = False
+    transform: str = ""
+
+
+@dataclass(frozen=True)
+class SegmentationReport:
+    """What is known of a segmentation.
+
+    Attributes:
+        notice: that this is research software.
+        missu_version: which wrote it.
+        created: when, ISO 8601.
+        inputs: scans by modality.
+        sequences: by modality, why a scan that was found in a folder was taken for it.
+        reference: file on whose grid the label map lies.
+        output: path of the label map.
+        model: that segmented.
+        options: of the segmentation, and of the preprocessing.
+        device: on which it ran.
+        windows: how many pieces the case was cut into; 1 if it was not.
+        seconds: by step, and "total".
+        fixed: modality that the other scans were laid on.
+        registrations: of the other scans, by modality.
+        brain_method: how the brain was found; empty if nobody looked.
+        brain_ml: its volume; None if the scans came without skull.
+        volumes_ml: by region.
+        confidence: expected Dice by region; empty if the model gives none.
+        warnings: one sentence each.
+        schema_version: of the file that it was read from.
+    """
+
+    notice: str = RESEARCH_ONLY
+    missu_version: str = ""
+    created: str = ""
+    inputs: Mapping[str, FileFact] = field(default_factory=dict)
+    sequences: Mapping[str, object] = field(default_factory=dict)
+    reference: FileFact = field(default_factory=FileFact)
+    output: str = ""
+    model: UsedModel = field(default_factory=UsedModel)
+    options: Mapping[str, object] = field(default_factory=dict)
+    device: str = ""
+    windows: int = 1
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    fixed: str = ""
+    registrations: Mapping[str, ScanRegistration] = field(default_factory=dict)
+    brain_method: str = ""
+    brain_ml: float | None = None
+    volumes_ml: Mapping[str, float] = field(default_factory=dict)
+    confidence: Mapping[str, float] = field(default_factory=dict)
+    warnings: Sequence[Text] = ()
+    schema_version: int = SCHEMA_VERSION
+
+    def to_dict(self) -> Mapping[str, Any]:
+        """As the file has it, in plain JSON types."""
+        scans = {name: asdict(scan) for name, scan in self.registrations.items()}
+        for scan in scans.values():
+            if not scan["transform"]:
+                del scan["transform"]
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "notice": self.notice,
+            "missu_version": self.missu_version,
+            "created": self.created,
+            "inputs": {name: asdict(scan) for name, scan in self.inputs.items()},
+            "sequences": dict(self.sequences),
+            "reference": asdict(self.reference),
+            "output": self.output,
+            "model": asdict(self.model),
+            "options": dict(self.options),
+            "device": self.device,
+            "windows": self.windows,
+            "seconds": dict(self.seconds),
+            "registration": {"fixed": self.fixed, "scans": scans},
+            "brain": {"method": self.brain_method, "volume_ml": self.brain_ml},
+            "volumes_ml": dict(self.volumes_ml),
+            "confidence": dict(self.confidence),
+            "warnings": [str(warning) for warning in self.warnings],
+            "warning_parts": [Text(warning).to_json() for warning in self.warnings],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SegmentationReport:
+        """What :meth:`to_dict` gave, now or in an earlier version; what is left out is empty.
+
+        Raises:
+            ValueError: if it is something else.
+        """
+        try:
+            registration, brain = values.get("registration") or {}, values.get("brain") or {}
+            simple = ("notice", "missu_version", "created", "output", "device", "windows")
+            return cls(
+                **{key: values[key] for key in simple if key in values},
+                inputs={name: FileFact(**scan) for name, scan in _items(values, "inputs")},
+                sequences=dict(_items(values, "sequences")),
+                reference=FileFact(**dict(_items(values, "reference"))),
+                model=UsedModel(**dict(_items(values, "model"))),
+                options=dict(_items(values, "options")),
+                seconds=_numbers(values, "seconds"),
+                fixed=str(registration.get("fixed", "")),
+                registrations={
+                    name: ScanRegistration(**scan) for name, scan in _items(registration, "scans")
+                },
+                brain_method=str(brain.get("method") or ""),
+                brain_ml=brain.get("volume_ml"),
+                volumes_ml=_numbers(values, "volumes_ml"),
+                confidence=_numbers(values, "confidence"),
+                warnings=tuple(
+                    Text.from_json(warning)
+                    for warning in values.get("warning_parts", values.get("warnings", ()))
+                ),
+                schema_version=int(values.get("schema_version", 1)),
+            )
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"it is no report of a segmentation: {error}") from error
+
+
+def read_report(path: Path) -> SegmentationReport:
+    """The report in a JSON file.
+
+    Raises:
+        InputError: if it cannot be read, or is something else.
+    """
+    try:
+        return SegmentationReport.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise InputError(a_file(path), f": cannot be read: {error}; segment again") from error
+
+
+def _items(values: Mapping[str, Any], key: str) -> Sequence[tuple[str, Any]]:
+    return list((values.get(key) or {}).items())
+
+
+def _numbers(values: Mapping[str, Any], key: str) -> Mapping[str, float]:
+    return {name: float(value) for name, value in _items(values, key)}

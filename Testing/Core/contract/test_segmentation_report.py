@@ -1,0 +1,76 @@
+"""The report of a segmentation goes to its file and comes back; so do those of old versions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from MISSUCore.contract.segmentation_report import (
+    SCHEMA_VERSION,
+    FileFact,
+    ScanRegistration,
+    SegmentationReport,
+    UsedModel,
+    read_report,
+)
+from MISSUCore.core.errors import InputError
+from MISSUCore.core.messages import Name, Text, a_modality
+
+REPORT = SegmentationReport(
+    inputs={"t2": FileFact("/t2.nii", "ab")},
+    model=UsedModel("missu", "cd"),
+    seconds={"total": 2.5},
+    fixed="t1",
+    registrations={
+        "t2": ScanRegistration(1.1, 4.0, False, "transform_t2.tfm"),
+        "flair": ScanRegistration(1.2, 0.0, True),
+    },
+    brain_method="deepbet",
+    brain_ml=1400.0,
+    volumes_ml={"WT": 12.5},
+    confidence={"WT": 0.9},
+    warnings=(Text(a_modality("t2"), " is missing"),),
+)
+# As version 0.1.0 wrote it.
+OLD = {
+    "model": {"name": "missu", "sha256": "cd"},
+    "registration": {
+        "fixed": "t1",
+        "scans": {"t2": {"quality": 1.1, "moved_mm": 4.0, "skipped": False, "transform": "a.tfm"}},
+    },
+    "brain": {"method": "deepbet", "volume_ml": None},
+    "volumes_ml": {"WT": 12.5},
+    "warnings": ["t2 is missing"],
+}
+
+
+def test_a_report_comes_back_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(REPORT.to_dict()))
+    again = read_report(path)
+    assert again == REPORT
+    assert again.warnings[0].parts[0] == Name("modality", "t2")
+    # What other programs read stays where it was.
+    stored = json.loads(path.read_text())
+    assert stored["schema_version"] == SCHEMA_VERSION
+    assert stored["warnings"] == ["t2 is missing"]
+    assert stored["registration"]["scans"]["t2"]["transform"] == "transform_t2.tfm"
+    assert "transform" not in stored["registration"]["scans"]["flair"]
+
+
+def test_a_report_of_an_old_version_is_read() -> None:
+    report = SegmentationReport.from_dict(OLD)
+    assert report.schema_version == 1
+    assert report.registrations["t2"].transform == "a.tfm"
+    assert list(report.warnings) == ["t2 is missing"]
+    assert (report.brain_ml, report.confidence) == (None, {})
+
+
+@pytest.mark.parametrize("content", ["[]", "3", '{"volumes_ml": {"WT": "much"}}', "{"])
+def test_what_is_no_report_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"report\.json: cannot be read.*segment again"):
+        read_report(path)
