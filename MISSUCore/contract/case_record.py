@@ -42,12 +42,12 @@ class CaseRecord:
     excluded: bool = False
     modalities: tuple[str, ...] = ()
     scheme: dict[str, Any] = field(default_factory=dict)
-    model: dict[str, Any] = field(default_factory=dict)
-    changes: dict[str, Any] = field(default_factory=dict)
-    volumes_ml: dict[str, Any] = field(default_factory=dict)
+    model: dict[str, str] = field(default_factory=dict)
+    changes: dict[str, dict[str, float]] = field(default_factory=dict)
+    volumes_ml: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    scans_sha256: dict[str, Any] = field(default_factory=dict)
-    stored_sha256: dict[str, Any] = field(default_factory=dict)
+    scans_sha256: dict[str, str] = field(default_factory=dict)
+    stored_sha256: dict[str, str] = field(default_factory=dict)
     labels_sha256: str = ""
 
     def label_scheme(self) -> LabelScheme:

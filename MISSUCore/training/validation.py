@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..core.events import Stage
 from ..evaluation.metrics import dice
 from ..inference.predictor import Predictor
 from .config import TrainingConfig

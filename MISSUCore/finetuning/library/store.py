@@ -18,7 +18,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -263,7 +262,7 @@ def _in_place_of(known: CaseRecord, new: CaseRecord) -> CaseRecord:
     return replace(new, id=known.id, scans_sha256=as_read)
 
 
-def _changes(result: Path, labels: sitk.Image, scheme: LabelScheme) -> dict[str, Any]:
+def _changes(result: Path, labels: sitk.Image, scheme: LabelScheme) -> dict[str, dict[str, float]]:
     """What was added and removed, by region."""
     given = read_labels(LabeledCase("result", {}, result), scheme)
     given = sitk.Resample(given, labels, sitk.Transform(), sitk.sitkNearestNeighbor)

@@ -5,12 +5,11 @@ Changes go through ``missu library``; the files are described in MISSUCore.finet
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
+from MISSUCore.contract.case_record import CaseRecord, read_record
 from MISSUCore.contract.labels import LabelScheme
 from MISSUCore.core.errors import InputError
 
@@ -64,22 +63,22 @@ def readCases(library: Path) -> list[TrainingCase]:
         return []
     for path in paths:
         try:
-            cases.append(_case(path, json.loads(path.read_text(encoding="utf-8"))))
-        except (OSError, ValueError, KeyError, TypeError, InputError):
+            cases.append(_case(path.parent, read_record(path)))
+        except (ValueError, InputError):
             continue
     return sorted(cases, key=lambda case: case.added)
 
 
-def _case(path: Path, record: dict[str, Any]) -> TrainingCase:
+def _case(folder: Path, record: CaseRecord) -> TrainingCase:
     return TrainingCase(
-        id=record["id"],
-        folder=path.parent,
-        added=datetime.fromisoformat(record["added"]),
-        note=record["note"],
-        excluded=record["excluded"],
-        modalities=tuple(record["modalities"]),
-        scheme=LabelScheme.from_dict(record["scheme"]),
-        volumesMl=record["volumes_ml"],
-        changes=record["changes"] or {},
-        warnings=tuple(record["warnings"]),
+        id=record.id,
+        folder=folder,
+        added=datetime.fromisoformat(record.added),
+        note=record.note,
+        excluded=record.excluded,
+        modalities=record.modalities,
+        scheme=record.label_scheme(),
+        volumesMl=record.volumes_ml,
+        changes=record.changes,
+        warnings=record.warnings,
     )

@@ -137,7 +137,7 @@ def addCases(library: Path, *ids: str) -> None:
             "excluded": False,
             "modalities": MODALITIES,
             "scheme": BRATS.as_dict(),
-            "changes": None,
+            "changes": {},
             "volumes_ml": {},
             "warnings": [],
         }

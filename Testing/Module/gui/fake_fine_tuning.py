@@ -10,9 +10,11 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from MISSUCore.contract.case_record import CaseRecord, read_record, write_record
 from MISSUCore.core.errors import ErrorCode
 from MISSUCore.core.events import ErrorEvent, ResultEvent
 from MISSUCore.core.messages import Text, a_file
@@ -45,8 +47,8 @@ def library(arguments: list[str], behavior: dict[str, Any]) -> ErrorEvent | None
         if verb == "remove":
             shutil.rmtree(cases / case)
             continue
-        record = json.loads((cases / case / "record.json").read_text())
-        write(cases / case / "record.json", {**record, "excluded": verb == "exclude"})
+        path = cases / case / "record.json"
+        write_record(path, replace(read_record(path), excluded=verb == "exclude"))
     return None
 
 
@@ -66,29 +68,26 @@ def add(cases: Path, arguments: list[str]) -> ErrorEvent | None:
     for name, image in {**images, "labels": labels}.items():
         sitk.WriteImage(image, str(cases / case / f"{name}.nii.gz"))
     voxels = sitk.GetArrayViewFromImage(labels)
-    record = {
-        "id": case,
-        "added": f"2026-11-23T08:00:{len(list(cases.iterdir())):02d}+00:00",
-        "scene": "",
-        "note": "".join(one[7:] for one in arguments if one.startswith("--note=")),
-        "excluded": False,
-        "modalities": list(images),
-        "scheme": json.loads(Path(value(arguments, "--scheme")).read_text()),
-        "model": {"name": value(arguments, "--model")} if "--model" in arguments else None,
-        "changes": changes(arguments, voxels),
-        "volumes_ml": {"WT": float((voxels > 0).sum() * 0.008), "TC": 0.0, "ET": 0.0},
-        "warnings": [],
-    }
-    write(cases / case / "record.json", record)
+    record = CaseRecord(
+        id=case,
+        added=f"2026-11-23T08:00:{len(list(cases.iterdir())):02d}+00:00",
+        note="".join(one[7:] for one in arguments if one.startswith("--note=")),
+        modalities=tuple(images),
+        scheme=json.loads(Path(value(arguments, "--scheme")).read_text()),
+        model={"name": value(arguments, "--model")} if "--model" in arguments else {},
+        changes=changes(arguments, voxels),
+        volumes_ml={"WT": float((voxels > 0).sum() * 0.008), "TC": 0.0, "ET": 0.0},
+    )
+    write_record(cases / case / "record.json", record)
     print(ResultEvent({"case": case}).to_line(), flush=True)
     return None
 
 
-def changes(arguments: list[str], labels: Any) -> dict[str, Any] | None:
+def changes(arguments: list[str], labels: Any) -> dict[str, dict[str, float]]:
     import SimpleITK as sitk
 
     if "--result" not in arguments:
-        return None
+        return {}
     before = sitk.GetArrayFromImage(sitk.ReadImage(value(arguments, "--result"))) > 0
     added, removed = ((labels > 0) & ~before).sum(), (before & ~(labels > 0)).sum()
     change = {"added_ml": added * 0.008, "removed_ml": removed * 0.008, "dice": 0.9}

@@ -12,6 +12,13 @@ import time
 from pathlib import Path
 from types import ModuleType
 
+HERE = Path(__file__).parent
+TORCH_IS_BROKEN = "Traceback\nOSError: [WinError 126] Error loading torch_python.dll"
+
+if sys.argv[1] == "-c":  # whether it can import PyTorch
+    isBroken = json.loads((HERE / "behavior").read_text()).get("torch") == "broken"
+    sys.exit(TORCH_IS_BROKEN if isBroken else 0)
+
 sys.path.insert(0, sys.argv[2])  # of MISSUCore, whose light classes build the answers
 import fake_fine_tuning
 
@@ -19,9 +26,6 @@ from MISSUCore.contract.segmentation_report import ScanRegistration, Segmentatio
 from MISSUCore.core.errors import ErrorCode
 from MISSUCore.core.events import ErrorEvent, Event, ProgressEvent, Stage
 from MISSUCore.core.messages import Text
-
-HERE = Path(__file__).parent
-TORCH_IS_BROKEN = "Traceback\nOSError: [WinError 126] Error loading torch_python.dll"
 
 
 def tell(event: Event) -> None:
@@ -78,9 +82,6 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     program, *given = sys.argv[1:]
-    if program == "-c":  # whether it can import PyTorch
-        isBroken = json.loads((HERE / "behavior").read_text()).get("torch") == "broken"
-        sys.exit(TORCH_IS_BROKEN if isBroken else 0)
     commandLine = ModuleType("MISSUCore.cli.main")
     commandLine.main = main
     # Whatever else the program imports of MISSUCore is there, and costs nothing.

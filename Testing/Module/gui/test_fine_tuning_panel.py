@@ -77,8 +77,8 @@ def threeCases(library: Path) -> list[str]:
             "excluded": False,
             "modalities": list(MODALITIES),
             "scheme": BRATS.as_dict(),
-            "model": None,
-            "changes": None if number else {"WT": change, "ET": {**change, "added_ml": 5.0}},
+            "model": {},
+            "changes": {} if number else {"WT": change, "ET": {**change, "added_ml": 5.0}},
             "volumes_ml": {"WT": 51.23, "TC": 20.0, "ET": 12.0},
             "warnings": ["only 0.010 ml are labeled"] if number == 2 else [],
         }
