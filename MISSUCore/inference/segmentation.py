@@ -233,7 +233,8 @@ def check_modalities(given: list[str], model: Model) -> list[str]:
     return [
         Text(
             a_modality(name),
-            f" is missing: the result is less reliable{_without(card, name)}{_guesses(card, name)}",
+            f" is missing: the result is less reliable{_without(card, name)}",
+            _guesses(card, name),
         )
         for name in missing
     ]
@@ -248,14 +249,15 @@ def _without(card: ModelCard, modality: str) -> str:
     return f" (Dice without it: {', '.join(f'{name} {value}' for name, value in dice.items())})"
 
 
-def _guesses(card: ModelCard, modality: str) -> str:
+def _guesses(card: ModelCard, modality: str) -> Text:
     """Which regions are not to be believed without a modality, as far as that was looked at."""
     regions = ", ".join(card.unreliable_without.get(modality, ()))
     if not regions:
-        return ""
-    return (
-        f"; do not rely on {regions}: without {modality} this is a guess, and no expected Dice is "
-        "given for it"
+        return Text()
+    return Text(
+        f"; do not rely on {regions}: without ",
+        a_modality(modality),
+        " this is a guess, and no expected Dice is given for it",
     )
 
 

@@ -248,7 +248,7 @@ def check_series(source: ScanSource, header: SeriesHeader) -> None:
     if all(file.components == 1 for file in header.files):
         problem = problem or header.unmeasured() or header.tilt()
     if problem:
-        raise InputError(f"{source}: {problem}")
+        raise InputError(a_file(source), f": {problem}")
 
 
 def rescaled(source: ScanSource, header: SeriesHeader, image: sitk.Image) -> sitk.Image:
@@ -264,7 +264,8 @@ def rescaled(source: ScanSource, header: SeriesHeader, image: sitk.Image) -> sit
         stored = dicom_pixels(file.path)
     except ValueError as error:
         raise InputError(
-            f"{source}: its frames are scaled differently and compressed; convert it with dcm2niix"
+            a_file(source),
+            ": its frames are scaled differently and compressed; convert it with dcm2niix",
         ) from error
     slopes, shifts = np.array(file.scales, np.float64).T[:, :, None, None]
     result = sitk.GetImageFromArray((stored * slopes + shifts).astype(np.float32))

@@ -65,7 +65,9 @@ def read_nifti_header(path: Path) -> NiftiHeader | None:
     except (OSError, EOFError, zlib.error):
         return None  # ITK says what is wrong with it
     if raw[4:8] in (b"n+2\0", b"ni2\0"):
-        raise InputError(f"{path}: is NIfTI-2, which is not supported; convert it to NIfTI-1")
+        raise InputError(
+            a_file(path), ": is NIfTI-2, which is not supported; convert it to NIfTI-1"
+        )
     magic = raw[344:348]
     if magic not in (b"n+1\0", b"ni1\0"):
         return None
@@ -98,16 +100,17 @@ def check_header(path: Path) -> None:
     if header is None:
         return
     if header.compressed and path.suffix.lower() == ".nii":
-        raise InputError(f"{path}: is gzip-compressed; name it .nii.gz")
+        raise InputError(a_file(path), ": is gzip-compressed; name it .nii.gz")
     if header.datatype in _COMPLEX:
-        raise InputError(f"{path}: holds complex numbers; give the magnitude image")
+        raise InputError(a_file(path), ": holds complex numbers; give the magnitude image")
     offset = header.vox_offset
     possible = _HEADER_BYTES <= offset <= MAXIMUM_OFFSET and offset == int(offset)
     if header.single_file and not possible:
         where = ", within the header" if 0 <= offset < _HEADER_BYTES else ", which cannot be"
         raise InputError(
-            f"{path}: its header says that the voxels begin at byte {offset:g}{where}; correct "
-            f"vox_offset, which mostly is {_HEADER_BYTES}"
+            a_file(path),
+            f": its header says that the voxels begin at byte {offset:g}{where}; correct "
+            f"vox_offset, which mostly is {_HEADER_BYTES}",
         )
     broken = [
         name
@@ -119,8 +122,9 @@ def check_header(path: Path) -> None:
     ]
     if broken:
         raise InputError(
-            f"{path}: its header says no place in space, its {broken[0]} holds NaN or infinity; "
-            "correct the header"
+            a_file(path),
+            f": its header says no place in space, its {broken[0]} holds NaN or infinity; "
+            "correct the header",
         )
 
 
@@ -157,9 +161,12 @@ def place_warnings(path: Path, image: sitk.Image) -> list[str]:
         return []
     if header.qform_code <= 0:
         return [
-            f"{path}: Slicer shows it up to {apart_mm:.0f} mm away from where the sform of its "
-            "header says it is; other programs may show the scan and the result elsewhere or "
-            "mirrored"
+            Text(
+                a_file(path),
+                f": Slicer shows it up to {apart_mm:.0f} mm away from where the sform of its "
+                "header says it is; other programs may show the scan and the result elsewhere or "
+                "mirrored",
+            )
         ]
     return [
         Text(

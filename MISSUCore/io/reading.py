@@ -206,17 +206,17 @@ def _check_there(path: Path) -> None:
     """Refuse what cannot be opened, or would never end, such as a pipe."""
     try:
         if path.is_symlink() and not path.exists():
-            raise InputError(f"{path}: is a link to {path.readlink()}, which is not there")
+            raise InputError(a_file(path), f": is a link to {path.readlink()}, which is not there")
         if not path.exists():
-            raise InputError(f"{path}: no such file")
+            raise InputError(a_file(path), ": no such file")
         if path.is_dir():
             return
         if not path.is_file():
-            raise InputError(f"{path}: is a pipe or device, not a file; give a file")
+            raise InputError(a_file(path), ": is a pipe or device, not a file; give a file")
         with path.open("rb"):
             pass
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise InputError(a_file(path), f": cannot be read: {error.strerror or error}") from error
 
 
 def _information(path: Path) -> sitk.ImageFileReader:

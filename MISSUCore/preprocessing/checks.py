@@ -78,8 +78,11 @@ def bias_field_warnings(images: Mapping[str, sitk.Image]) -> list[str]:
     """Stripped scans that seem to have a strong bias field."""
     strengths = {name: strong_field(image) for name, image in images.items()}
     return [
-        f"{name}: is much brighter in one part of the brain than in another (bias field of about "
-        f"{strength:.0%}), which can spoil the result; correct it (--bias-field) and compare"
+        Text(
+            a_modality(name),
+            ": is much brighter in one part of the brain than in another (bias field of about "
+            f"{strength:.0%}), which can spoil the result; correct it (--bias-field) and compare",
+        )
         for name, strength in strengths.items()
         if strength is not None
     ]

@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ...core.errors import InputError
+from ...core.messages import a_modality
 from .head import Head, Points
 
 # The head's surface says much about where it is.
@@ -92,8 +93,9 @@ def search(
             method.Execute(fixed_image, moving_image)
     except RuntimeError as error:
         raise InputError(
-            f"{moving.name}: cannot be registered, since it shares no part of the head with "
-            f"{fixed.name}"
+            a_modality(moving.name),
+            ": cannot be registered, since it shares no part of the head with ",
+            a_modality(fixed.name),
         ) from error
     return transform
 
