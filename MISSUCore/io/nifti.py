@@ -18,7 +18,6 @@ from ..core.messages import Text, a_file
 
 _SAME_MM = 1.0
 _HEADER_BYTES = 352  # with the four bytes that announce extensions
-_NIFTI_2 = 540  # bytes of its header, which begins with them
 _COMPLEX = (32, 1792, 2048)  # data types
 MAXIMUM_OFFSET = 2**30  # beyond any header with extensions
 _MM = {1: 1000.0, 2: 1.0, 3: 0.001}  # of the unit of space

@@ -122,10 +122,9 @@ def has_skull(image: sitk.Image) -> bool:
     the image cuts through it, and noise around it or a bright scalp over a dark skull give it away.
     Zeros in the air, a missing face, or a background other than 0 make no difference.
     """
+    # Rounded down, and also for a slab that is thinner than a coarse voxel.
     factors = [
-        max(
-            1, min(int(_COARSE_MM // spacing), length)
-        )  # also of a slab thinner than a coarse voxel
+        max(1, min(int(_COARSE_MM // spacing), length))
         for spacing, length in zip(image.GetSpacing(), image.GetSize())
     ]
     contrast = sitk.BinShrink(image_like(contrast_to_background(image), image), factors)
