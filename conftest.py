@@ -1,11 +1,12 @@
 """What the examples in docstrings run on.
 
-``folder`` holds the scans of a case, ``case_folders`` are those of three others, ``small_model`` is
-a weight file that takes no time.
+``folder`` holds the scans of a case, ``case_folders`` are those of three others, ``case_list`` is a
+JSON list of these, ``small_model`` is a weight file that takes no time.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ def _example_cases(
         doctest_namespace["case_folders"] = [
             _write_case(tmp_path / "cases" / f"p{seed}", seed) for seed in (1, 2, 3)
         ]
+        doctest_namespace["case_list"] = _write_list(tmp_path / "cases.json", tmp_path / "cases")
         doctest_namespace["small_model"] = _write_model(tmp_path / "models")
 
 
@@ -48,6 +50,22 @@ def _write(image: Any, folder: Path, name: str) -> None:
 
     image.SetSpacing((2.0, 2.0, 2.0))
     sitk.WriteImage(image, str(folder / f"{name}.nii.gz"))
+
+
+def _write_list(path: Path, folder: Path) -> Path:
+    """A list of the cases whose folders are in a folder."""
+    cases = [
+        {
+            "name": place.name,
+            "images": {
+                name: str(place / f"{name}.nii.gz") for name in ("t1", "t1ce", "t2", "flair")
+            },
+            "labels": str(place / "labels.nii.gz"),
+        }
+        for place in sorted(folder.iterdir())
+    ]
+    path.write_text(json.dumps(cases), encoding="utf-8")
+    return path
 
 
 def _write_model(folder: Path) -> Path:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .finetuning.library.store import CaseLibrary as CaseLibrary
     from .finetuning.run import fine_tune as fine_tune
     from .inference.case_files import segment_files as segment_files
+    from .inference.cohort import segment_cohort as segment_cohort
     from .inference.segmentation import segment_case as segment_case
     from .io.reading import read_case as read_case
     from .models.store import list_models as list_models
@@ -38,6 +39,7 @@ _MODULES = {
     "load_model": "models.store",
     "read_case": "io.reading",
     "segment_case": "inference.segmentation",
+    "segment_cohort": "inference.cohort",
     "segment_files": "inference.case_files",
     "train": "training.run",
 }

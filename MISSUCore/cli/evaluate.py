@@ -33,7 +33,8 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, progress: Progress) -> None:
     from ..contract.labels import label_scheme
-    from ..evaluation.comparison import compare, find_pairs
+    from ..evaluation.comparison import compare
+    from ..evaluation.pairs import find_pairs
     from ..inference.outputs import check_outputs
 
     pairs = find_pairs(options.prediction, options.reference)

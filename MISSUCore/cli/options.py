@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..contract.modalities import BRATS_MODALITIES
 from ..core.errors import InputError
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from ..core.events import Progress
     from ..io.dicom import ScanSource
     from ..preprocessing.pipeline import PreprocessingOptions
+    from ..sequences.scan_choice import ChosenScans
 
 Commands = argparse._SubParsersAction  # argparse has no public name for it
 
@@ -181,74 +181,22 @@ def preprocessing(options: argparse.Namespace) -> PreprocessingOptions:
     )
 
 
-@dataclass(frozen=True)
-class GivenScans:
-    """The scans of a case by modality, and for those that were guessed, why."""
-
-    paths: dict[str, ScanSource]
-    sequences: dict[str, Any]
-
-
-def scans(options: argparse.Namespace, progress: Progress | None = None) -> GivenScans:
-    """The scans of :func:`add_scans`; ``progress`` hears of the search through a folder.
+def scans(options: argparse.Namespace, progress: Progress | None = None) -> ChosenScans:
+    """The scans of :func:`add_scans`; ``progress`` reports the search through a folder.
 
     Raises:
         InputError: if none is given or found, or one is given twice.
     """
-    given: dict[str, ScanSource] = {
+    from ..sequences.scan_choice import choose_scans
+
+    named: dict[str, ScanSource] = {
         name: getattr(options, name) for name in BRATS_MODALITIES if getattr(options, name)
     }
     for text in options.image:
         name, found, file = text.partition("=")
         if not (name and found and file):
             raise InputError(f"--image {text}: write MODALITY=FILE")
-        if name in given:
+        if name in named:
             raise InputError(f"--image {text}: {name} is given twice")
-        given[name] = Path(file)
-    guessed = GivenScans({}, {})
-    if options.case:
-        # A scan that is named by itself need not be found in the folder.
-        allowed = BRATS_MODALITIES if options.allow_missing else tuple(given)
-        guessed = scans_in_folder(options.case, progress, allowed)
-    paths = {**guessed.paths, **given}
-    if not paths:
-        raise InputError("no scan given; give --case FOLDER, or --t1, --t1ce, --t2 and --flair")
-    return GivenScans(paths, {name: guessed.sequences[name] for name in paths if name not in given})
-
-
-def scans_in_folder(
-    folder: Path, progress: Progress | None = None, may_miss: Sequence[str] = ()
-) -> GivenScans:
-    """The scans of a case in a folder, by what they seem to be; the user is told why.
-
-    Args:
-        folder: of the case.
-        progress: hears of the search.
-        may_miss: modalities that are gone without where their scan cannot be used.
-
-    Raises:
-        InputError: if none is recognized, or one is there that cannot be used.
-    """
-    from ..sequences.case_folder import find_case
-
-    found = find_case(folder, progress)
-    for name, guess in found.guesses.items():
-        complain(f"{name}: {found.scans[name]} ({guess.reason})")
-    for source, reason in found.left_over.items():
-        complain(f"not used: {source} ({reason})")
-    refused = {name: at for name, at in found.unusable.items() if name not in may_miss}
-    if refused:
-        listed = "; ".join(
-            f"{name}: {source} {found.left_over[source]}" for name, source in refused.items()
-        )
-        raise InputError(
-            f"{folder}: a scan is there that cannot be used: {listed}. Mend it, give the scan by "
-            "name, or go on without it by --allow-missing"
-        )
-    return GivenScans(
-        dict(found.scans),
-        {
-            name: {"confidence": round(guess.confidence, 2), "reason": guess.reason}
-            for name, guess in found.guesses.items()
-        },
-    )
+        named[name] = Path(file)
+    return choose_scans(named, options.case, options.allow_missing, complain, progress)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,20 +12,18 @@ from ..core.errors import InputError, MISSUError
 from ..core.events import Progress
 from .options import (
     Commands,
-    GivenScans,
     add_model,
     add_result,
     add_scans,
+    complain,
     existing_name,
     number,
     preprocessing,
     scans,
-    scans_in_folder,
     tell_warnings,
 )
 
 if TYPE_CHECKING:
-    from ..contract.segmentation_report import SegmentationReport
     from ..inference.segmentation import SegmentationOptions
 
 LARGEST_PART_MM3 = 1_000_000  # more than any tumor has
@@ -163,54 +161,31 @@ def _check_cohort(options: argparse.Namespace) -> None:
 def _segment_cohort(options: argparse.Namespace, progress: Progress) -> None:
     """Segment every case of the list into its folder, and print what became of each."""
     _check_cohort(options)
-    from .. import __version__
     from ..core.torchrun import torchrun_process
-    from ..inference.case_files import segment_files
-    from ..inference.cohort import device_of_process, segment_cohort
+    from ..inference.cohort import CohortOptions, segment_cohort
     from ..inference.cohort_summary import DONE
-    from ..io.case_lists import ListedCase, read_cases
-    from ..models.store import default_model, load_model
 
-    device = device_of_process(options.device)
-    how, before = _segmentation_options(options), preprocessing(options)
-    model = load_model(options.model or default_model())
-
-    def segment_one(case: ListedCase, place: Path, progress: Progress) -> SegmentationReport:
-        given = GivenScans(dict(case.images), {})
-        if case.folder:
-            may_miss = BRATS_MODALITIES if options.allow_missing else ()
-            given = scans_in_folder(case.folder, progress.part(0.0, 0.03), may_miss)
-        return segment_files(
-            given.paths,
-            place / "segmentation.nii.gz",
-            model=model,
-            reference=case.reference or options.reference,
-            report=place / "report.json",
-            quality_page=place / "quality.html" if options.quality_page else None,
-            probabilities=options.probabilities,
-            overwrite=options.overwrite,
-            preprocessing=before,
-            options=replace(how, device=device),
-            sequences=given.sequences,
-            progress=progress.part(0.03, 1.0),
-        )
-
-    settings = {
-        "missu_version": __version__,
-        "model": model.card.sha256,
-        "options": {**asdict(how), "device": ""},
-        "preprocessing": asdict(before),
-        "reference": options.reference,
-        "quality_page": bool(options.quality_page),
-        "probabilities": options.probabilities,
-    }
-    cases = read_cases(options.cases, model.card.modalities, options.output_folder)
+    how = CohortOptions(
+        reference=options.reference,
+        quality_pages=bool(options.quality_page),
+        probabilities=options.probabilities,
+        allow_missing=options.allow_missing,
+        preprocessing=preprocessing(options),
+        segmentation=_segmentation_options(options),
+    )
     summary = segment_cohort(
-        cases, options.output_folder, segment_one, settings, progress, options.overwrite
+        options.cases,
+        options.output_folder,
+        options.model,
+        how,
+        options.overwrite,
+        complain,
+        progress,
     )
     process, processes, _ = torchrun_process()
     if process == 0 and not options.json_progress:
         print(summary.format_table())
+    left = len(summary.records) - summary.count(DONE)
     # torchrun would end the other processes if one failed.
-    if processes == 1 and summary.count(DONE) < len(cases):
-        raise MISSUError(f"{len(cases) - summary.count(DONE)} of {len(cases)} cases are not done")
+    if processes == 1 and left:
+        raise MISSUError(f"{left} of {len(summary.records)} cases are not done")

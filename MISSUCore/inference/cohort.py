@@ -1,119 +1,140 @@
-"""Many cases, one after the other: what is done stays done, and one bad case stops none.
-
-Each case has a folder of its own, where ``cohort.json`` says what became of it. Several processes
-started by torchrun share the cases, and need nothing but the folder in common.
-"""
+"""Many cases: from a list of them to a folder for each, with its segmentation."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import traceback
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from time import monotonic
-from typing import Any, Callable
+from typing import Any
 
 import torch
 
+from .. import __version__
 from ..contract.segmentation_report import SegmentationReport
-from ..core.errors import InputError, MISSUError
-from ..core.events import Progress, Stage, silent
-from ..core.files import errors_told, kept_by, read_json, write_json
-from ..core.serialization import settings_from_dict, settings_to_dict
+from ..core.events import Progress
 from ..core.torchrun import torchrun_process
-from ..core.written import Written
-from ..io.case_lists import ListedCase
-from .cohort_summary import DONE, FAILED, CohortRecord, CohortSummary, is_summary
+from ..io.case_lists import ListedCase, check_cases, read_cases
+from ..models.store import Model, default_model, load_model
+from ..preprocessing.pipeline import PreprocessingOptions
+from ..sequences.scan_choice import choose_scans
+from .case_files import segment_files
+from .cohort_run import run_cohort
+from .cohort_summary import CohortSummary
 from .predictor import choose_device
+from .segmentation import SegmentationOptions
 
-RECORD_NAME = "cohort.json"
-SUMMARY_NAME = "summary.csv"
-WRITTEN_NAME = "written.sha256"
 
-RESULT_NAMES = ("segmentation", "report.json", "quality.html")  # that a case's files begin with
-# Segments a case into a folder that exists, replacing no file there; returns the case's report.
-SegmentOne = Callable[[ListedCase, Path, Progress], SegmentationReport]
+@dataclass(frozen=True)
+class CohortOptions:
+    """How the cases of a cohort are segmented, and what is written for each.
+
+    Attributes:
+        reference: modality whose grid a result has, where the list does not say another.
+        quality_pages: also write ``quality.html``.
+        probabilities: also write a probability map for each region.
+        allow_missing: go on without a scan of a case's folder that cannot be used.
+        preprocessing: what is done to the scans.
+        segmentation: how they are segmented.
+    """
+
+    reference: str | None = None
+    quality_pages: bool = False
+    probabilities: bool = False
+    allow_missing: bool = False
+    preprocessing: PreprocessingOptions = field(default_factory=PreprocessingOptions)
+    segmentation: SegmentationOptions = field(default_factory=SegmentationOptions)
+
+    def settings(self, model: Model) -> dict[str, Any]:
+        """What decides the result beside the scans; with something else a case is done anew."""
+        return {
+            "missu_version": __version__,
+            "model": model.card.sha256,
+            "options": {**asdict(self.segmentation), "device": ""},
+            "preprocessing": asdict(self.preprocessing),
+            "reference": self.reference,
+            "quality_page": self.quality_pages,
+            "probabilities": self.probabilities,
+        }
 
 
 def segment_cohort(
-    cases: Sequence[ListedCase],
+    cases: Path | Sequence[ListedCase],
     folder: Path,
-    segment_one: SegmentOne,
-    settings: Mapping[str, Any],
-    progress: Progress | None = None,
+    model: str | Model | None = None,
+    options: CohortOptions | None = None,
     overwrite: bool = False,
+    tell: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
 ) -> CohortSummary:
-    """Segment cases, each into the folder of its name, and write ``summary.csv`` after each.
+    """Segment many cases, each into the folder of its name, and list them in ``summary.csv``.
 
-    A case that is done is passed over if its scans (paths, sizes, times of change) and the settings
-    are the same as then and its files are still there; else it is done anew. A case that fails is
-    recorded with the reason, and tried again the next time.
-
-    Only what was written here is ever replaced or deleted, as ``written.sha256`` tells; a result
-    that somebody has corrected since is kept, and its case fails if it has to be done anew.
-
-    Under torchrun, each process takes its part of the cases.
+    The same call goes on where an earlier one stopped: :func:`.run_cohort` says what is done anew,
+    and what is never replaced. A case that fails is recorded with the reason and stops no other.
+    Under torchrun, each process takes its part of the cases, and a GPU of its own.
 
     Args:
-        cases: from :func:`.read_cases`.
-        folder: for the cases' folders.
-        segment_one: segments one case; what it raises makes the case failed, but for Ctrl-C.
-        settings: what decides the result beside the scans, in JSON types: options, the model's
-            checksum, the version of this library; not the device.
-        progress: hears of every case; under torchrun only in the first process.
-        overwrite: replace also results and a summary that were changed since.
+        cases: a CSV or JSON list or a folder of case folders, see :func:`.read_cases`; or what
+            such a list would say.
+        folder: for the cases' folders, which hold ``segmentation.nii.gz`` and ``report.json``.
+        model: loaded, or a name or path; by default the one in use, see :func:`.default_model`.
+        options: how they are segmented.
+        overwrite: replace also results that were changed since they were written.
+        tell: is called with a sentence for every scan found in a case's folder.
+        progress: reports every case.
 
     Returns:
-        All cases, those of the other processes as far as they are.
+        What became of each case; under torchrun, those of other processes as far as they are.
 
     Raises:
-        InputError: if the folder cannot be written, or the folder of a case holds something else
-            than an earlier result of a cohort; nothing is done then.
+        InputError: if the list, the model or the folder cannot be used; nothing is done then.
         ResourceError: if the disk is full.
-    """
-    process, processes, _ = torchrun_process()
-    progress = progress if progress and process == 0 else Progress(silent)
-    own = cases[process::processes]
-    written = Written(folder, WRITTEN_NAME, process, checksums=True)
-    _check_names(cases, written)
-    _check_summary(folder / SUMMARY_NAME, written, overwrite)
-    for case in own:
-        _check_folder(folder / case.name)
-    records = {case.name: _read_record(folder / case.name) for case in own}
-    plain_settings = json.loads(json.dumps(settings))
 
-    written.delete_temporary()
-    waiting = []
-    for case in own:
-        place, earlier = folder / case.name, records[case.name]
-        try:
-            begun = CohortRecord(inputs=_inputs(case), settings=plain_settings, files=earlier.files)
-        except InputError as error:
-            records[case.name] = CohortRecord(FAILED, files=earlier.files, error=str(error))
-            _write_record(place, records[case.name])
-            continue
-        if not _is_done(place, earlier, begun):
-            waiting.append((case, begun))
-    # Cases that ended an earlier process come last, lest they keep the others waiting again.
-    waiting.sort(key=lambda pair: records[pair[0].name].was_interrupted)
-    progress(Stage.COHORT, 0.0, f"{len(waiting)} of {len(own)} cases to segment")
-    for number, (case, begun) in enumerate(waiting):
-        place = folder / case.name
-        part = progress.part(number / len(waiting), (number + 1) / len(waiting))
-        part(Stage.COHORT, 0.0, f"{case.name}: case {number + 1} of {len(waiting)}")
-        _write_record(place, begun)
-        records[case.name] = _segment(case, place, begun, segment_one, part, written, overwrite)
-        _write_record(place, records[case.name])
-        # On Windows, while a spreadsheet has it open; or after that has saved it.
-        with suppress(InputError):
-            _write_summary(cases, folder, records, written)
-    summary = _write_summary(cases, folder, records, written)
-    progress(Stage.DONE, 1.0, f"wrote {folder / SUMMARY_NAME}")
-    return summary
+    Examples:
+        >>> from MISSUCore import segment_cohort
+        >>> summary = segment_cohort(case_list, folder / "results", str(small_model))
+        >>> {name: record.state for name, record in summary.records.items()}
+        {'p1': 'done', 'p2': 'done', 'p3': 'done'}
+    """
+    how = options or CohortOptions()
+    device = device_of_process(how.segmentation.device)
+    loaded = model if isinstance(model, Model) else load_model(model or default_model())
+    if isinstance(cases, Path):
+        cases = read_cases(cases, loaded.card.modalities, folder)
+    else:
+        check_cases("the list of cases", cases, loaded.card.modalities, folder)
+    here = replace(how, segmentation=replace(how.segmentation, device=device))
+    segment_one = partial(_segment_one, loaded, here, overwrite, tell)
+    return run_cohort(cases, folder, segment_one, how.settings(loaded), progress, overwrite)
+
+
+def _segment_one(
+    model: Model,
+    options: CohortOptions,
+    overwrite: bool,
+    tell: Callable[[str], None] | None,
+    case: ListedCase,
+    folder: Path,
+    progress: Progress,
+) -> SegmentationReport:
+    """Segment a case into its folder."""
+    scans = choose_scans(
+        case.images, case.folder, options.allow_missing, tell, progress.part(0.0, 0.03)
+    )
+    return segment_files(
+        scans.paths,
+        folder / "segmentation.nii.gz",
+        model=model,
+        reference=case.reference or options.reference,
+        report=folder / "report.json",
+        quality_page=folder / "quality.html" if options.quality_pages else None,
+        probabilities=options.probabilities,
+        overwrite=overwrite,
+        preprocessing=options.preprocessing,
+        options=options.segmentation,
+        sequences=scans.sequences,
+        progress=progress.part(0.03, 1.0),
+    )
 
 
 def device_of_process(name: str) -> str:
@@ -126,182 +147,3 @@ def device_of_process(name: str) -> str:
     if process.ranks > 1 and choose_device(name) == torch.device("cuda"):
         return f"cuda:{process.local_rank % torch.cuda.device_count()}"
     return name
-
-
-def _segment(
-    case: ListedCase,
-    place: Path,
-    begun: CohortRecord,
-    segment_one: SegmentOne,
-    progress: Progress,
-    written: Written,
-    overwrite: bool,
-) -> CohortRecord:
-    start = monotonic()
-    try:
-        _remove_results(place, begun.files, written, overwrite)
-        with kept_by(written):
-            report = segment_one(case, place, progress)
-    except Exception as error:
-        foreseen = isinstance(error, MISSUError)
-        message = str(error) if foreseen else f"{type(error).__name__}: {error}"
-        progress(Stage.COHORT, 1.0, f"{case.name} failed: {message}")
-        return replace(
-            begun,
-            state=FAILED,
-            seconds=round(monotonic() - start, 2),
-            error=message,
-            traceback="" if foreseen else traceback.format_exc(),
-        )
-    return replace(
-        begun,
-        state=DONE,
-        files=_results(place, written),
-        volumes_ml=dict(report.volumes_ml),
-        confidence=dict(report.confidence),
-        warnings=tuple(map(str, report.warnings)),
-        seconds=round(monotonic() - start, 2),
-    )
-
-
-def _results(place: Path, written: Written) -> tuple[str, ...]:
-    """Names of the files in the folder of a case that are as they were written there."""
-    files = (path for path in place.iterdir() if path.is_file() and path.name != RECORD_NAME)
-    return tuple(sorted(path.name for path in files if written.owns(path)))
-
-
-def _remove_results(place: Path, earlier: Sequence[str], written: Written, overwrite: bool) -> None:
-    """Delete the results of an earlier time, or they would pass for results of now.
-
-    Raises:
-        InputError: naming one that was changed since; none is deleted then.
-    """
-    # Cohorts of an older version took all that lay in the folder for theirs.
-    of_a_result = {name for name in earlier if name.startswith(RESULT_NAMES)}
-    results = [place / name for name in {*of_a_result, *written.names_in(place)} - {RECORD_NAME}]
-    there = [path for path in sorted(results) if path.is_file() and path.parent == place]
-    changed = [path for path in there if not written.owns(path)]
-    if changed and not overwrite:
-        raise InputError(
-            f"{changed[0]}: was changed since it was written, and is kept; move it away to have "
-            "the case segmented anew, or add --overwrite"
-        )
-    for path in there:
-        with errors_told(path):
-            path.unlink()
-
-
-def _inputs(case: ListedCase) -> dict[str, Any]:
-    """All files of a case in JSON types, with what shows that one was changed.
-
-    Raises:
-        InputError: if one cannot be found.
-    """
-    places: dict[str, Any] = {**case.images, "folder": case.folder, "reference": case.reference}
-    return {
-        what: _fingerprint(what, place) if isinstance(place, Path) else place
-        for what, place in places.items()
-        if place
-    }
-
-
-def _fingerprint(what: str, path: Path) -> dict[str, str]:
-    try:
-        files = [path]
-        if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.is_file())
-        stats = [(str(file), file.stat()) for file in files]
-    except OSError as error:
-        raise InputError(f"{path}: {what} cannot be read: {error.strerror or error}") from error
-    facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-    digest = hashlib.sha256(repr(facts).encode()).hexdigest()
-    return {"path": str(path.resolve()), "sizes_and_times_sha256": digest}
-
-
-def _is_done(place: Path, earlier: CohortRecord, begun: CohortRecord) -> bool:
-    return (
-        earlier.state == DONE
-        and (earlier.inputs, earlier.settings) == (begun.inputs, begun.settings)
-        and all((place / name).exists() for name in earlier.files)
-    )
-
-
-def _check_folder(place: Path) -> None:
-    """Refuse a folder that holds something else than an earlier result of a cohort.
-
-    Raises:
-        InputError: naming it.
-    """
-    try:
-        strange = place.exists() and not (place / RECORD_NAME).exists() and any(place.glob("[!.]*"))
-    except OSError as error:
-        raise InputError(f"{place}: cannot be read: {error.strerror or error}") from error
-    if strange or place.is_file():
-        raise InputError(
-            f"{place}: is there, and not from segmenting a cohort; give another output folder"
-        )
-
-
-def _check_names(cases: Sequence[ListedCase], written: Written) -> None:
-    for case in cases:
-        if case.name.casefold() == SUMMARY_NAME:
-            raise InputError(f"a case cannot have the name of the summary, {case.name}")
-        if written.is_record(case.name):
-            raise InputError(f"a case cannot have the name of the record, {case.name}")
-
-
-def _check_summary(path: Path, written: Written, overwrite: bool) -> None:
-    """Make sure that the summary to be replaced is one.
-
-    Raises:
-        InputError: if it is somebody else's, or was changed since.
-    """
-    if not os.path.lexists(path):
-        return
-    if overwrite or (not written.knows(path) and is_summary(path)):  # of an older version
-        written.add(path, path)
-    if not written.owns(path):
-        raise InputError(
-            f"{path}: is there, and not as a cohort has written it; move it away, give another "
-            "output folder, or add --overwrite"
-        )
-
-
-def _read_record(place: Path) -> CohortRecord:
-    path = place / RECORD_NAME
-    try:
-        record = settings_from_dict(CohortRecord, read_json(path))
-        record.check()
-        return record
-    except FileNotFoundError:
-        return CohortRecord()
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read: {error}; remove it to begin anew") from error
-
-
-def _write_record(place: Path, record: CohortRecord) -> None:
-    write_json(place / RECORD_NAME, settings_to_dict(record))
-
-
-def _write_summary(
-    cases: Sequence[ListedCase],
-    folder: Path,
-    own: Mapping[str, CohortRecord],
-    writing: Written,
-) -> CohortSummary:
-    """Write the summary of all cases, those of other processes as their records say.
-
-    Two processes may write at once, and the last one need not know what the other has just done.
-    Whoever has written looks again, and writes again if there is news: so the last to write has
-    seen every record.
-    """
-    written = None
-    while True:
-        summary = CohortSummary(
-            {case.name: own.get(case.name) or _read_record(folder / case.name) for case in cases}
-        )
-        if summary == written:
-            return summary
-        with kept_by(writing):
-            summary.write_csv(folder / SUMMARY_NAME)
-        written = summary

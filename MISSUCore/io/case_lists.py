@@ -68,16 +68,38 @@ def read_cases(path: Path, modalities: Collection[str], output_folder: Path) -> 
         cases = _read_table(path, modalities)
     else:
         raise InputError(f"{path}: give a .csv or .json list of cases, or a folder of case folders")
-    _check_apart(output_folder, [path, *(case.folder for case in cases if case.folder)])
+    check_cases(path, cases, modalities, output_folder)
+    return cases
+
+
+def check_cases(
+    source: object,
+    cases: Sequence[ListedCase],
+    modalities: Collection[str],
+    output_folder: Path,
+) -> None:
+    """Make sure that cases can be segmented into folders of their names.
+
+    Args:
+        source: what lists them: a path, or words for a message.
+        cases: those listed.
+        modalities: that may occur.
+        output_folder: where the results will go.
+
+    Raises:
+        InputError: if a case has another modality, a name is none of a folder or there twice, or
+            results would go among the scans.
+    """
+    places = [case.folder for case in cases if case.folder]
+    _check_apart(output_folder, [source, *places] if isinstance(source, Path) else places)
     for case in cases:
         unknown = [name for name in case.images if name not in modalities]
         if unknown:
             raise InputError(
-                f"{path}: case {case.name}: {unknown[0]!r} is no modality of the model; it takes "
+                f"{source}: case {case.name}: {unknown[0]!r} is no modality of the model; it takes "
                 f"{', '.join(modalities)}"
             )
-    _check_names(path, [case.name for case in cases])
-    return cases
+    _check_names(source, [case.name for case in cases])
 
 
 def read_json_cases(path: Path) -> list[ListedCase]:
@@ -203,26 +225,26 @@ def _check_apart(output_folder: Path, places: Sequence[Path]) -> None:
             )
 
 
-def _check_names(path: Path, names: Sequence[str]) -> None:
+def _check_names(source: object, names: Sequence[str]) -> None:
     """Names must be those of different folders on every file system."""
     seen: dict[str, str] = {}
     for name in names:
         if not _is_folder_name(name):
             raise InputError(
-                f"{path}: {name!r} is no name for a case, whose results go to a folder of that "
+                f"{source}: {name!r} is no name for a case, whose results go to a folder of that "
                 'name: begin with a letter or digit, and do without < > : " / \\ | ? *'
             )
         # Windows and macOS do not tell upper from lower case, or apart how accents are written.
         same = unicodedata.normalize("NFC", name).casefold()
         if same in seen:
-            raise InputError(f"{path}: two cases have the name {name} (or {seen[same]})")
+            raise InputError(f"{source}: two cases have the name {name} (or {seen[same]})")
         seen[same] = name
 
 
 def _is_folder_name(name: str) -> bool:
     return (
         name.isprintable()
-        and (name[0].isalnum() or name[0] == "_")
+        and (name[:1].isalnum() or name[:1] == "_")
         and not name.endswith((".", " "))
         and len(name.encode()) <= MAXIMUM_NAME_BYTES
         and not _FORBIDDEN.search(name)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Union
 
 import numpy as np
-import SimpleITK as sitk
 
 from ..core.errors import InputError
 from ..core.messages import a_file
@@ -19,7 +17,7 @@ from .dicom_file import DicomFile, dicom_pixels, is_dicom, numbers, read_dicom_f
 # Direction cosines of one stack of slices may be rounded differently.
 _SAME_DIRECTION = 0.01
 # Of the distance of two slices: how far a slice may be from where an even stack has it.
-_UNEVEN = 0.1
+UNEVEN = 0.1
 _START_BYTES = 132  # preamble and mark
 LOCALIZER = "has slices in several directions, as a localizer"
 _NAMED = 3  # damaged files in a message
@@ -136,7 +134,7 @@ class SeriesHeader:
         normal = np.cross(direction[:3], direction[3:])
         # At the last slice a tenth of a voxel beside the stack is rounding, more is a tilt.
         shift_mm = np.linalg.norm(step - normal * np.dot(step, normal)) * len(steps)
-        allowed_mm = _UNEVEN * float(np.linalg.norm(step))
+        allowed_mm = UNEVEN * float(np.linalg.norm(step))
         if np.abs(steps - step).max() > allowed_mm or shift_mm <= allowed_mm:
             return ""
         return (
@@ -210,67 +208,6 @@ def may_be_dicom(path: Path) -> bool:
     except OSError:
         return False
     return not path.name.startswith(".") and (blank or is_dicom(path))
-
-
-def check_slices(source: ScanSource, header: SeriesHeader, image: sitk.Image) -> None:
-    """Make sure that each slice is where the image has it.
-
-    ITK spaces the slices of a series evenly, whether one is missing or not, and takes the frames
-    of a file in their order there.
-
-    Raises:
-        InputError: if one is missing, there twice, or out of order.
-    """
-    told = header.places
-    if len(told) != image.GetDepth() or () in told:
-        return  # no frame says where it is
-    for index, place_mm in enumerate(told):
-        distance_mm = math.dist(place_mm, image.TransformIndexToPhysicalPoint((0, 0, index)))
-        if distance_mm > _UNEVEN * image.GetSpacing()[2]:
-            raise InputError(
-                a_file(source),
-                ": the slices are not evenly spaced; one is missing, there twice or out of order",
-            )
-
-
-def check_series(source: ScanSource, header: SeriesHeader) -> None:
-    """Refuse a series whose place and size would be guessed.
-
-    Raises:
-        InputError: if files are damaged, or do not say how large their pixels are or where they
-            lie.
-    """
-    problem = header.damage()
-    if header.frames > 1:
-        missing = [index for index, place in enumerate(header.places) if len(place) != 3]
-        if missing and not problem:
-            problem = f"slice {missing[0]} does not say where it is"
-    if all(file.components == 1 for file in header.files):
-        problem = problem or header.unmeasured() or header.tilt()
-    if problem:
-        raise InputError(a_file(source), f": {problem}")
-
-
-def rescaled(source: ScanSource, header: SeriesHeader, image: sitk.Image) -> sitk.Image:
-    """The image, each frame scaled by its own slope: ITK scales all by that of the first.
-
-    Raises:
-        InputError: if the frames are compressed in a way that cannot be undone here.
-    """
-    (file, *others) = header.files
-    if others or not file.scales:
-        return image
-    try:
-        stored = dicom_pixels(file.path)
-    except ValueError as error:
-        raise InputError(
-            a_file(source),
-            ": its frames are scaled differently and compressed; convert it with dcm2niix",
-        ) from error
-    slopes, shifts = np.array(file.scales, np.float64).T[:, :, None, None]
-    result = sitk.GetImageFromArray((stored * slopes + shifts).astype(np.float32))
-    result.CopyInformation(image)
-    return result
 
 
 def read_headers(paths: Iterable[Path]) -> tuple[list[SeriesHeader], list[Path]]:

@@ -15,15 +15,8 @@ import SimpleITK as sitk
 from ..core.errors import InputError
 from ..core.files import itk_name, sha256
 from ..core.messages import a_file, a_modality
-from .dicom import (
-    DicomSeries,
-    ScanSource,
-    SeriesHeader,
-    check_series,
-    check_slices,
-    rescaled,
-    series_header,
-)
+from .dicom import DicomSeries, ScanSource, SeriesHeader, series_header
+from .dicom_checks import check_series, check_slices, rescaled
 from .dicom_file import is_dicom
 from .nifti import MAXIMUM_OFFSET, check_header
 

@@ -73,20 +73,15 @@ def train(
 
     Examples:
         >>> from MISSUCore import train
-        >>> from MISSUCore.training.brats import LabeledCase
+        >>> from MISSUCore.training.brats import read_case_list
         >>> from MISSUCore.training.config import training_config
-        >>> names = ("t1", "t1ce", "t2", "flair")
-        >>> cases = [
-        ...     LabeledCase(p.name, {n: p / f"{n}.nii.gz" for n in names}, p / "labels.nii.gz")
-        ...     for p in case_folders
-        ... ]
+        >>> cases = read_case_list(case_list)
         >>> config = training_config("brats-fast", {"epochs": "1", "patch_size": "[16, 16, 16]"})
         >>> train(config, cases[:2], cases[2:], folder / "run", "first").name
         'first'
     """
     if not re.fullmatch(NAME, name):
         raise InputError(f"model name {name!r}: use letters, digits, dots, dashes, underscores")
-    progress = progress or Progress()
     scheme = label_scheme(config.scheme)
     learned, held_out = (
         PreparedCases(cases, config.modalities, scheme, config.spacing_mm, folder / "prepared")
@@ -97,23 +92,32 @@ def train(
         if process == 0:
             for path in ("curves.png", f"model/{name}.pt", f"model/{name}.json"):
                 written.check(folder / path)
-            state = run_state(folder, _given(config, learned, held_out, start))
+        state = run_state(folder, _given(config, learned, held_out, start)) if process == 0 else {}
         with process_group(choose_device(device)) as own_device:
             trainer = Trainer(config, learned, held_out, folder, own_device, workers, start=start)
             trainer.resume()
-            if process > 0:
-                progress = Progress(silent)
-            learned.prepare_all(progress.part(0.0, 0.02), trainer.rank, trainer.ranks)
-            held_out.prepare_all(progress.part(0.02, 0.03), trainer.rank, trainer.ranks)
-            if process == 0:  # from now on it is this run, and no other
-                write_json(folder / "run.json", {**state, "settings": {}})
-            trainer.report_to(progress.part(0.03, 1.0))
-            with stopped_by_signals(trainer):
-                trainer.run()
-        if process > 0:
-            return None
-        weights = trainer.best or trainer.average.state_dict()
-        return save_model(folder / "model", _card(trainer, scheme, name), weights)
+            _prepare_and_train(trainer, state, progress or Progress())
+        return _save(trainer, scheme, name) if process == 0 else None
+
+
+def _prepare_and_train(trainer: Trainer, state: dict[str, Any], progress: Progress) -> None:
+    """Bring all cases to the working grid, and train from where the trainer stands to the end.
+
+    Args:
+        trainer: resumed, if there was something to resume.
+        state: of the run, to be written by the first process once the cases are known to be good.
+        progress: reports in the first process only.
+    """
+    if trainer.rank > 0:
+        progress = Progress(silent)
+    prepared = ((trainer.training, (0.0, 0.02)), (trainer.validation, (0.02, 0.03)))
+    for cases, (start, end) in prepared:
+        cases.prepare_all(progress.part(start, end), trainer.rank, trainer.ranks)
+    if trainer.rank == 0:  # from now on it is this run, and no other
+        write_json(trainer.folder / "run.json", {**state, "settings": {}})
+    trainer.report_to(progress.part(0.03, 1.0))
+    with stopped_by_signals(trainer):
+        trainer.run()
 
 
 def _given(
@@ -136,6 +140,12 @@ def _is_run(folder: Path) -> bool:
         return {"config", "setup", "step"} <= saved.keys()
     except Exception:  # of any kind, for a file that is something else
         return False
+
+
+def _save(trainer: Trainer, scheme: LabelScheme, name: str) -> ModelCard:
+    """Write the model: the best weights, or the last where none were chosen."""
+    weights = trainer.best or trainer.average.state_dict()
+    return save_model(trainer.folder / "model", _card(trainer, scheme, name), weights)
 
 
 def _card(trainer: Trainer, scheme: LabelScheme, name: str) -> ModelCard:

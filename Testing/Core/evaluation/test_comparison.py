@@ -13,7 +13,8 @@ import SimpleITK as sitk
 from MISSUCore.contract.labels import BRATS, BRATS_2023, CHAOS_LIVER
 from MISSUCore.core.errors import InputError
 from MISSUCore.core.events import Progress
-from MISSUCore.evaluation.comparison import TITLES, Comparison, Row, compare, find_pairs
+from MISSUCore.evaluation.comparison import TITLES, Comparison, Row, compare
+from MISSUCore.evaluation.pairs import find_pairs
 
 SPACING = (0.5, 1.0, 2.0)  # x, y, z in mm: a voxel has 0.001 ml
 
