@@ -15,8 +15,8 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         "demo",
         parents=[common],
         help="segment a simulated case",
-        description="Simulate a case with a tumor of known extent, segment it, compare, and draw "
-        "a picture. Downloads nothing.",
+        description="Simulate a case with a tumor of known extent, segment it, compare, and write "
+        "a page that shows both. Downloads nothing.",
     )
     parser.add_argument("--output", type=Path, default=Path("missu-demo"), help="folder to write")
     parser.add_argument(
@@ -38,4 +38,4 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
     )
     if not options.json_progress:
         print(result.comparison.format_table())
-        print(f"picture: {result.picture}")
+        print(f"page: {result.page}")

@@ -235,7 +235,7 @@ def _write(
                 prepared.whole,
                 result.labels,
                 plan.scheme,
-                facts.to_dict(),
+                facts,
                 prepared.brain,
             )
         if plan.files.report:

@@ -1,11 +1,10 @@
-"""The pictures of a quality page, as HTML: slices with outlines, and checkerboards of two scans."""
+"""The pictures of a quality page: slices with outlines, and checkerboards of two scans."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import cycle
 
 import numpy as np
@@ -38,6 +37,58 @@ EXTRA_SLICES = (0.2, 0.8)  # parts of the lesion's height
 
 
 @dataclass(frozen=True)
+class Tile:
+    """A picture of one scan, or two.
+
+    Attributes:
+        png: gray pixels as PNG in base 64.
+        width, height: in pixels.
+        caption: short, shown on the picture.
+        text: instead of the picture, for those who cannot see it.
+    """
+
+    png: str
+    width: int
+    height: int
+    caption: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A line around something in a slice.
+
+    Attributes:
+        kind: ``tissue``, ``region`` or ``reference``.
+        path: path data of SVG, in pixels of the tiles; empty if it is not in the slice.
+        color: of a region, 0 to 255.
+        width: in pixels of the screen.
+    """
+
+    kind: str
+    path: str
+    color: tuple[int, int, int] | None = None
+    width: float = 0.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One slice in several tiles.
+
+    Attributes:
+        title: plane and position: ``"Axial, S 34 mm"``.
+        sides: of the patient at the left, right, upper and lower edge.
+        tiles: all of one size.
+        outlines: drawn on each tile, later ones on top.
+    """
+
+    title: str
+    sides: tuple[str, str, str, str]
+    tiles: Sequence[Tile]
+    outlines: Sequence[Outline] = ()
+
+
+@dataclass(frozen=True)
 class Drawing:
     """What all pictures of a case share.
 
@@ -47,7 +98,8 @@ class Drawing:
         windows: by modality, the intensities shown as black and as white.
         scheme: of the regions.
         regions: for each of its regions a float image, 1 inside and 0 outside.
-        tissue: float images, above 0 in the brain, or where a scan is not 0.
+        reference: the same of the reference; empty without one.
+        tissue: float images, above 0 in the brain, or where a scan is nonzero.
     """
 
     grid: sitk.Image
@@ -55,6 +107,7 @@ class Drawing:
     windows: dict[str, tuple[float, float]]
     scheme: LabelScheme
     regions: list[sitk.Image]
+    reference: list[sitk.Image]
     tissue: list[sitk.Image]
 
     @classmethod
@@ -63,7 +116,8 @@ class Drawing:
         images: Mapping[str, sitk.Image],
         labels: sitk.Image,
         scheme: LabelScheme,
-        brain: sitk.Image | None,
+        brain: sitk.Image | None = None,
+        reference: sitk.Image | None = None,
     ) -> Drawing:
         """The drawing of a case; see :func:`.write_quality_page` for the arguments.
 
@@ -75,29 +129,26 @@ class Drawing:
             sitk.Cast(image != 0, sitk.sitkFloat32)
             for image in (images.values() if brain is None else [brain])
         ]
-        grid = picture_grid([*tissue, labels], PICTURE_PIXELS, MARGIN_MM)
+        label_maps = [labels] if reference is None else [labels, reference]
         windows = {
             name: gray_window(sitk.GetArrayViewFromImage(image)[inside(mask, image)])
             for (name, image), mask in zip(images.items(), cycle(tissue))
         }
-        masks = scheme.to_regions(sitk.GetArrayViewFromImage(labels)).astype(np.float32)
         return cls(
-            grid=grid,
+            grid=picture_grid([*tissue, *label_maps], PICTURE_PIXELS, MARGIN_MM),
             images=images,
             windows=windows,
             scheme=scheme,
-            regions=[image_like(mask, labels) for mask in masks],
+            regions=_region_masks(labels, scheme),
+            reference=[] if reference is None else _region_masks(reference, scheme),
             tissue=tissue,
         )
 
-    def outlined(self) -> str:
-        """A row for each slice, a column for each scan, all with the outlines."""
-        return "".join(
-            self._outlined_row(f"outlines{number}", plane, index)
-            for number, (plane, index) in enumerate(self._slices())
-        )
+    def outlined(self) -> list[Row]:
+        """A row for each slice, a tile for each scan, all with the outlines."""
+        return [self._outlined_row(plane, index) for plane, index in self._slices()]
 
-    def checkerboards(self, fixed: str) -> str:
+    def checkerboards(self, fixed: str) -> list[Row]:
         """Every other scan in a checkerboard with the fixed one; nothing if it is alone."""
         others = [name for name in self.images if name != fixed]
         rows = []
@@ -109,17 +160,17 @@ class Drawing:
             for name in others:
                 pixels = checkerboard(first, self._pixels(name, plane, index), FIELD_PIXELS)
                 text = f"checkerboard of {fixed} and {name}, {plane.name} slice"
-                tiles.append(_tile(pixels, f"{fixed} / {name}", text, plane))
-            rows.append(self._row(plane, index, tiles))
-        return "".join(rows)
+                tiles.append(_tile(pixels, f"{fixed} / {name}", text))
+            rows.append(Row(self._title(plane, index), plane.sides, tiles))
+        return rows
 
     def _slices(self) -> list[tuple[Plane, int]]:
         """Each plane where the lesion is largest, then axial slices below and above.
 
-        Of the brain if nothing was found.
+        Where nothing was found: of the reference's lesion, and without one of the brain.
         """
-        lesion = self._anywhere(self.regions)
-        shown = lesion if lesion.any() else self._anywhere(self.tissue)
+        places = (self._anywhere(masks) for masks in (self.regions, self.reference) if masks)
+        shown = next((lesion for lesion in places if lesion.any()), self._anywhere(self.tissue))
         slices = [(plane, largest_slice(shown, plane)) for plane in PLANES]
         heights = np.flatnonzero(areas(shown, AXIAL))
         extra = {int(heights[int(part * (len(heights) - 1))]) for part in EXTRA_SLICES}
@@ -129,61 +180,44 @@ class Drawing:
         """Where (depth, height, width) on the grid any of the masks is."""
         return np.logical_or.reduce([inside(mask, self.grid) for mask in masks])
 
-    def _outlined_row(self, outlines_id: str, plane: Plane, index: int) -> str:
-        tiles: list[str] = []
-        for name in self.images:
-            pixels = self._pixels(name, plane, index)
-            height, width = pixels.shape
-            # The first picture's outlines serve the others too.
-            lines = f'<use href="#{outlines_id}"/>'
-            if not tiles:
-                lines = f'<g id="{outlines_id}">{self._outlines(plane, index)}</g>'
-            svg = f'<svg viewBox="0 0 {width} {height}" aria-hidden="true">{lines}</svg>'
-            text = f"{name}, {plane.name} slice with outlines"
-            tiles.append(_tile(pixels, name, text, plane, svg))
-        return self._row(plane, index, tiles)
-
-    def _outlines(self, plane: Plane, index: int) -> str:
-        # At least half, as wherever a mask comes to another grid.
-        masks, tissue = (
-            [cut(mask, self.grid, plane, index) >= 0.5 for mask in group]
-            for group in (self.regions, self.tissue)
-        )
-        edge = outline_path(np.logical_or.reduce(tissue))
-        paths = [f'<path class="tissue" d="{edge}"/>']
-        for order, (region, mask) in enumerate(zip(self.scheme.regions, masks)):
-            # A line upon a wider one leaves its rims visible.
-            width = 1.1 + 0.7 * (len(self.regions) - 1 - order)
-            paths.append(
-                f'<path class="region" stroke="{css_color(region.color)}" '
-                f'stroke-width="{width:.1f}" d="{outline_path(mask)}"/>'
+    def _outlined_row(self, plane: Plane, index: int) -> Row:
+        tiles = [
+            _tile(
+                self._pixels(name, plane, index), name, f"{name}, {plane.name} slice with outlines"
             )
-        return "".join(paths)
+            for name in self.images
+        ]
+        outlines = self._outlines(plane, index)
+        return Row(self._title(plane, index), plane.sides, tiles, outlines)
+
+    def _outlines(self, plane: Plane, index: int) -> list[Outline]:
+        # At least half, as wherever a mask comes to another grid.
+        regions, reference, tissue = (
+            [cut(mask, self.grid, plane, index) >= 0.5 for mask in group]
+            for group in (self.regions, self.reference, self.tissue)
+        )
+        outlines = [Outline("tissue", outline_path(np.logical_or.reduce(tissue)))]
+        for kind, masks in (("region", regions), ("reference", reference)):
+            for order, (region, mask) in enumerate(zip(self.scheme.regions, masks)):
+                # A line upon a wider one leaves its rims visible.
+                width = 1.1 + 0.7 * (len(masks) - 1 - order)
+                outlines.append(Outline(kind, outline_path(mask), region.color, width))
+        return outlines
 
     def _pixels(self, modality: str, plane: Plane, index: int) -> NDArray[np.uint8]:
         values = cut(self.images[modality], self.grid, plane, index)
         return to_gray(values, self.windows[modality])
 
-    def _row(self, plane: Plane, index: int, tiles: list[str]) -> str:
-        columns = f"repeat({len(tiles)}, minmax(0, 310px))"
-        style = f"grid-template-columns: {columns}"
-        return (
-            f'<p class="row">{plane.name.capitalize()}, {plane.place(self.grid, index)}</p>\n'
-            f'<div class="tiles" style="{style}">\n{"".join(tiles)}</div>\n'
-        )
+    def _title(self, plane: Plane, index: int) -> str:
+        return f"{plane.name.capitalize()}, {plane.place(self.grid, index)}"
 
 
-def css_color(color: tuple[int, int, int]) -> str:
-    """A color, 0 to 255, as style sheets write it."""
-    return "#{:02x}{:02x}{:02x}".format(*color)
+def _region_masks(labels: sitk.Image, scheme: LabelScheme) -> list[sitk.Image]:
+    """For each region a float image, 1 inside and 0 outside."""
+    masks = scheme.to_regions(sitk.GetArrayViewFromImage(labels)).astype(np.float32)
+    return [image_like(mask, labels) for mask in masks]
 
 
-def _tile(pixels: NDArray[np.uint8], caption: str, text: str, plane: Plane, svg: str = "") -> str:
+def _tile(pixels: NDArray[np.uint8], caption: str, text: str) -> Tile:
     height, width = pixels.shape
-    data = base64.b64encode(png(pixels)).decode("ascii")
-    sides = "".join(f'<span class="side" aria-hidden="true">{side}</span>' for side in plane.sides)
-    return (
-        f'<figure class="tile"><img src="data:image/png;base64,{data}" width="{width}" '
-        f'height="{height}" alt="{escape(text)}">{svg}<figcaption>{escape(caption)}</figcaption>'
-        f"{sides}</figure>\n"
-    )
+    return Tile(base64.b64encode(png(pixels)).decode("ascii"), width, height, caption, text)

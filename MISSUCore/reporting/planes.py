@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -140,18 +141,38 @@ def checkerboard(first: NDArray[Any], second: NDArray[Any], field_pixels: int) -
 def outline_path(mask: NDArray[np.bool_]) -> str:
     """The edges of a mask's pixels (rows, columns) as path data of SVG, in pixels from its corner.
 
-    Straight runs are one line each; nothing for an empty mask.
+    Closed loops, so that a line can be dashed all along them; nothing for an empty mask.
     """
-    lines = [f"M{start} {y}H{stop}" for y, start, stop in _edges(mask)]
-    lines += [f"M{x} {start}V{stop}" for x, start, stop in _edges(mask.T)]
-    return "".join(lines)
+    # Runs by the point (x, y) where they start, with the mask on their right: all corners are
+    # right angles, so that horizontal and vertical runs take turns.
+    across: dict[tuple[int, int], list[int]] = defaultdict(list)
+    down: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for y, left, right in _runs(mask, entering=True):
+        across[left, y].append(right)
+    for y, left, right in _runs(mask, entering=False):
+        across[right, y].append(left)
+    for x, top, bottom in _runs(mask.T, entering=True):
+        down[x, bottom].append(top)
+    for x, top, bottom in _runs(mask.T, entering=False):
+        down[x, top].append(bottom)
+    path = []
+    for start in list(across):
+        while across[start]:
+            x, y = start
+            path.append(f"M{x} {y}")
+            while across[x, y]:  # where two pixels touch at a corner, either way closes the loop
+                x = across[x, y].pop()
+                y = down[x, y].pop()
+                path.append(f"H{x}V{y}")
+            path.append("Z")
+    return "".join(path)
 
 
-def _edges(mask: NDArray[np.bool_]) -> list[list[int]]:
-    """(row, first column, column after the last) of runs where a mask changes between rows."""
+def _runs(mask: NDArray[np.bool_], entering: bool) -> list[list[int]]:
+    """(row, first column, column after the last) of runs where a mask begins, or ends, at a row."""
     # Zeros around it close the outline at the picture's edge, and end each run.
     padded = np.pad(mask, 1).astype(np.int8)
-    edges = np.diff(padded, axis=0) != 0
+    edges = np.diff(padded, axis=0) == (1 if entering else -1)
     starts_and_stops = np.diff(edges.astype(np.int8), axis=1)
     row, start = np.nonzero(starts_and_stops == 1)
     _, stop = np.nonzero(starts_and_stops == -1)

@@ -135,30 +135,45 @@ def test_a_checkerboard_shows_two_pictures_in_turn():
 
 
 def test_an_outline_by_hand():
-    assert outline_path(np.array([[1, 1], [0, 0]], bool)) == "M0 0H2M0 1H2M0 0V1M2 0V1"
+    assert outline_path(np.array([[1, 1], [0, 0]], bool)) == "M0 0H2V1H0V0Z"
     assert outline_path(np.zeros((4, 4), bool)) == ""
 
 
-def test_outlines_run_where_the_mask_ends():
+def edges_of(path: str) -> list[tuple[str, int, int]]:
+    """The sides of pixels that an outline runs along; all its loops must be closed."""
+    edges = []
+    for loop in path.split("Z")[:-1]:
+        x, y, steps = re.fullmatch(r"M(\d+) (\d+)((?:H\d+V\d+)+)", loop).groups()
+        start = x, y = int(x), int(y)
+        for to_x, to_y in re.findall(r"H(\d+)V(\d+)", steps):
+            edges += [("H", step, y) for step in range(*sorted((x, int(to_x))))]
+            edges += [("V", step, int(to_x)) for step in range(*sorted((y, int(to_y))))]
+            x, y = int(to_x), int(to_y)
+        assert (x, y) == start
+    return edges
+
+
+def test_outlines_run_once_where_the_mask_ends():
     mask = np.random.default_rng(0).random((20, 30)) > 0.5
-    drawn = {
-        (kind, int(x if kind == "H" else y) + step, int(y if kind == "H" else x))
-        for x, y, kind, end in re.findall(r"M(\d+) (\d+)([HV])(\d+)", outline_path(mask))
-        for step in range(int(end) - int(x if kind == "H" else y))
-    }
     padded = np.pad(mask, 1)
-    expected = {
+    expected = [
         ("H", column, row)
         for row in range(21)
         for column in range(30)
         if padded[row, column + 1] != padded[row + 1, column + 1]
-    } | {
+    ] + [
         ("V", row, column)
         for row in range(20)
         for column in range(31)
         if padded[row + 1, column] != padded[row + 1, column + 1]
-    }
-    assert drawn == expected
+    ]
+    assert sorted(edges_of(outline_path(mask))) == sorted(expected)
+
+
+def test_a_hole_has_an_outline_of_its_own():
+    mask = np.ones((5, 5), bool)
+    mask[2, 2] = False
+    assert outline_path(mask).count("Z") == 2
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 300), (256, 31)])

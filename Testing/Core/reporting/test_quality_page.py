@@ -12,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from MISSUCore.contract.labels import BRATS, CHAOS_LIVER
+from MISSUCore.contract.segmentation_report import SegmentationReport
 from MISSUCore.core.errors import InputError
 from MISSUCore.reporting import pictures as quality_pictures
 from MISSUCore.reporting.pictures import FIELD_PIXELS
@@ -77,16 +78,16 @@ class Page(HTMLParser):
             if name == tag and all(found.get(key) == value for key, value in wanted.items())
         ]
 
-    def outline(self, number: int, color: str) -> np.ndarray:
+    def outline(self, number: int, color: str, kind: str = "region") -> np.ndarray:
         """Box (left, top, right, bottom) in pixels of an outline of this color."""
-        path = self.attributes("path", stroke=color)[number]["d"]
-        points = []
-        for x, y, kind, end in re.findall(r"M(\d+) (\d+)([HV])(\d+)", path):
-            points += [(int(x), int(y)), (int(end), int(y)) if kind == "H" else (int(x), int(end))]
-        return np.array([np.min(points, axis=0), np.max(points, axis=0)]).ravel()
+        path = self.attributes("path", stroke=color, **{"class": kind})[number]["d"]
+        x, y = ([int(end) for end in re.findall(rf"{axis}(\d+)", path)] for axis in "HV")
+        return np.array([min(x), min(y), max(x), max(y)])
 
 
-WHOLE_TUMOR, _, ENHANCING = ("#{:02x}{:02x}{:02x}".format(*r.color) for r in BRATS.regions)
+COLORS = WHOLE_TUMOR, _, ENHANCING = tuple(
+    "#{:02x}{:02x}{:02x}".format(*r.color) for r in BRATS.regions
+)
 
 
 def textured(head: sitk.Image) -> sitk.Image:
@@ -114,7 +115,8 @@ def write_page(tmp_path, make_image, monkeypatch):
         images = options.pop("images", dict.fromkeys(MODALITIES, textured(head)))
         labels = options.pop("labels", lesion)
         path = tmp_path / "page.html"
-        write_quality_page(path, images, labels, BRATS, report, **options)
+        facts = SegmentationReport.from_dict(report)
+        write_quality_page(path, images, labels, BRATS, facts, **options)
         return Page(path)
 
     return write
@@ -237,6 +239,55 @@ def test_nothing_found_shows_the_middle_of_the_brain(write_page, make_image):
     assert int(re.search(r"Axial, [SI] (\d+) mm", page.text)[1]) <= 5
 
 
+def test_the_reference_is_drawn_dashed_where_it_lies(write_page, make_image):
+    """On a grid and in a place of its own, apart from the segmentation and named in the legend."""
+    left = ball(make_image, np.diag([-1.0, -1.0, 1.0]), (26.0, 5.0, 10.0), 10.0)
+    page = write_page(place=(12.0, 5.0, 10.0), reference=sitk.Cast(left, sitk.sitkUInt8) * 2)
+    found, true = (page.outline(0, WHOLE_TUMOR, kind) for kind in ("region", "reference"))
+    pixels_per_mm = PIXELS / (82 + 2 * 8)
+    np.testing.assert_allclose(
+        true - found, np.array([1, 0, 1, 0]) * 14 * pixels_per_mm, atol=2 * pixels_per_mm
+    )
+    (style,) = re.findall(r"\.reference \{(.*?)\}", page.text)
+    assert "stroke-dasharray" in style
+    assert "Reference (dashed" in page.text
+    assert page.attributes("input", id="reference")
+
+
+def test_without_reference_the_legend_names_none(write_page):
+    page = write_page()
+    assert not page.attributes("input", id="reference")
+    assert not page.attributes("path", **{"class": "reference"})
+    assert len(page.attributes("path", **{"class": "region"})) == 5 * len(BRATS.regions)
+
+
+def test_where_nothing_was_found_the_reference_says_what_to_show(write_page, make_image):
+    missed = sitk.Cast(ball(make_image, np.eye(3), (0, 0, 20.0), 12.0), sitk.sitkUInt8) * 2
+    page = write_page(labels=missed * 0, reference=missed)
+    assert int(re.search(r"Axial, S (\d+) mm", page.text)[1]) == pytest.approx(20, abs=5)
+
+
+def test_an_inner_outline_leaves_the_outer_one_visible(write_page, make_image):
+    """A rim around necrosis: the core's outline and that of the enhancing tumor are the same."""
+    balls = (ball(make_image, np.eye(3), radius_mm=radius) for radius in (28.0, 20.0, 12.0))
+    whole, core, necrosis = (sitk.Cast(mask, sitk.sitkUInt8) for mask in balls)
+    page = write_page(labels=2 * whole + 2 * core - 3 * necrosis)
+    paths = page.attributes("path", **{"class": "region"})[:3]
+    assert [path["stroke"] for path in paths] == list(COLORS)
+    assert paths[2]["d"].startswith(paths[1]["d"].split("Z")[0])
+    widths = [float(path["stroke-width"]) for path in paths]
+    assert widths[0] > widths[1] > widths[2] > 0
+
+
+def test_an_empty_scan_is_drawn_black(write_page, make_image, tmp_path):
+    head = textured(ball(make_image, np.eye(3)))
+    page = write_page(images={"t1": head, "empty": head * 0})
+    assert picture(page, 0, tmp_path).max() > 200
+    assert picture(page, 1, tmp_path).max() == 0
+    page = write_page(images={"empty": head * 0})
+    assert page.outline(0, WHOLE_TUMOR)[0] > 0
+
+
 def test_the_brain_mask_frames_the_pictures_and_the_brightness(write_page, make_image, tmp_path):
     head = ball(make_image, np.eye(3), radius_mm=48.0)
     brain = sitk.Cast(ball(make_image, np.eye(3), radius_mm=35.0), sitk.sitkUInt8)
@@ -317,7 +368,7 @@ def test_identifiers_are_those_of_one_thing_each(write_page):
 def test_another_task_has_its_own_regions(tmp_path, make_image):
     body = ball(make_image, np.eye(3)) * 50
     liver = sitk.Cast(ball(make_image, np.eye(3), (10, 0, 0), 15.0), sitk.sitkUInt8)
-    write_quality_page(tmp_path / "a.html", {"t1": body}, liver, CHAOS_LIVER, {})
+    write_quality_page(tmp_path / "a.html", {"t1": body}, liver, CHAOS_LIVER, SegmentationReport())
     page = Page(tmp_path / "a.html")
     assert "Liver (liver)" in page.text
     assert page.outline(0, "#dd8265")[0] > 0
@@ -327,7 +378,9 @@ def test_a_page_of_noise_stays_below_two_megabytes(tmp_path, make_image):
     noise = np.random.default_rng(0).random((150, 180, 160)).astype(np.float32)
     labels = make_image(np.zeros((150, 180, 160), np.uint8))
     images = {name: make_image(noise) for name in MODALITIES}
-    write_quality_page(tmp_path / "a.html", images, labels, BRATS, REPORT)
+    write_quality_page(
+        tmp_path / "a.html", images, labels, BRATS, SegmentationReport.from_dict(REPORT)
+    )
     assert (tmp_path / "a.html").stat().st_size < 2_000_000
 
 
@@ -335,10 +388,14 @@ def test_only_the_page_is_left_and_an_unwritable_place_is_named(tmp_path, make_i
     images = {"t1": ball(make_image, np.eye(3))}
     labels = sitk.Cast(images["t1"] * 0, sitk.sitkUInt8)
     monkeypatch.setattr(quality_pictures, "PICTURE_PIXELS", PIXELS)
-    write_quality_page(tmp_path / "new" / "a.html", images, labels, BRATS, {})
+    write_quality_page(tmp_path / "new" / "a.html", images, labels, BRATS, SegmentationReport())
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.html"]
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
-        write_quality_page(tmp_path / "file" / "a.html", images, labels, BRATS, {})
+        write_quality_page(
+            tmp_path / "file" / "a.html", images, labels, BRATS, SegmentationReport()
+        )
     with pytest.raises(InputError, match="the scans are empty"):
-        write_quality_page(tmp_path / "b.html", {"t1": images["t1"] * 0}, labels, BRATS, {})
+        write_quality_page(
+            tmp_path / "b.html", {"t1": images["t1"] * 0}, labels, BRATS, SegmentationReport()
+        )
