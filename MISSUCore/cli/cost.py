@@ -24,6 +24,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, progress: Progress) -> None:
+    """Print what the network costs."""
     from ..network.cost import cost_report, cost_table
 
     report = cost_report()

@@ -30,6 +30,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, progress: Progress) -> None:
+    """Simulate a case, segment it, and print the comparison."""
     from ..models.store import default_model
     from ..simulation.demo import run_demo
 

@@ -32,6 +32,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, progress: Progress) -> None:
+    """Compare, write the tables that are asked for, and print the summary."""
     from ..contract.labels import label_scheme
     from ..evaluation.comparison import compare
     from ..evaluation.pairs import find_pairs

@@ -62,6 +62,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, progress: Progress) -> None:
+    """Tune a model, and print the comparison with its base."""
     from ..finetuning.config import FineTuningOptions
     from ..finetuning.run import fine_tune
     from ..finetuning.verdict import format_table

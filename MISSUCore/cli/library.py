@@ -67,6 +67,7 @@ def _add_add(actions: Commands, common: argparse.ArgumentParser) -> None:
 
 
 def run_add(options: argparse.Namespace, progress: Progress) -> None:
+    """Add a case, and print its identifier or record."""
     from ..contract.labels import label_scheme
     from ..inference.case_scans import read_scans
     from ..models.store import find_model, read_card
@@ -107,6 +108,7 @@ def run_add(options: argparse.Namespace, progress: Progress) -> None:
 
 
 def run_list(options: argparse.Namespace, progress: Progress) -> None:
+    """Print the cases of a library."""
     if not options.library.is_dir():
         raise InputError(f"{options.library}: no such folder; missu library FOLDER add makes one")
     library = _library(options)
@@ -123,16 +125,19 @@ def run_list(options: argparse.Namespace, progress: Progress) -> None:
 
 
 def run_exclude(options: argparse.Namespace, progress: Progress) -> None:
+    """Leave cases out of fine-tuning."""
     for case_id in options.ids:
         _library(options).exclude(case_id)
 
 
 def run_include(options: argparse.Namespace, progress: Progress) -> None:
+    """Take cases in again."""
     for case_id in options.ids:
         _library(options).exclude(case_id, excluded=False)
 
 
 def run_remove(options: argparse.Namespace, progress: Progress) -> None:
+    """Delete cases for good."""
     for case_id in options.ids:
         _library(options).remove(case_id)
 

@@ -44,6 +44,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, progress: Progress) -> None:
+    """Do what is asked for, or list the installed models."""
     from ..models import versions
     from ..models.store import list_models, user_folder
 

@@ -51,6 +51,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, progress: Progress) -> None:
+    """Train a model, or go on with a run that was stopped."""
     from ..inference.predictor import choose_device
     from ..models.store import load_model
     from ..training.brats import find_brats_cases, read_case_list, read_names, split_cases

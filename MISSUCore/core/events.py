@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import Enum
-from typing import TextIO, Union
+from typing import TextIO
 
 from .errors import ErrorCode
 from .messages import Text
@@ -116,7 +116,7 @@ class ResultEvent:
         return json.dumps({"event": "result", "values": dict(self.values)})
 
 
-Event = Union[ProgressEvent, ErrorEvent, WarningEvent, ResultEvent]
+Event = ProgressEvent | ErrorEvent | WarningEvent | ResultEvent
 
 
 def parse_line(line: str) -> Event | None:
@@ -149,6 +149,7 @@ class JsonLines:
         self.stream = stream or sys.stdout
 
     def __call__(self, event: Event) -> None:
+        """Write an event, and flush."""
         print(event.to_line(), file=self.stream, flush=True)
 
 
@@ -162,6 +163,7 @@ class TerminalBar:
         self.drawn = 0
 
     def __call__(self, event: ProgressEvent) -> None:
+        """Draw the bar, or print a line."""
         with suppress(OSError):  # work is not lost because nobody looks any more
             self._show(event)
 

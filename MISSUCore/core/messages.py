@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Union
 
 MODALITY, FILE = "modality", "file"
 
@@ -43,7 +42,7 @@ def modalities(names: Sequence[str]) -> Text:
     return Text(*parts)
 
 
-Part = Union[str, Name]
+Part = str | Name
 
 
 class Text(str):
@@ -52,6 +51,7 @@ class Text(str):
     parts: tuple[Part, ...]
 
     def __new__(cls, *parts: object) -> Text:
+        """Join parts: strings, names, and other texts, whose names are kept."""
         flat: list[Part] = []
         for part in parts:
             if isinstance(part, Text):

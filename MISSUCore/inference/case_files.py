@@ -57,13 +57,16 @@ def segment_files(
     earlier result with the same name are removed with it.
 
     Args:
-        paths: see :func:`.read_scans`; so for reference, brain_mask and preprocessing.
+        paths: by modality: image files or DICOM series.
         output: label map to write; its ending decides the format.
         model: loaded, or a name or path; by default the one in use, see :func:`.default_model`.
+        reference: image whose grid the result has, see :func:`.read_scans`.
+        brain_mask: takes the place of brain extraction.
         report: JSON file to write, see below.
         quality_page: HTML file to write, see :func:`.write_quality_page`.
         probabilities: also write a map for each region: ``seg_probability_WT.nii.gz``.
         overwrite: replace files that exist.
+        preprocessing: what is done to the scans; by default what they need.
         options: how it is segmented.
         sequences: for the report: why each scan was taken for its modality.
         progress: hears of the stages.

@@ -10,12 +10,12 @@ import hashlib
 import json
 import os
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
-from typing import Any, Callable
+from typing import Any
 
 from ..contract.segmentation_report import SegmentationReport
 from ..core.errors import InputError, MISSUError

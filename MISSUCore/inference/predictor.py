@@ -49,8 +49,10 @@ def fastest_layout(network: nn.Module, device: torch.device) -> torch.memory_for
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device computes in bfloat16; a processor that has to imitate it takes minutes
-    instead of seconds for a training step."""
+    """Whether a device computes in bfloat16.
+
+    A processor that has to emulate it takes minutes instead of seconds for a training step.
+    """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
     if device.type == "cpu":

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Union
 
 import numpy as np
 
@@ -159,7 +158,7 @@ class SeriesHeader:
 
 
 # An image file, a folder with one DICOM series, or one series of several.
-ScanSource = Union[Path, DicomSeries]
+ScanSource = Path | DicomSeries
 
 
 def series_header(source: ScanSource) -> SeriesHeader:

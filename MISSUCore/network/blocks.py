@@ -54,6 +54,7 @@ class EncoderStage(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Features (N, out, D, H, W), each axis halved where the stage has a stride."""
         x = self.entry(x)
         return x + self.residual(x) if len(self.residual) else x
 
@@ -68,6 +69,7 @@ class SelfAttention(nn.Module):
         self.output = nn.Linear(embedding, embedding)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, N, embedding), each a weighted sum over all."""
         query, key, value = (
             part.unflatten(2, (self.heads, -1)).transpose(1, 2)  # (B, heads, N, d / heads)
             for part in self.query_key_value(tokens).chunk(3, dim=2)
@@ -90,6 +92,7 @@ class TransformerLayer(nn.Module):
         )
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """Tokens (B, N, embedding), to which attention and perceptron are added."""
         tokens = tokens + self.attention(self.attention_norm(tokens))
         return tokens + self.feed_forward(self.feed_forward_norm(tokens))
 
@@ -123,6 +126,7 @@ class GlobalContext(nn.Module):
         self.project = nn.Linear(embedding, channels)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Features (B, channels, D, H, W) of the same shape."""
         size = features.shape[2:]
         position: Tensor = self.position
         if position.shape[2:] != size:
@@ -141,5 +145,6 @@ class DecoderStep(nn.Module):
         self.convolution = Convolution(inputs + skip, outputs, normalized_by)
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
+        """Upsample by 2, merge with the skip connection's features, and convolve."""
         x = F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)
         return self.convolution(x if skip is None else torch.cat([x, skip], dim=1))

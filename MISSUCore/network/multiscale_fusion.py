@@ -7,6 +7,7 @@ inference.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -36,6 +37,7 @@ class MultiScaleFusion(nn.Module):
         self.activation = nn.ReLU()
 
     def forward(self, features: Tensor) -> Tensor:
+        """Features (B, channels, D, H, W) of the same shape, from all fields of view."""
         field3 = self.rate1(features)
         field7 = self.rate3(features)
         field9 = self.rate3(field3)
@@ -62,7 +64,7 @@ class FusionPyramid(nn.Module):
         self.laterals = nn.ModuleList(nn.Conv3d(width, width, kernel_size=1) for width in channels)
         self.downsamplings = nn.ModuleList(
             nn.Conv3d(shallow, deep, kernel_size=3, stride=2, padding=1)
-            for shallow, deep in zip(channels, channels[1:])
+            for shallow, deep in pairwise(channels)
         )
 
     def forward(self, features: Sequence[Tensor]) -> list[Tensor]:

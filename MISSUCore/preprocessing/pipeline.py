@@ -174,8 +174,10 @@ def scan_under(image: sitk.Image, images: Mapping[str, sitk.Image], fixed: str) 
 
 
 def _set_background_to_zero(case: PreprocessedCase, brains: Mapping[str, Brain]) -> None:
-    """Registration expects 0 beyond a scan, and nothing below: some have -1024 there, or 0 in the
-    middle of the brain's range, as a z-score leaves it."""
+    """Set what lies beyond a scan to 0, with nothing below, as registration expects it.
+
+    Some scans have -1024 there, or 0 in the middle of the brain's range, as a z-score leaves it.
+    """
     for name, image in case.whole.items():
         brain = brains.get(name)
         if brain and brain.stripped:

@@ -7,10 +7,9 @@ the middle of the brain, where it makes little difference whether the skull was 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import permutations
-from typing import Callable
 
 import numpy as np
 import SimpleITK as sitk

@@ -148,8 +148,10 @@ def _unusable(
 def _without_copies(
     guesses: Mapping[ScanSource, Guess], candidates: dict[ScanSource, _Candidate]
 ) -> dict[ScanSource, Guess]:
-    """The guesses without files that hold the same scan as another, as ``t1.nii`` beside
-    ``t1.nii.gz``; those get a problem."""
+    """The guesses without files that hold the same scan as another; those get a problem.
+
+    An example is ``t1.nii`` beside ``t1.nii.gz``.
+    """
     kept: dict[ScanSource, Guess] = {}
     for source, guess in guesses.items():
         rivals = [other for other, own in kept.items() if own.sequence == guess.sequence]

@@ -44,8 +44,11 @@ def new_optimizer(model: SelfDistillingTransUNet, config: TrainingConfig) -> tor
 def parameter_groups(
     model: SelfDistillingTransUNet, config: TrainingConfig
 ) -> list[dict[str, Any]]:
-    """The weights by how they learn: ``rate`` is a part of the learning rate, and ``waits`` says
-    that they stand still until the teacher has learned."""
+    """The weights in groups that learn alike.
+
+    ``rate`` of a group is its factor of the learning rate; ``waits`` says that its weights are
+    frozen until the teacher has learned.
+    """
     network = model.network
     stages = network.encoder[: config.early_stages] if config.early_stages else ()
     early = {id(weight) for stage in stages for weight in stage.parameters()}

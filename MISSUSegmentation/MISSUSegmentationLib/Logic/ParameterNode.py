@@ -1,7 +1,8 @@
 """The choices in the panel. They live in the scene, so that they are saved and loaded with it."""
 
 import enum
-from typing import Annotated, Any, Callable
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import vtk
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
