@@ -54,6 +54,12 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         help="HTML page to write with pictures to judge the result by (with --cases: for each)",
     )
     parser.add_argument(
+        "--dicom-seg",
+        type=Path,
+        metavar="FILE",
+        help="DICOM segmentation to write for the archive; the reference must be DICOM",
+    )
+    parser.add_argument(
         "--probabilities", action="store_true", help="also write a probability map per region"
     )
     parser.add_argument(
@@ -116,6 +122,7 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         brain_mask=options.brain_mask,
         report=options.report,
         quality_page=options.quality_page,
+        dicom_seg=options.dicom_seg,
         probabilities=options.probabilities,
         overwrite=options.overwrite,
         preprocessing=preprocessing(options),
@@ -151,7 +158,7 @@ def _segmentation_options(options: argparse.Namespace) -> SegmentationOptions:
 def _check_cohort(options: argparse.Namespace) -> None:
     if not options.output_folder:
         raise InputError("no place for the results given; give --output-folder")
-    single = ("output", "report", "brain_mask", "case", "image", *BRATS_MODALITIES)
+    single = ("output", "report", "dicom_seg", "brain_mask", "case", "image", *BRATS_MODALITIES)
     wrong = [name for name in single if getattr(options, name)]
     if wrong or isinstance(options.quality_page, Path):
         name = wrong[0].replace("_", "-") if wrong else "quality-page FILE"

@@ -11,6 +11,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import SimpleITK as sitk
+
 from .. import __version__
 from ..contract.labels import LabelScheme
 from ..contract.segmentation_report import (
@@ -26,8 +28,16 @@ from ..io.dicom import ScanSource
 from ..io.reading import checksum
 from ..models.store import Model, default_model, find_model, load_model
 from ..preprocessing.pipeline import PreprocessingOptions
+from ..reporting.dicom_scan import DicomScan, read_dicom_scan
+from ..reporting.dicom_seg import (
+    AUTOMATIC,
+    Algorithm,
+    check_dicom_seg,
+    region_segments,
+    write_dicom_seg,
+)
 from ..reporting.quality_page import write_quality_page
-from .case_scans import ScansInOneSpace, input_files, read_scans
+from .case_scans import ScansInOneSpace, input_files, read_scans, reference_name
 from .outputs import OUTPUT_ENDINGS, beside, check_outputs, write_image, write_transform
 from .predictor import choose_device
 from .segmentation import Segmentation, SegmentationOptions, check_modalities, segment_case
@@ -42,6 +52,7 @@ def segment_files(
     brain_mask: Path | None = None,
     report: Path | None = None,
     quality_page: Path | None = None,
+    dicom_seg: Path | None = None,
     probabilities: bool = False,
     overwrite: bool = False,
     preprocessing: PreprocessingOptions | None = None,
@@ -64,6 +75,8 @@ def segment_files(
         brain_mask: takes the place of brain extraction.
         report: JSON file to write, see below.
         quality_page: HTML file to write, see :func:`.write_quality_page`.
+        dicom_seg: DICOM Segmentation object to write, of the regions that are not empty; the
+            reference must be DICOM, and highdicom be installed.
         probabilities: also write a map for each region: ``seg_probability_WT.nii.gz``.
         overwrite: replace files that exist.
         preprocessing: what is done to the scans; by default what they need.
@@ -76,6 +89,7 @@ def segment_files(
 
     Raises:
         InputError: if anything given cannot be used; nothing is written then.
+        MISSUError: if a package is missing that is needed for what was asked.
         ResourceError: if memory or disk space do not suffice.
 
     Examples:
@@ -86,7 +100,7 @@ def segment_files(
     """
     began = time.monotonic()
     inputs = _Inputs(paths, reference, brain_mask, preprocessing or PreprocessingOptions())
-    files = _OutputFiles(output, report, quality_page, probabilities)
+    files = _OutputFiles(output, report, quality_page, dicom_seg, probabilities)
     how = options or SegmentationOptions()
     plan = _plan(inputs, files, model, how, sequences or {}, overwrite)
     return _run(plan, began, progress or Progress())
@@ -109,6 +123,7 @@ class _OutputFiles:
     labels: Path
     report: Path | None
     quality_page: Path | None
+    dicom_seg: Path | None
     probabilities: bool
 
 
@@ -124,6 +139,7 @@ class _Plan:
         model: that segments.
         options: how.
         sequences: for the report: why each scan was taken for its modality.
+        dicom_scan: the reference, if a DICOM object is to refer to it.
     """
 
     inputs: _Inputs
@@ -133,6 +149,12 @@ class _Plan:
     model: Model
     options: SegmentationOptions
     sequences: Mapping[str, Any]
+    dicom_scan: DicomScan | None
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """What DICOM calls the model."""
+        return Algorithm(AUTOMATIC, self.model.card.name)
 
     @property
     def scheme(self) -> LabelScheme:
@@ -171,7 +193,7 @@ def _plan(
     regions = card.label_scheme().region_names
     maps = {name: beside(output, f"probability_{name}") for name in regions}
     transforms = {name: beside(output, f"transform_{name}", ".tfm") for name in card.modalities}
-    asked = (path for path in (files.report, files.quality_page) if path)
+    asked = (path for path in (files.report, files.quality_page, files.dicom_seg) if path)
     check_outputs(
         [output, *asked, *maps.values(), *transforms.values()],
         [
@@ -180,7 +202,17 @@ def _plan(
         ],
         overwrite,
     )
-    return _Plan(inputs, files, maps, transforms, loaded, options, sequences)
+    scan = _dicom_scan(inputs) if files.dicom_seg else None
+    plan = _Plan(inputs, files, maps, transforms, loaded, options, sequences, scan)
+    if scan:
+        check_dicom_seg(scan, plan.scheme, plan.algorithm)
+    return plan
+
+
+def _dicom_scan(inputs: _Inputs) -> DicomScan:
+    """The reference, for a DICOM object that refers to it."""
+    name = reference_name(inputs.paths, inputs.reference)
+    return read_dicom_scan(inputs.paths.get(name, Path(name)))
 
 
 def _run(plan: _Plan, began: float, progress: Progress) -> SegmentationReport:
@@ -241,11 +273,18 @@ def _write(
                 facts,
                 prepared.brain,
             )
+        segments = region_segments(sitk.GetArrayViewFromImage(result.labels), plan.scheme)
+        if plan.files.dicom_seg and plan.dicom_scan and segments:
+            temporary = stack.enter_context(atomic_write(plan.files.dicom_seg))
+            write_dicom_seg(temporary, plan.dicom_scan, segments, plan.algorithm)
         if plan.files.report:
             temporary = stack.enter_context(atomic_write(plan.files.report))
             temporary.write_text(json.dumps(facts.to_dict(), indent=2) + "\n", encoding="utf-8")
     written = {*maps.values(), *transforms.values()}
-    for outdated in {*plan.maps.values(), *plan.transforms.values()} - written:
+    known = {*plan.maps.values(), *plan.transforms.values()}
+    if plan.files.dicom_seg and not segments:
+        known.add(plan.files.dicom_seg)
+    for outdated in known - written:
         with errors_told(outdated):
             outdated.unlink(missing_ok=True)
     return facts
@@ -280,5 +319,18 @@ def _report(
         brain_ml=prepared.brain_ml,
         volumes_ml={region: round(volume, 3) for region, volume in result.volumes_ml.items()},
         confidence={region: round(value, 3) for region, value in result.confidence.items()},
-        warnings=[Text(warning) for warning in (*prepared.warnings, *result.warnings)],
+        warnings=[
+            Text(warning)
+            for warning in (*prepared.warnings, *result.warnings, *_left_out(plan, result))
+        ],
     )
+
+
+def _left_out(plan: _Plan, result: Segmentation) -> list[str]:
+    """What is not in the DICOM object, since it would be empty there."""
+    empty = [region for region, volume_ml in result.volumes_ml.items() if volume_ml == 0]
+    if not plan.files.dicom_seg or not empty:
+        return []
+    if len(empty) == len(result.volumes_ml):
+        return ["nothing was found, so no DICOM segmentation was written"]
+    return [f"left out of the DICOM segmentation, being empty: {', '.join(empty)}"]

@@ -86,7 +86,7 @@ def read_scans(
     began = time.monotonic()
     progress(Stage.READ, 0.0, "reading the scans")
     case = read_case(paths)
-    name = _reference_name(paths, reference)
+    name = reference_name(paths, reference)
     other = None if name in paths else read_image(Path(name))
     mask = read_image(brain_mask) if brain_mask else None
     seconds = {"read": time.monotonic() - began}
@@ -128,8 +128,16 @@ def input_files(
     return files if reference is None or str(reference) in paths else [*files, Path(reference)]
 
 
-def _reference_name(paths: Mapping[str, ScanSource], reference: str | Path | None) -> str:
-    """The modality that a reference is, or its path."""
+def reference_name(paths: Mapping[str, ScanSource], reference: str | Path | None) -> str:
+    """The modality that a reference is, or its path.
+
+    Args:
+        paths: of the scans by modality.
+        reference: as given to :func:`read_scans`.
+
+    Raises:
+        InputError: if there is no such file.
+    """
     if reference is None:
         return "t1ce" if "t1ce" in paths else next(iter(paths))
     if str(reference) in paths:

@@ -82,6 +82,7 @@ def write_dicom(tmp_path: Path) -> Callable[..., Path]:
                 "0020|000d": "1.2.826.0.1.3680043.2.1125",
                 "0020|000e": f"1.2.826.0.1.3680043.2.1125.{series}",
                 "0020|0013": f"{index + 1}",
+                "0020|0052": "1.2.826.0.1.3680043.2.1125.7",
                 "0020|0032": "\\".join(f"{part:.8f}" for part in place),
                 "0020|0037": "\\".join(f"{part:.10f}" for part in axes[:, :2].T.ravel()),
             }

@@ -1,0 +1,136 @@
+"""The DICOM series that a result lies on, as the objects that refer to it need to know it.
+
+pydicom is loaded only when there is DICOM, highdicom only when an object is to be written.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..core.errors import InputError, MISSUError
+from ..core.messages import a_file
+from ..io.dicom import DicomSeries, ScanSource, SeriesHeader, check_series, series_header
+from ..io.dicom_file import is_dicom
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+# Without these nobody could tell what an object refers to, or where it lies.
+NEEDED = (
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "StudyInstanceUID",
+    "FrameOfReferenceUID",
+)
+# May be empty (type 2 of PS3.3), but anonymizers leave them out.
+MAY_BE_EMPTY = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+)
+SEXES = ("M", "F", "O")
+
+
+@dataclass(frozen=True)
+class DicomScan:
+    """A DICOM series that is referred to.
+
+    Attributes:
+        source: where its files are.
+        headers: data sets without pixels in the order of the image's slices; a single one if the
+            series is a file of many frames.
+    """
+
+    source: ScanSource
+    headers: list[Dataset]
+
+    @property
+    def frames(self) -> int:
+        """How many slices the image has."""
+        return sum(int(header.get("NumberOfFrames") or 1) for header in self.headers)
+
+
+def is_dicom_source(source: ScanSource) -> bool:
+    """Whether a scan is a DICOM series, a folder with one, or a DICOM file."""
+    return isinstance(source, DicomSeries) or source.is_dir() or is_dicom(source)
+
+
+def read_dicom_scan(source: ScanSource) -> DicomScan:
+    """The headers of a DICOM series.
+
+    Raises:
+        InputError: if it is not DICOM, or does not say whose it is or where it lies.
+    """
+    import pydicom
+
+    if not is_dicom_source(source):
+        raise InputError(
+            a_file(source),
+            ": is not DICOM, so that a DICOM object cannot refer to it; give this scan as DICOM, "
+            "or another one that is by --reference",
+        )
+    header = series_header(source)
+    check_series(source, header)
+    distance_mm = _slice_distance_mm(header)
+    headers = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of values that break rules, yet can be read
+        for file in header.files:
+            data = pydicom.dcmread(file.path, stop_before_pixels=True, force=True)
+            _complete(file.path, data, distance_mm)
+            headers.append(data)
+    return DicomScan(source, headers)
+
+
+def highdicom() -> ModuleType:
+    """The package that writes DICOM objects.
+
+    Raises:
+        MISSUError: if it is not installed.
+    """
+    try:
+        import highdicom
+    except ImportError as error:
+        raise MISSUError(
+            'DICOM objects need highdicom: install with pip install "MISSUCore[dicom]"'
+        ) from error
+    return highdicom
+
+
+def _complete(path: Path, data: Dataset, distance_mm: float) -> None:
+    """Refuse a header that cannot be referred to, and put right what objects take over from it."""
+    missing = [keyword for keyword in NEEDED if not data.get(keyword)]
+    if missing:
+        raise InputError(
+            a_file(path),
+            f": has no {', '.join(missing)}, so that a DICOM object cannot refer to it; export the "
+            "series again from the scanner or the archive",
+        )
+    for keyword in MAY_BE_EMPTY:
+        if keyword not in data:
+            setattr(data, keyword, None)
+    if data.PatientSex not in SEXES:
+        data.PatientSex = ""
+    if "PixelSpacing" in data:  # of one slice; many scanners and converters tell another distance
+        data.SpacingBetweenSlices = f"{distance_mm:.6g}"
+        data.SliceThickness = data.get("SliceThickness") or f"{distance_mm:.6g}"
+
+
+def _slice_distance_mm(header: SeriesHeader) -> float:
+    places = np.array(header.places)
+    if len(places) < 2:
+        return float(header.tags.get("SliceThickness") or 1.0)
+    return float(np.linalg.norm(places[-1] - places[0])) / (len(places) - 1)

@@ -1,0 +1,94 @@
+"""Dice of a model with every combination of its scans, on held-out BraTS cases.
+
+    python Testing/Benchmarks/combinations.py BRATS_FOLDER OUTPUT_FOLDER [--model NAME]
+        [--names MISSUCore/training/validation_brats.txt]
+
+All 15 combinations of four scans, from all to one alone, also those that ``missu segment`` refuses.
+Each case is brought to the model's working grid once, and compared with its labels there, so that
+only the network costs time. Writes
+OUTPUT_FOLDER/combinations.csv (a line for each case, combination and region) and prints the means
+as a table of Markdown, the best combinations first.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+import numpy as np
+import torch
+from held_out import measuring_parser, split
+from numpy.typing import NDArray
+
+from MISSUCore.evaluation.metrics import dice
+from MISSUCore.inference.postprocessing import clean, nest
+from MISSUCore.inference.predictor import Predictor, choose_device
+from MISSUCore.inference.segmentation import SegmentationOptions
+from MISSUCore.io.reading import read_case
+from MISSUCore.models.store import Model, load_model
+from MISSUCore.preprocessing.working_grid import prepare, prepare_labels
+from MISSUCore.training.brats import LabeledCase
+from MISSUCore.training.labels import read_labels
+
+Scans = tuple[str, ...]
+
+
+def all_combinations(modalities: Sequence[str]) -> list[Scans]:
+    """Every choice of one or more modalities, the largest first."""
+    numbers = range(len(modalities), 0, -1)
+    return [chosen for number in numbers for chosen in combinations(modalities, number)]
+
+
+def scores(model: Model, case: LabeledCase) -> Iterator[tuple[Scans, NDArray[np.float64]]]:
+    """Dice by region of a case with each combination."""
+    card, scheme = model.card, model.card.label_scheme()
+    prepared = prepare(read_case(case.images).images, card.modalities, card.spacing_mm)
+    classes = prepare_labels(read_labels(case, scheme), scheme, prepared.grid)
+    truth = scheme.membership[:, classes]
+    predictor = Predictor(
+        model.network,
+        torch.from_numpy(scheme.membership),
+        card.targets,
+        choose_device("cpu"),
+        temperatures=card.temperatures,
+    )
+    for chosen in all_combinations(card.modalities):
+        given = np.array([name in chosen for name in card.modalities])[:, None, None, None]
+        volume = torch.from_numpy(np.where(given, prepared.volume, np.float32(0)))
+        found = clean(
+            nest(predictor(volume).numpy(), scheme) >= 0.5,
+            scheme,
+            card.spacing_mm,
+            SegmentationOptions().cleanup,
+        )
+        yield chosen, np.array([dice(mask, region) for mask, region in zip(found, truth)])
+
+
+def main() -> None:
+    """Measure, write, print the table."""
+    options = measuring_parser(__doc__).parse_args()
+    model = load_model(options.model)
+    regions = model.card.label_scheme().region_names
+    _, cases = split(options.folder, options.names)
+    options.output.mkdir(parents=True, exist_ok=True)
+    found: dict[Scans, list[NDArray[np.float64]]] = {}
+    with (options.output / "combinations.csv").open("w", newline="", encoding="utf-8") as stream:
+        table = csv.writer(stream)
+        table.writerow(["case", "scans", "region", "dice"])
+        for case in cases:
+            for chosen, values in scores(model, case):
+                found.setdefault(chosen, []).append(values)
+                for region, value in zip(regions, values):
+                    table.writerow([case.name, "+".join(chosen), region, f"{value:.4f}"])
+            print(case.name, flush=True)
+    print(f"\nMean Dice over {len(cases)} cases (median in brackets)\n")
+    print(f"| scans | {' | '.join(regions)} |\n|---|{'---|' * len(regions)}")
+    for chosen, all_values in sorted(found.items(), key=lambda item: -np.mean(item[1])):
+        means, medians = np.mean(all_values, axis=0), np.median(all_values, axis=0)
+        cells = " | ".join(f"{a:.3f} ({b:.3f})" for a, b in zip(means, medians))
+        print(f"| {' + '.join(chosen)} | {cells} |")
+
+
+if __name__ == "__main__":
+    main()
