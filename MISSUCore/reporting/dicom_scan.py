@@ -15,7 +15,8 @@ import numpy as np
 
 from ..core.errors import InputError, MISSUError
 from ..core.messages import a_file
-from ..io.dicom import DicomSeries, ScanSource, SeriesHeader, check_series, series_header
+from ..io.dicom import DicomSeries, ScanSource, SeriesHeader, series_header
+from ..io.dicom_checks import check_series
 from ..io.dicom_file import is_dicom
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def read_dicom_scan(source: ScanSource) -> DicomScan:
     header = series_header(source)
     check_series(source, header)
     distance_mm = _slice_distance_mm(header)
-    headers = []
+    headers: list[Dataset] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of values that break rules, yet can be read
         for file in header.files:
