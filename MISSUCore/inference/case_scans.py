@@ -16,7 +16,6 @@ from ..core.events import Progress, Stage
 from ..core.messages import a_file
 from ..io.dicom import DicomSeries, ScanSource
 from ..io.geometry import image_like
-from ..io.nifti import place_warnings
 from ..io.reading import Case, read_case, read_image
 from ..preprocessing.pipeline import PreprocessedCase, PreprocessingOptions, preprocess, scan_under
 from ..preprocessing.registration.rigid import moved
@@ -97,9 +96,7 @@ def read_scans(
         brain_mask=mask,
         progress=progress.part(0.1, 1.0),
     )
-    for modality, source in case.paths.items():
-        if isinstance(source, Path) and source.is_file():
-            prepared.warnings += place_warnings(source, case.images[modality])
+    prepared.warnings += case.warnings
     own_reference = case.images[name] if other is None else other
     scan = name if other is None else scan_under(other, case.images, prepared.fixed)
     return ScansInOneSpace(

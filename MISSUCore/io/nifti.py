@@ -89,15 +89,18 @@ def read_nifti_header(path: Path) -> NiftiHeader | None:
     )
 
 
-def check_header(path: Path) -> None:
+def check_header(path: Path) -> NiftiHeader | None:
     """Make sure that ITK reads the voxels of a NIfTI file rightly; other files are passed over.
+
+    Returns:
+        The header; None of another file.
 
     Raises:
         InputError: if it does not.
     """
     header = read_nifti_header(path)
     if header is None:
-        return
+        return None
     if header.compressed and path.suffix.lower() == ".nii":
         raise InputError(a_file(path), ": is gzip-compressed; name it .nii.gz")
     if header.datatype in _COMPLEX:
@@ -125,21 +128,20 @@ def check_header(path: Path) -> None:
             f": its header says no place in space, its {broken[0]} holds NaN or infinity; "
             "correct the header",
         )
+    return header
 
 
-def place_warnings(path: Path, image: sitk.Image) -> list[str]:
-    """What is doubtful about the place of a scan; nothing where it is not from a NIfTI file.
+def place_warnings(path: Path, header: NiftiHeader, image: sitk.Image) -> list[str]:
+    """What is doubtful about the place of a scan.
 
     Where the two differ, ITK and Slicer mostly go by the qform, others (FSL, FreeSurfer, nibabel)
     by the sform: the scan lies elsewhere there, perhaps with left and right exchanged.
 
     Args:
         path: of the file.
+        header: of the file.
         image: the 3-D image that was read from it.
     """
-    header = read_nifti_header(path)
-    if header is None:
-        return []
     if header.sform_code <= 0 and header.qform_code <= 0:
         return [
             Text(

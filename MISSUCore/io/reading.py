@@ -6,7 +6,7 @@ import gzip
 import math
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..core.messages import a_file, a_modality
 from .dicom import DicomSeries, ScanSource, SeriesHeader, series_header
 from .dicom_checks import check_series, check_slices, rescaled
 from .dicom_file import is_dicom
-from .nifti import MAXIMUM_OFFSET, check_header
+from .nifti import MAXIMUM_OFFSET, NiftiHeader, check_header, place_warnings
 
 # A brain at 0.25 mm still fits; more is a wrong file or a header that lies.
 MAXIMUM_VOXELS = 2**29
@@ -36,11 +36,13 @@ class Case:
         images: 3-D float32 images by modality, in the order they were given; grids may differ.
         paths: where each came from.
         checksums: SHA-256 of each file, folder or series.
+        warnings: what is doubtful about the places of the scans, one sentence each.
     """
 
     images: dict[str, sitk.Image]
     paths: dict[str, ScanSource]
     checksums: dict[str, str]
+    warnings: list[str] = field(default_factory=list)
 
 
 def read_case(paths: Mapping[str, ScanSource]) -> Case:
@@ -60,8 +62,9 @@ def read_case(paths: Mapping[str, ScanSource]) -> Case:
         raise InputError("no scan given")
     images: dict[str, sitk.Image] = {}
     checksums: dict[str, str] = {}
+    warnings: list[str] = []
     for modality, path in paths.items():
-        image = read_image(path)
+        image, header = _read_scan(path)
         for other, seen in images.items():
             if _same_voxels(image, seen):
                 raise InputError(
@@ -76,7 +79,9 @@ def read_case(paths: Mapping[str, ScanSource]) -> Case:
                 )
         images[modality] = image
         checksums[modality] = checksum(path)
-    return Case(images, dict(paths), checksums)
+        if isinstance(path, Path) and header:
+            warnings += place_warnings(path, header, image)
+    return Case(images, dict(paths), checksums, warnings)
 
 
 def checksum(source: ScanSource) -> str:
@@ -95,12 +100,18 @@ def read_image(path: ScanSource) -> sitk.Image:
         InputError: if it is missing, unreadable, not a 3-D scan, absurdly large, not finite,
             or constant, or its header makes no sense.
     """
-    image = _read(path)
+    image, _ = _read_scan(path)
+    return image
+
+
+def _read_scan(path: ScanSource) -> tuple[sitk.Image, NiftiHeader | None]:
+    """What :func:`read_image` says, and the header of a NIfTI file."""
+    image, header = _read(path)
     voxels = sitk.GetArrayViewFromImage(image)
     _check_finite(path, voxels)
     if voxels.min() == voxels.max():
         raise InputError(a_file(path), f": is empty, every voxel has the value {voxels.flat[0]:g}")
-    return image
+    return image, header
 
 
 def read_label_map(path: Path) -> sitk.Image:
@@ -109,7 +120,7 @@ def read_label_map(path: Path) -> sitk.Image:
     Raises:
         InputError: if it cannot be read, or holds something else than whole numbers 0 to 255.
     """
-    image = _read(path)
+    image, _ = _read(path)
     voxels = sitk.GetArrayViewFromImage(image)
     if not np.array_equal(voxels, np.clip(np.rint(voxels), 0, 255)):
         raise InputError(
@@ -127,7 +138,11 @@ def check_complete(path: Path) -> None:
     Raises:
         InputError: if it is cut off, its compression is damaged, or it holds NaN or infinity.
     """
-    reader = _information(path)
+    _check_complete(path, _information(path))
+
+
+def _check_complete(path: Path, reader: sitk.ImageFileReader) -> None:
+    """What :func:`check_complete` says, by a reader that has read the header."""
     told = float(_header(reader, "vox_offset") or 0)
     if not told:
         return  # not NIfTI, or only its header
@@ -166,15 +181,17 @@ def _check_finite(path: ScanSource, voxels: np.ndarray) -> None:
         )
 
 
-def _read(path: ScanSource) -> sitk.Image:
+def _read(path: ScanSource) -> tuple[sitk.Image, NiftiHeader | None]:
+    """A 3-D float32 image whose header makes sense, and that header if it is of NIfTI."""
     reader: sitk.ImageSeriesReader | sitk.ImageFileReader
     if isinstance(path, Path):
         _check_there(path)
-    header = None
+    series, header = None, None
     if isinstance(path, DicomSeries) or path.is_dir() or is_dicom(path):
-        header = series_header(path)
-        reader = _series_reader(path, header)
+        series = series_header(path)
+        reader = _series_reader(path, series)
     else:
+        header = check_header(path)
         reader = _file_reader(path)
     reader.SetOutputPixelType(sitk.sitkFloat32)
     try:
@@ -189,10 +206,10 @@ def _read(path: ScanSource) -> sitk.Image:
         image = image[:, :, :, 0]  # a single volume, as some converters write it
     _check_shape(path, image.GetSize(), image.GetNumberOfComponentsPerPixel())
     _check_geometry(path, image)
-    if header:
-        check_slices(path, header, image)
-        return rescaled(path, header, image)
-    return image
+    if series:
+        check_slices(path, series, image)
+        image = rescaled(path, series, image)
+    return image, header
 
 
 def _check_there(path: Path) -> None:
@@ -240,12 +257,12 @@ def read_information(path: Path) -> sitk.ImageFileReader:
 
 
 def _file_reader(path: Path) -> sitk.ImageFileReader:
-    reader = read_information(path)
+    reader = _information(path)
     # Before reading it: a header that lies must not fill the memory.
     size = reader.GetSize()
     size = size[:3] if len(size) == 4 and size[3] == 1 else size
     _check_shape(path, size, reader.GetNumberOfComponents())
-    check_complete(path)
+    _check_complete(path, reader)
     return reader
 
 

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from MISSUCore.io.nifti import place_warnings
-from MISSUCore.io.reading import read_image
+from MISSUCore.io.reading import read_case
 
 nibabel = pytest.importorskip("nibabel")
 
@@ -32,7 +31,7 @@ def written(
 
 
 def warnings(path: Path) -> list[str]:
-    return place_warnings(path, read_image(path))
+    return read_case({"t1": path}).warnings
 
 
 def shifted(shift_mm: float) -> NDArray[np.float64]:
