@@ -159,7 +159,12 @@ def append_text(path: Path, text: str) -> None:
 def only_process(folder: Path) -> Iterator[None]:
     """Keep other processes out of a folder, if they ask like this one.
 
-    The system lets go of the lock (on ``folder/.lock``) when a process ends, however it ends.
+    The system lets go of the lock (on ``folder/.lock``) when a process ends, however it ends. Where
+    a network file system knows no locks, the work goes on without.
+
+    Not by the package filelock, though torch brings it: versions that torch allows (3.16) take a
+    file system without locks for another process at work, and this room must load in Slicer where
+    torch is not installed yet.
 
     Raises:
         InputError: if another process is at work there, or the folder cannot be written.
@@ -179,7 +184,7 @@ def only_process(folder: Path) -> Iterator[None]:
                 a_file(folder), ": another process is at work there; wait until it has ended"
             ) from error
         except OSError:
-            pass  # some network file systems know no locks
+            pass  # no locks here
         yield
 
 

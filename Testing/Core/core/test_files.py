@@ -254,6 +254,30 @@ def test_a_folder_belongs_to_one_process_until_that_ends(tmp_path: Path) -> None
             pass
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows locks everywhere")
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_work_goes_on_where_a_network_file_system_knows_no_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def no_locks(*arguments: object) -> None:
+        raise OSError(number, "no locks")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    entered = False
+    with only_process(tmp_path / "run"):
+        entered = True
+    assert entered
+
+
+def test_a_folder_that_cannot_be_locked_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(InputError, match=r"\.lock: cannot be written"),
+        only_process(tmp_path / "file"),
+    ):
+        pytest.fail("the block must not run")
+
+
 def test_a_name_that_is_no_text_never_reaches_itk() -> None:
     assert itk_name(Path("Müller") / "脑.nii") == str(Path("Müller") / "脑.nii")
     latin = Path("M\udcfcller") / "t1.nii"  # as Python has b"M\xfcller"
