@@ -191,15 +191,25 @@ def load_model(name_or_path: str) -> Model:
             "was replaced: install the model again"
         )
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-        network = TransUNet(card.network)
-        network.load_state_dict({name: value.float() for name, value in weights.items()})
+        weights = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with torch.device("meta"):  # no memory, no time: every weight is replaced
+            network = TransUNet(card.network)
+        network.load_state_dict(_in_memory(weights), assign=True)
     except Exception as error:  # of any kind, in a file that is something else
         reason = (str(error).splitlines() or [repr(error)])[0]
         raise InputError(
             f"{path}: holds no weights of the network in its card: {reason}"
         ) from error
     return Model(network.eval(), card)
+
+
+def _in_memory(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of the weights in a file, in single precision; counters stay whole numbers."""
+    kinds = {
+        name: torch.float32 if value.is_floating_point() else value.dtype
+        for name, value in weights.items()
+    }
+    return {name: value.to(kinds[name], copy=True) for name, value in weights.items()}
 
 
 def save_model(folder: Path, card: ModelCard, weights: dict[str, Tensor]) -> ModelCard:

@@ -14,7 +14,6 @@ from itertools import permutations
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from scipy import stats
 
 from ..contract.modalities import BRATS_MODALITIES
 from ..core.errors import InputError
@@ -188,8 +187,21 @@ def correlations(middles: list[Middle]) -> NDArray[np.float64]:
             common = first.inside & (inside > 0.5)
             if common.sum() >= _MINIMUM_COMMON_VOXELS:
                 own = sitk.GetArrayViewFromImage(first.image)[common]
-                result[i, j] = result[j, i] = stats.spearmanr(own, voxels[common])[0]
+                result[i, j] = result[j, i] = _rank_correlation(own, voxels[common])
     return result
+
+
+def _rank_correlation(first: NDArray[np.float32], second: NDArray[np.float32]) -> float:
+    """Spearman's rank correlation, equal values sharing their mean rank.
+
+    As ``scipy.stats`` has it, which takes as long to load as all else that a case needs but torch.
+    """
+    return float(np.corrcoef(_ranks(first), _ranks(second))[0, 1])
+
+
+def _ranks(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place]
 
 
 def _softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
