@@ -17,13 +17,14 @@ from ..core.errors import InputError
 from ..core.events import Progress, Stage
 from ..core.messages import Text, a_modality, modalities
 from ..evaluation.volumes import volumes_ml
-from ..io.geometry import image_like, overlap
+from ..io.geometry import overlap
 from ..models.store import Model
 from ..preprocessing.brain_extraction import PLAUSIBLE_BRAIN_ML
-from ..preprocessing.working_grid import PreparedCase, prepare, to_reference
+from ..preprocessing.working_grid import PreparedCase, prepare
 from .confidence import doubts, expected_dice
-from .postprocessing import Cleanup, clean, nest
+from .postprocessing import Cleanup, nest
 from .predictor import Predictor, choose_device
+from .restoring import ProbabilityMaps, likely_block
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Segmentation:
 
     Attributes:
         labels: label map (8-bit) in the numbering of the model's scheme.
-        probabilities: by region name, float32 images.
+        probabilities: by region name, float32 images; each is made when it is asked for.
         volumes_ml: by region name.
         confidence: expected Dice by region name, of those regions for which the model's
             probabilities were held against the truth, with the scans that there are.
@@ -63,7 +64,7 @@ class Segmentation:
     """
 
     labels: sitk.Image
-    probabilities: dict[str, sitk.Image]
+    probabilities: Mapping[str, sitk.Image]
     volumes_ml: dict[str, float]
     confidence: dict[str, float]
     warnings: list[str]
@@ -112,21 +113,21 @@ def segment_case(
 
     began = time.monotonic()
     progress(Stage.RESTORE, 0.85, "bringing the result to the reference grid")
-    probabilities = to_reference(nest(predicted.probabilities, scheme), predicted.grid, reference)
+    probabilities = nest(predicted.probabilities, scheme)
+    block = likely_block(probabilities, predicted.grid, reference)
+    masks = block.masks(scheme, reference, options.cleanup)
     spacing_mm = reference.GetSpacing()[::-1]
-    masks = clean(probabilities >= 0.5, scheme, spacing_mm, options.cleanup)
     if not masks.any():
         warnings.append("nothing was found, all regions are empty")
     missing = [name for name in card.modalities if name not in images]
-    confidence, doubtful = _confidence(card, missing, probabilities, masks, spacing_mm)
+    confidence, doubtful = _confidence(card, missing, block.probabilities, masks, spacing_mm)
     warnings += doubtful
     seconds = {**predicted.seconds, "restore": time.monotonic() - began}
     return Segmentation(
-        labels=image_like(scheme.to_labels(masks), reference),
-        probabilities={
-            name: image_like(channel, reference)
-            for name, channel in zip(scheme.region_names, probabilities)
-        },
+        labels=block.on_whole(scheme.to_labels(masks), reference),
+        probabilities=ProbabilityMaps(
+            scheme.region_names, probabilities, predicted.grid, reference
+        ),
         volumes_ml=volumes_ml(masks, spacing_mm, scheme.region_names),
         confidence=confidence,
         warnings=warnings,

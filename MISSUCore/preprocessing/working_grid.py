@@ -13,18 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from ..contract.labels import LabelScheme
 from ..core.errors import InputError
 from ..core.messages import a_modality
 from ..io.geometry import image_like, physical_box
+from .resampling import interpolate, resample
 
 # Published scans have a few voxels far above the brain's range.
 CLIPPED_PERCENTILES = (0.05, 99.95)
 MAXIMUM_WORKING_VOXELS = 2**26
-# Slices that are thicker than the working spacing by this factor are interpolated smoothly.
-THICK = 1.25
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ def prepare_labels(labels: sitk.Image, scheme: LabelScheme, grid: sitk.Image) ->
     A voxel belongs to a region where the region fills at least half of it.
     """
     masks = scheme.to_regions(sitk.GetArrayViewFromImage(labels)).astype(np.float32)
-    resampled = np.stack([_resample(image_like(mask, labels), grid) >= 0.5 for mask in masks])
+    resampled = np.stack([resample(image_like(mask, labels), grid) >= 0.5 for mask in masks])
     return scheme.to_classes(scheme.to_labels(resampled))
 
 
@@ -120,16 +118,7 @@ def to_reference(
 
     Interpolated linearly in physical space; 0 where the working grid does not reach.
     """
-    return np.stack(
-        [
-            sitk.GetArrayFromImage(
-                sitk.Resample(
-                    image_like(channel, grid), reference, sitk.Transform(), sitk.sitkLinear
-                )
-            )
-            for channel in probabilities
-        ]
-    )
+    return np.stack([interpolate(image_like(map_, grid), reference) for map_ in probabilities])
 
 
 def _prepare_modality(name: str, image: sitk.Image, grid: sitk.Image) -> NDArray[np.float32]:
@@ -166,10 +155,10 @@ def resample_brain(
     Returns:
         Mask (D, H, W) of what the brain fills at least by half, and the values in it, flat.
     """
-    weight = _resample(image_like(brain.astype(np.float32), image), grid)
+    weight = resample(image_like(brain.astype(np.float32), image), grid)
     inside = weight >= 0.5
     # Dividing by the weight keeps the background from darkening the brain's edge.
-    return inside, _resample(image_like(voxels, image), grid)[inside] / weight[inside]
+    return inside, resample(image_like(voxels, image), grid)[inside] / weight[inside]
 
 
 def _content(image: sitk.Image) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -180,26 +169,8 @@ def _content(image: sitk.Image) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 def _block(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
     """The smallest block (D, H, W) that holds all of a mask."""
-    (block,) = ndimage.find_objects(mask.astype(np.uint8))
-    return block
-
-
-def _resample(image: sitk.Image, grid: sitk.Image) -> NDArray[np.float32]:
-    """Voxels (D, H, W) of a float image on a grid: smoothed first where that is coarser.
-
-    Without smoothing, a coarser grid would skip voxels. The Gaussian's full width at half maximum
-    makes up for the difference of the spacings. Between thick slices a cubic B-spline comes nearer
-    to what thin ones would show than a line does.
-    """
-    direction = np.array(image.GetDirection()).reshape(3, 3)
-    # Spacing of the grid along each axis of the image; exact where the axes are parallel.
-    target = np.array(grid.GetSpacing()) @ direction**2
-    source = np.array(image.GetSpacing())
-    variance = np.maximum(target**2 - source**2, 0) / (8 * np.log(2))
-    if variance.any():
-        image = sitk.DiscreteGaussian(image, variance.tolist(), maximumKernelWidth=64)
-    thick = np.any(source > THICK * target)
-    interpolator = sitk.sitkBSpline if thick else sitk.sitkLinear
-    return sitk.GetArrayFromImage(
-        sitk.Resample(image, grid, sitk.Transform(), interpolator, 0.0, sitk.sitkFloat32)
-    )
+    any_of = np.logical_or.reduce
+    flat = any_of(mask)
+    lines = (any_of(mask, axis=(1, 2)), any_of(flat, axis=1), any_of(flat, axis=0))
+    found = [np.flatnonzero(line) for line in lines]
+    return tuple(slice(int(there[0]), int(there[-1]) + 1) for there in found)

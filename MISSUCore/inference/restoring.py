@@ -1,0 +1,103 @@
+"""From probabilities on the working grid to masks on the grid of the reference scan.
+
+Most of a scan is far from any tumor. Only the block in which something is likely is brought back
+and cleaned up, so that a scan of half a millimeter costs as little as one of 1 mm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from ..contract.labels import LabelScheme
+from ..io.geometry import image_like
+from ..preprocessing.working_grid import to_reference
+from .confidence import LEAST_PROBABILITY
+from .postprocessing import Cleanup, clean
+
+
+@dataclass(frozen=True)
+class LikelyBlock:
+    """The block of a reference image outside of which no region is likely.
+
+    Attributes:
+        place: its slices (D, H, W); a single voxel if nothing is likely anywhere.
+        probabilities: (regions, D, H, W) in it.
+    """
+
+    place: tuple[slice, ...]
+    probabilities: NDArray[np.float32]
+
+    def masks(
+        self, scheme: LabelScheme, reference: sitk.Image, cleanup: Cleanup
+    ) -> NDArray[np.bool_]:
+        """Consistent masks (regions, D, H, W) in the block: as those of the whole image, since
+        there is nothing beyond it."""
+        return clean(self.probabilities >= 0.5, scheme, reference.GetSpacing()[::-1], cleanup)
+
+    def on_whole(self, labels: NDArray[np.uint8], reference: sitk.Image) -> sitk.Image:
+        """A label map of the block on the grid of the reference."""
+        whole = np.zeros(reference.GetSize()[::-1], dtype=np.uint8)
+        whole[self.place] = labels
+        return image_like(whole, reference)
+
+
+def likely_block(
+    probabilities: NDArray[np.float32], grid: sitk.Image, reference: sitk.Image
+) -> LikelyBlock:
+    """Where the probabilities (regions, D, H, W) of a working grid count on a reference image."""
+    likely = np.argwhere((probabilities >= LEAST_PROBABILITY).any(axis=0))[:, ::-1]
+    if not len(likely):
+        return _nothing(len(probabilities))
+    # Interpolation reaches as far as the next voxel.
+    corners = np.meshgrid(*zip(likely.min(axis=0) - 1, likely.max(axis=0) + 1))
+    indices = [
+        reference.TransformPhysicalPointToContinuousIndex(
+            grid.TransformContinuousIndexToPhysicalPoint(corner)
+        )
+        for corner in np.reshape(corners, (3, -1)).T.astype(float).tolist()
+    ]
+    size = reference.GetSize()
+    first = np.clip(np.floor(np.min(indices, axis=0)), 0, size).astype(int).tolist()
+    stop = np.clip(np.ceil(np.max(indices, axis=0)) + 1, 0, size).astype(int).tolist()
+    x, y, z = (slice(start, max(start, end)) for start, end in zip(first, stop))
+    if any(span.start == span.stop for span in (x, y, z)):
+        return _nothing(len(probabilities))
+    return LikelyBlock((z, y, x), to_reference(probabilities, grid, reference[x, y, z]))
+
+
+def _nothing(regions: int) -> LikelyBlock:
+    """Any voxel, in which nothing is likely: there is no empty image."""
+    return LikelyBlock((slice(0, 1),) * 3, np.zeros((regions, 1, 1, 1), dtype=np.float32))
+
+
+class ProbabilityMaps(Mapping[str, sitk.Image]):
+    """Probabilities on the grid of a reference, float32, by region name.
+
+    Each is made when it is asked for: together they can take more memory than all else.
+    """
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        probabilities: NDArray[np.float32],
+        grid: sitk.Image,
+        reference: sitk.Image,
+    ) -> None:
+        self._channels = dict(zip(names, probabilities))
+        self._grid = grid
+        self._reference = reference
+
+    def __getitem__(self, name: str) -> sitk.Image:
+        (channel,) = to_reference(self._channels[name][None], self._grid, self._reference)
+        return image_like(channel, self._reference)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._channels)
+
+    def __len__(self) -> int:
+        return len(self._channels)
