@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .contract.labels import BRATS as BRATS
     from .contract.network_config import NetworkConfig as NetworkConfig
     from .evaluation.comparison import compare as compare
+    from .finetuning.library.adding import add_case as add_case
     from .finetuning.library.store import CaseLibrary as CaseLibrary
     from .finetuning.run import fine_tune as fine_tune
     from .inference.case_files import segment_files as segment_files
@@ -32,6 +33,7 @@ _MODULES = {
     "CaseLibrary": "finetuning.library.store",
     "NetworkConfig": "contract.network_config",
     "TransUNet": "network.transunet",
+    "add_case": "finetuning.library.adding",
     "compare": "evaluation.comparison",
     "find_case": "sequences.case_folder",
     "fine_tune": "finetuning.run",

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..core.errors import InputError
 from ..core.events import Progress
 from .options import Commands, add_settings, changed_settings, number, whole_number
-
-if TYPE_CHECKING:
-    from ..contract.labels import LabelScheme
-    from ..contract.model_card import ModelCard
-    from ..training.brats import LabeledCase
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -63,13 +57,21 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, progress: Progress) -> None:
     """Tune a model, and print the comparison with its base."""
+    from ..contract.labels import label_scheme
+    from ..finetuning.cases import tuning_cases
     from ..finetuning.config import FineTuningOptions
+    from ..finetuning.library.store import CaseLibrary
     from ..finetuning.run import fine_tune
     from ..finetuning.verdict import format_table
     from ..models.store import default_model, load_model
 
     base = load_model(options.base or default_model())
-    cases, scheme = _cases(options, base.card)
+    cases, scheme = tuning_cases(
+        CaseLibrary(options.library) if options.library else options.cases,
+        base.card,
+        label_scheme(options.scheme) if options.scheme else None,
+        options.modalities,
+    )
     changes = {}
     if options.no_distillation:
         changes["network.fusion"] = '"none"'
@@ -95,52 +97,3 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         print(table)
         if gate["verdict"] in ("better", "new task"):
             print(f"to install it: missu models --accept {options.output}")
-
-
-def _cases(options: argparse.Namespace, base: ModelCard) -> tuple[list[LabeledCase], LabelScheme]:
-    """The cases to tune on, with the modalities to use, and what their labels mean."""
-    from ..contract.labels import label_scheme, same_task
-    from ..training.brats import LabeledCase, read_case_list
-
-    base_scheme = base.label_scheme()
-    given = label_scheme(options.scheme) if options.scheme else None
-    if options.library:
-        cases, scheme = _library_cases(options.library, given or base_scheme)
-        if given and not same_task(given, scheme):
-            raise InputError(
-                f"{options.library}: its labels mean {scheme.name}, not {given.name}; leave out "
-                "--scheme"
-            )
-    else:
-        cases, scheme = read_case_list(options.cases), given or base_scheme
-    wanted = options.modalities
-    if not wanted and same_task(scheme, base_scheme):
-        wanted = base.modalities
-    for case in cases:
-        missing = [name for name in wanted or () if name not in case.images]
-        if missing:
-            # Not without being asked to: a model of the others would be another, with no base.
-            raise InputError(
-                f"case {case.name}: has no {', '.join(missing)}; leave it out, or say with "
-                "--modalities which scans the model shall take"
-            )
-    if wanted:
-        cases = [
-            LabeledCase(case.name, {m: case.images[m] for m in wanted}, case.labels)
-            for case in cases
-        ]
-    return cases, scheme
-
-
-def _library_cases(
-    folder: Path, scheme_if_empty: LabelScheme
-) -> tuple[list[LabeledCase], LabelScheme]:
-    """The cases of a library, which must be of one task, and what their labels mean."""
-    from ..contract.labels import same_task
-    from ..finetuning.library.store import CaseLibrary
-
-    found = CaseLibrary(folder).labeled_cases()
-    schemes = [record.label_scheme() for record, _ in found] or [scheme_if_empty]
-    if not all(same_task(scheme, schemes[0]) for scheme in schemes):
-        raise InputError(f"{folder}: holds cases of several tasks; exclude those of all but one")
-    return [case for _, case in found], schemes[0]

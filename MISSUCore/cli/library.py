@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.errors import InputError
-from ..core.events import JsonLines, Progress, ResultEvent, Stage
+from ..core.events import JsonLines, Progress, ResultEvent
 from .options import Commands, add_scans, preprocessing, scans, tell_warnings
 
 if TYPE_CHECKING:
@@ -69,36 +69,26 @@ def _add_add(actions: Commands, common: argparse.ArgumentParser) -> None:
 def run_add(options: argparse.Namespace, progress: Progress) -> None:
     """Add a case, and print its identifier or record."""
     from ..contract.labels import label_scheme
-    from ..inference.case_scans import read_scans
-    from ..models.store import find_model, read_card
+    from ..finetuning.library.adding import add_case
 
-    given = scans(options, progress.part(0, 0.03))
     library = _library(options)
-    card = read_card(find_model(options.model)) if options.model else None
-    scheme = label_scheme(options.scheme)
-    found = read_scans(
-        given.paths,
-        scheme,
-        options.reference,
-        options.brain_mask,
-        preprocessing(options),
-        progress.part(0.03, 0.8),
-    )
-    progress(Stage.ADD, 0.8, "checking and storing")
-    record = library.add(
-        found.on_reference(),
+    record, warnings = add_case(
+        library,
+        scans(options, progress.part(0, 0.03)).paths,
         options.labels,
-        scheme,
-        as_read=found.case.images,
+        label_scheme(options.scheme),
+        reference=options.reference,
+        brain_mask=options.brain_mask,
+        preprocessing=preprocessing(options),
         result=options.result,
-        model={"name": card.name, "sha256": card.sha256} if card else None,
+        model=options.model,
         scene=options.scene,
         note=options.note,
         tumor=not options.no_tumor,
         replacing=options.replace,
+        progress=progress.part(0.03, 1.0),
     )
-    progress(Stage.DONE, 1.0, f"added {record.id}")
-    tell_warnings((*found.prepared.warnings, *record.warnings), options)
+    tell_warnings(warnings, options)
     if options.json:
         print(json.dumps(_printed(library, record)))
     elif options.json_progress:

@@ -1,0 +1,83 @@
+"""The cases to tune a model on, from a library or a list, and what their labels mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..contract.labels import LabelScheme, same_task
+from ..contract.model_card import ModelCard
+from ..core.errors import InputError
+from ..training.brats import LabeledCase, read_case_list
+from .library.store import CaseLibrary
+
+
+def tuning_cases(
+    source: CaseLibrary | Path,
+    base: ModelCard,
+    scheme: LabelScheme | None = None,
+    modalities: Sequence[str] | None = None,
+) -> tuple[list[LabeledCase], LabelScheme]:
+    """The cases to tune a model on, with the modalities it takes, and what their labels mean.
+
+    Args:
+        source: a library of corrected cases, or a JSON list as :func:`.read_case_list` takes it.
+        base: of the model to tune.
+        scheme: what the labels mean; by default what the library says, or what the base has.
+        modalities: to use; by default those of the base, or where its task is another, all.
+
+    Raises:
+        InputError: if the cases cannot be read, are of several tasks or of another than the
+            scheme's, or lack a modality.
+
+    Examples:
+        >>> from MISSUCore import load_model
+        >>> from MISSUCore.finetuning.cases import tuning_cases
+        >>> cases, scheme = tuning_cases(case_list, load_model(str(small_model)).card)
+        >>> [case.name for case in cases], scheme.name
+        (['p1', 'p2', 'p3'], 'BraTS')
+    """
+    base_scheme = base.label_scheme()
+    if isinstance(source, CaseLibrary):
+        cases, found = _library_cases(source, scheme or base_scheme)
+        if scheme and not same_task(scheme, found):
+            raise InputError(
+                f"{source.folder}: its labels mean {found.name}, not {scheme.name}; leave out "
+                "--scheme"
+            )
+    else:
+        cases, found = read_case_list(source), scheme or base_scheme
+    if not modalities and same_task(found, base_scheme):
+        modalities = base.modalities
+    return _with_modalities(cases, modalities or ()), found
+
+
+def _library_cases(
+    library: CaseLibrary, scheme_if_empty: LabelScheme
+) -> tuple[list[LabeledCase], LabelScheme]:
+    """The cases of a library, which must be of one task, and what their labels mean."""
+    found = library.labeled_cases()
+    schemes = [record.label_scheme() for record, _ in found] or [scheme_if_empty]
+    if not all(same_task(scheme, schemes[0]) for scheme in schemes):
+        raise InputError(
+            f"{library.folder}: holds cases of several tasks; exclude those of all but one"
+        )
+    return [case for _, case in found], schemes[0]
+
+
+def _with_modalities(cases: Sequence[LabeledCase], wanted: Sequence[str]) -> list[LabeledCase]:
+    """The cases with nothing but these modalities; with all they have if none are named."""
+    for case in cases:
+        missing = [name for name in wanted if name not in case.images]
+        if missing:
+            # Not without being asked to: a model of the others would be another, with no base.
+            raise InputError(
+                f"case {case.name}: has no {', '.join(missing)}; leave it out, or say with "
+                "--modalities which scans the model shall take"
+            )
+    if not wanted:
+        return list(cases)
+    return [
+        LabeledCase(case.name, {name: case.images[name] for name in wanted}, case.labels)
+        for case in cases
+    ]
