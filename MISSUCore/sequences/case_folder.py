@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,8 +19,8 @@ from ..io.dicom import LOCALIZER, ScanSource, SeriesHeader, may_be_dicom, read_h
 from ..io.geometry import same_grid
 from ..io.reading import read_image, read_information
 from .appearance import with_images
-from .examination import differences
-from .rules import Guess, assign, contrast_told_apart, guess_sequence
+from .examination import Identity, check_one_examination, identity_of
+from .rules import Guess, assign, contrast_told_apart, guess_sequence, without_common_start
 
 # Fewer slices are a localizer, or a part of the brain.
 MINIMUM_SLICES = 10
@@ -27,6 +28,7 @@ MINIMUM_SLICES = 10
 _DERIVED_PENALTY_MM3 = 1e6
 # Attributes that dcm2niix writes beside a NIfTI file; BIDS has times in seconds.
 _SIDECAR_TIMES = ("EchoTime", "RepetitionTime", "InversionTime")
+_SAME_SIZE = 1e-3  # of voxels; headers round
 _LISTED = 6  # in the message that no scan is recognized
 
 
@@ -56,14 +58,14 @@ class _Candidate:
         voxel_mm3: volume of a voxel.
         problem: why it cannot be one; or "".
         derived: whether it was computed from another.
-        examination: patient and study of a DICOM series.
+        identities: whom and which examination its files show, as they say themselves.
     """
 
     guess: Guess
     voxel_mm3: float
     problem: str = ""
     derived: bool = False
-    examination: tuple[str, str] | None = None
+    identities: tuple[Identity, ...] = ()
 
 
 def find_case(folder: Path, progress: Progress | None = None) -> FoundCase:
@@ -114,20 +116,26 @@ def find_case(folder: Path, progress: Progress | None = None) -> FoundCase:
         if guess.sequence in BRATS_MODALITIES
         and (source in scans.values() or not usable[source].derived)
     }
-    _check_one_examination(folder, recognized, usable)
+    identities = {source: usable[source].identities for source in recognized}
+    check_one_examination(folder, recognized, identities, list(scans.values()))
     left_over = {source: found.problem for source, found in candidates.items() if found.problem}
     for source, guess in guesses.items():
         if source not in scans.values():
             left_over[source] = _why_left(guess, scans)
     if not scans:
-        listed = [f"{_name(source, folder)} ({why})" for source, why in left_over.items()]
-        more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
-        raise InputError(
-            f"{folder}: no scan is recognized as {', '.join(BRATS_MODALITIES)}; found "
-            f"{', '.join(listed[:_LISTED])}{more}; give the scans by name, as --t1 FILE"
-        )
+        raise _nothing_recognized(folder, left_over)
     chosen = {name: _with_rivals(guesses, source) for name, source in scans.items()}
     return FoundCase(scans, chosen, left_over, _unusable(candidates, guesses, scans))
+
+
+def _nothing_recognized(folder: Path, left_over: Mapping[ScanSource, str]) -> InputError:
+    """What is said where no scan is one of the four sequences, as far as is known."""
+    listed = [f"{_name(source, folder)} ({why})" for source, why in left_over.items()]
+    more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
+    return InputError(
+        f"{folder}: no scan is recognized as {', '.join(BRATS_MODALITIES)}; found "
+        f"{', '.join(listed[:_LISTED])}{more}; give the scans by name, as --t1 FILE"
+    )
 
 
 def _unusable(
@@ -150,17 +158,18 @@ def _without_copies(
 ) -> dict[ScanSource, Guess]:
     """The guesses without files that hold the same scan as another; those get a problem.
 
-    An example is ``t1.nii`` beside ``t1.nii.gz``.
+    Examples are ``t1.nii`` beside ``t1.nii.gz``, or beside the DICOM series it was made from.
     """
     kept: dict[ScanSource, Guess] = {}
-    for source, guess in guesses.items():
+    # DICOM goes before: it says whom it shows.
+    for source, guess in sorted(guesses.items(), key=lambda item: isinstance(item[0], Path)):
         rivals = [other for other, own in kept.items() if own.sequence == guess.sequence]
         coarse = candidates[source].voxel_mm3
         twins = (
             other
             for other in rivals
             if guess.sequence in BRATS_MODALITIES
-            and candidates[other].voxel_mm3 == coarse
+            and math.isclose(candidates[other].voxel_mm3, coarse, rel_tol=_SAME_SIZE)
             and _is_copy(source, other)
         )
         twin = next(twins, None)
@@ -172,11 +181,11 @@ def _without_copies(
 
 
 def _is_copy(first: ScanSource, second: ScanSource) -> bool:
-    """Whether two image files hold the same voxels at the same places."""
-    if not (isinstance(first, Path) and isinstance(second, Path)):
-        return False
+    """Whether an image file holds the same voxels at the same places as another or a series."""
+    if not isinstance(first, Path):
+        return False  # copies of DICOM series are known by their headers
     try:
-        image, other = read_image(first), read_image(second)
+        image, other = (sitk.DICOMOrient(read_image(each), "LPS") for each in (first, second))
     except InputError:
         return False  # which is told where the scan is read
     return same_grid(image, other) and np.array_equal(
@@ -188,8 +197,12 @@ def _candidates(folder: Path, progress: Progress) -> dict[ScanSource, _Candidate
     files = list(files_below(folder))
     found: dict[ScanSource, _Candidate] = {}
     images = [path for path in files if IMAGE_ENDING.search(path.name)]
+    names: dict[Path, list[str]] = {}
     for path in images:
-        found[path] = _image_file(path, folder)
+        names.setdefault(path.parent, []).append(path.name)
+    ends = {place: without_common_start(own) for place, own in names.items()}
+    for path in images:
+        found[path] = _image_file(path, folder, ends[path.parent].get(path.name, ""))
     dicom = [path for path in files if path not in found and may_be_dicom(path)]
 
     def with_progress() -> Iterator[Path]:
@@ -214,15 +227,20 @@ def _no_scan(problem: str) -> _Candidate:
     return _Candidate(Guess(None, 0.0, problem), 0.0, problem)
 
 
-def _image_file(path: Path, folder: Path) -> _Candidate:
-    guess = _named(path.name, path.parent, folder, _sidecar(path))
+def _image_file(path: Path, folder: Path, name_end: str) -> _Candidate:
+    """A file; ``name_end`` is where its name differs from all others in its folder, if it tells."""
+    tags = _sidecar(path)
+    guess = _named(path.name, path.parent, folder, tags)
+    if not guess.confidence and name_end:
+        guess = replace(guess_sequence(name_end, tags), reason=f"name '{path.name}'")
     try:
         reader = read_information(path)
     except InputError as error:
         return _Candidate(guess, 0.0, str(error).removeprefix(f"{path}: ").partition(";")[0])
     size = [count for count in reader.GetSize() if count > 1]
     problem = _shape_problem(len(size), reader.GetNumberOfComponents(), min(size, default=0))
-    return _Candidate(guess, float(np.prod(reader.GetSpacing()[:3])), problem)
+    voxel_mm3 = float(np.prod(reader.GetSpacing()[:3]))
+    return _Candidate(guess, voxel_mm3, problem, identities=(identity_of(tags),))
 
 
 def _elsewhere(header: SeriesHeader, headers: Sequence[SeriesHeader]) -> str:
@@ -248,7 +266,7 @@ def _series(header: SeriesHeader, folder: Path, elsewhere: str) -> _Candidate:
         header.voxel_mm3(),
         problem,
         header.tags.get("ImageType", "").upper().startswith("DERIVED"),
-        (header.tags.get("PatientID", ""), header.tags.get("StudyInstanceUID", "")),
+        tuple(dict.fromkeys(identity_of(file.tags) for file in header.files)),
     )
 
 
@@ -286,24 +304,6 @@ def _sidecar(path: Path) -> dict[str, str]:
             value = f"{1000 * value:g}"
         tags[keyword] = str(value)
     return tags
-
-
-def _check_one_examination(
-    folder: Path, recognized: Mapping[ScanSource, str], usable: Mapping[ScanSource, _Candidate]
-) -> None:
-    examinations = {usable[source].examination for source in recognized} - {None}
-    if len({patient for patient, _ in filter(None, examinations)}) > 1:
-        raise InputError(f"{folder}: holds scans of several patients; give one folder a patient")
-    if len(examinations) > 1:
-        raise InputError(
-            f"{folder}: holds scans of {len(examinations)} examinations; give the folder of one"
-        )
-    files = {source: name for source, name in recognized.items() if isinstance(source, Path)}
-    if found := differences(folder, files):
-        raise InputError(
-            f"{folder}: holds scans {found}; give the folder of one, or the scans by name, as "
-            "--t1 FILE"
-        )
 
 
 def _why_left(guess: Guess, scans: Mapping[str, ScanSource]) -> str:

@@ -1,20 +1,24 @@
-"""Do the image files of a folder belong to one examination of one patient? Their names tell.
+"""Do the scans of a folder belong to one examination of one patient?
 
-DICOM series say it themselves. NIfTI files carry neither patient nor date, but their names do: BIDS
-entities, dates, the subject beside the sequence, and folders that each hold a whole set.
+DICOM series say it themselves, and so does the JSON file that dcm2niix writes. NIfTI files carry
+neither patient nor date, but their names do: BIDS entities, dates, the subject beside the sequence,
+and folders that each hold a whole set.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date
 from itertools import combinations
 from pathlib import Path
 
 from ..contract.modalities import IMAGE_ENDING
-from .words import words_of
+from ..core.errors import InputError
+from ..io.dicom import ScanSource
+from .words import separated, words_of
 
 _ENTITY = re.compile(r"(?<![a-z0-9])(sub|ses)-([a-z0-9]+)", re.IGNORECASE)
 # 2019-03-01, 2019_03_01, 20190301, and the same before a time of day.
@@ -30,8 +34,132 @@ _OF_THE_SCAN = frozenset(
     ce gado map run echo acq final new copy
     """.split()  # noqa: SIM905
 )
+_AT_END = re.compile(r"(t1(n|c|ce|gd)|t2f|t?\d+)w?$", re.IGNORECASE)
+_FLAIR_AT_END = re.compile(r"(?<=[a-z0-9])(?=flair$)", re.IGNORECASE)
 _NAME = 3  # words make a name, whatever it stands before
 _SET = 2  # sequences make a name or a folder a set of scans, rather than a single one
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whom and which examination a scan shows, as its tags say; "" where they do not.
+
+    Attributes:
+        patient: Patient ID.
+        name: Patient's Name, without signs and capitals.
+        birth: Patient's Birth Date.
+        study: Study Instance UID.
+        date: of the examination, eight digits.
+    """
+
+    patient: str = ""
+    name: str = ""
+    birth: str = ""
+    study: str = ""
+    date: str = ""
+
+    def is_tied_to(self, other: Identity) -> bool:
+        """Whether both say the same patient or examination."""
+        same_patient = self.patient == other.patient != ""
+        return same_patient or self.study == other.study != ""
+
+    def other_patient(self, other: Identity) -> bool:
+        """Whether the two show different patients. Names are written in many ways: they count only
+        where there is no number."""
+        if self.patient and other.patient:
+            return self.patient != other.patient
+        pairs = ((self.name, other.name), (self.birth, other.birth))
+        return any(first and second and first != second for first, second in pairs)
+
+    def other_examination(self, other: Identity) -> bool:
+        """Whether the two are of different examinations."""
+        if self.study and other.study:
+            return self.study != other.study
+        return self.date != other.date and bool(self.date and other.date)
+
+
+def identity_of(tags: Mapping[str, str]) -> Identity:
+    """What DICOM attributes, by keyword, say; also those that dcm2niix writes beside a file."""
+    days = (tags.get(f"{what}Date", "") for what in ("Study", "Series", "Acquisition"))
+    day = next(filter(None, days), tags.get("AcquisitionDateTime", ""))
+    return Identity(
+        tags.get("PatientID", "").strip(),
+        "".join(filter(str.isalnum, tags.get("PatientName", ""))).casefold(),
+        _digits(tags.get("PatientBirthDate", "")),
+        tags.get("StudyInstanceUID", "").strip(),
+        _digits(day.partition("T")[0])[:8],
+    )
+
+
+def _digits(text: str) -> str:
+    return "".join(filter(str.isdigit, text))
+
+
+def check_one_examination(
+    folder: Path,
+    scans: Mapping[ScanSource, str],
+    identities: Mapping[ScanSource, Collection[Identity]],
+    chosen: Collection[ScanSource],
+) -> None:
+    """Make sure that scans show one patient at one time, as far as anything tells.
+
+    Args:
+        folder: that was searched.
+        scans: sequence of each scan that was recognized.
+        identities: of the files of each.
+        chosen: those that are to be used.
+
+    Raises:
+        InputError: naming two that do not belong together.
+    """
+    told = [(source, one) for source in scans for one in identities.get(source, ())]
+    for (source, one), (other, another) in combinations(told, 2):
+        both = f"{source} and {other}" if source != other else f"both in {source}"
+        if one.other_patient(another):
+            raise InputError(
+                f"{folder}: holds scans of several patients, {both}; give one folder a patient"
+            )
+        dicom = not isinstance(source, Path) and not isinstance(other, Path)
+        vague = (not one.patient, not one.study) != (not another.patient, not another.study)
+        if one.other_examination(another) or (dicom and vague):
+            days = [identity.date for identity in (one, another)]
+            when = f" of {days[0]} and {days[1]}" if all(days) and len(set(days)) > 1 else ""
+            raise InputError(
+                f"{folder}: holds scans of 2 examinations{when}, {both}; give the folder of one"
+            )
+    files = {source: name for source, name in scans.items() if isinstance(source, Path)}
+    if found := differences(folder, files):
+        raise InputError(
+            f"{folder}: holds scans {found}; give the folder of one, or the scans by name, as "
+            "--t1 FILE"
+        )
+    _check_one_kind(folder, scans, identities, chosen)
+
+
+def _check_one_kind(
+    folder: Path,
+    scans: Mapping[ScanSource, str],
+    identities: Mapping[ScanSource, Collection[Identity]],
+    chosen: Collection[ScanSource],
+) -> None:
+    """Refuse image files beside DICOM series where nothing tells that they show one patient."""
+    series = [source for source in scans if not isinstance(source, Path)]
+    patients = [one for source in series for one in identities.get(source, ())]
+    files = [
+        source
+        for source in scans
+        if isinstance(source, Path)
+        and not any(one.is_tied_to(two) for one in identities.get(source, ()) for two in patients)
+    ]
+    used = [next((one for one in kind if one in chosen), None) for kind in (series, files)]
+    sequences = [{scans[source] for source in kind} for kind in (series, files)]
+    sets = min(map(len, sequences)) >= _SET and sequences[0] & sequences[1]
+    if all(used) or sets:
+        raise InputError(
+            f"{folder}: holds DICOM, {used[0] or series[0]}, and image files, "
+            f"{used[1] or files[0]}, and nothing tells that they show one patient at one time; "
+            "give the folder of one, or the scans by name, as --t1 FILE"
+        )
 
 
 def differences(folder: Path, scans: Mapping[Path, str]) -> str:
@@ -85,10 +213,11 @@ def _date(name: str) -> str:
 def _words(path: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The words before and after the sequence in a file's name, without those of the scan."""
     stem = _DATE.sub("", _ENTITY.sub("", IMAGE_ENDING.sub("", path.name)))
+    stem = _FLAIR_AT_END.sub("_", separated(stem))
     words = [word for word in re.split(r"[-_. ]+", stem) if word]
     at = next((i for i, word in enumerate(words) if words_of(word).sequence), None)
-    if at is None:
-        return (), ()  # the sequence is not a word of its own
+    if at is None:  # the name does not tell the sequence, or joins it: scan7, annat1, annat1ce
+        return _kept(_AT_END.sub("", word) for word in words), ()
     return _kept(words[:at]), _kept(words[at + 1 :])
 
 

@@ -7,8 +7,9 @@ Loads without torch and SimpleITK, so that the Slicer module can use it. The wor
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, replace
+from os.path import commonprefix
 from typing import TypeVar
 
 from ..contract.modalities import BRATS_MODALITIES, IMAGE_ENDING
@@ -78,6 +79,24 @@ def modality_of_file_name(file_name: str) -> str | None:
     if words.sequence == "t1" and (words.contrast or "_ce-" in stem):
         return "t1ce"
     return words.sequence
+
+
+def without_common_start(names: Collection[str]) -> dict[str, str]:
+    """What is left of file names that begin alike, if it is a sequence in each: annat1, annaflair.
+
+    A single one of them could be anything, as "patient1", and so could "patient1" and "patient2":
+    one at least must end in what no other word ends in. Otherwise nothing is returned.
+    """
+    stems = {name: IMAGE_ENDING.sub("", name) for name in names}
+    # Of letters: these are no paths.
+    begin = commonprefix([stem.lower() for stem in stems.values()])  # noqa: RUF071
+    start = re.sub(r"t[12]?$", "", begin)
+    ends = {name: stem[len(start) :] for name, stem in stems.items()}
+    if len(ends) < 2 or not all(_SHORT_NAME.fullmatch(end) for end in ends.values()):
+        return {}
+    words = [words_of(end) for end in ends.values()]
+    sure = any(word.sequence == "flair" or word.contrast is not None for word in words)
+    return ends if sure else {}
 
 
 def guess_from_name(name: str) -> Guess:

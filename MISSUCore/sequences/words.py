@@ -43,6 +43,12 @@ _GLUED = (
     "ax|axi|axial|sag|cor|tra|r|cax|csag|ccor|[es]|[vs]?3d|2d|brain|inplane|ir|gd|ce|ss|op|hr|post|"
     "pre|wip|uni"
 )
+# Capital letters show where a word ends: annaT1, p07t1ce, T1ceAnna. Not "patient1", and after a "c"
+# neither: cT1 is a T1 with contrast, c1T1 the gray matter in one.
+_JOINED = (
+    (re.compile(r"(?<=[^\W\d_][abd-z])(?=T[12](?!\d))|(?<=\d\d)(?=[Tt][12](?!\d))"), " "),
+    (re.compile(r"(?<![^\W\d_])([Tt]1(?:[Cc]e|[Gg]d|[cnw]))(?=[A-Z][a-z])"), r"\1 "),
+)
 # How a text is spelled out, in this order.
 _SPELLINGS = tuple(
     (re.compile(pattern), replacement)
@@ -244,10 +250,18 @@ def _contrast(text: str) -> bool | None:
     return enhanced
 
 
+def separated(text: str) -> str:
+    """The text with a space between a name and the sequence, where both are joined."""
+    for pattern, replacement in _JOINED:
+        text = pattern.sub(replacement, text)
+    return text
+
+
 def _normalized(text: str) -> str:
     """Words in small letters without accents, one space between; signs of contrast as words."""
     text = unicodedata.normalize("NFKD", text)
-    text = "".join(sign for sign in text if not unicodedata.combining(sign)).lower()
+    text = "".join(sign for sign in text if not unicodedata.combining(sign))
+    text = separated(text).lower()
     for pattern, replacement in _SPELLINGS:
         text = pattern.sub(replacement, text)
     return " ".join(text.split())

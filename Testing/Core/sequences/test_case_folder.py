@@ -361,6 +361,46 @@ def test_the_finer_of_two_examinations_is_no_choice(
     assert list(find_case(tmp_path).left_over) == [follow_up]
 
 
+def test_series_without_numbers_of_two_days(tmp_path: Path, write_series: WriteSeries) -> None:
+    nobody = {"x0010_0020": "", "x0020_000d": ""}
+    write_series("a", 1, "AX T1", x0008_0020="20190301", **nobody)
+    write_series("b", 2, "AX T2", x0008_0020="20210709", **nobody)
+    with pytest.raises(InputError, match=r"of 20190301 and 20210709, .*AX T1.* and .*AX T2"):
+        find_case(tmp_path)
+
+
+def test_dicom_of_one_and_an_image_file_of_another(
+    tmp_path: Path, write_series: WriteSeries, write_file: WriteImage
+) -> None:
+    write_series("a", 1, "AX T1")
+    write_file("bert_t2.nii.gz")
+    with pytest.raises(InputError, match=r"holds DICOM, .*AX T1.*, and image files, .*bert_t2"):
+        find_case(tmp_path)
+
+
+def test_a_series_beside_what_was_made_of_it(tmp_path: Path, write_series: WriteSeries) -> None:
+    series = write_series("a", 1, "AX T1")
+    image = sitk.DICOMOrient(read_image(series), "RAS")  # another order, the same voxels
+    sitk.WriteImage(image, str(tmp_path / "t1.nii.gz"))
+    found = find_case(tmp_path)
+    assert found.scans == {"t1": series}
+    assert reason(found, "t1.nii.gz") == f"is a copy of {series.folder} (DICOM series AX T1)"
+
+
+def test_names_without_separators(tmp_path: Path, write_file: WriteImage) -> None:
+    names = {
+        "t1": "annat1.nii",
+        "t1ce": "annat1ce.nii",
+        "t2": "annat2.nii",
+        "flair": "annaflair.nii",
+    }
+    for name in names.values():
+        write_file(name)
+    found = find_case(tmp_path)
+    assert found_names(found) == names
+    assert found.guesses["t1"].reason == "name 'annat1.nii'"
+
+
 def test_the_search_reports_how_far_it_is(tmp_path: Path, write_series: WriteSeries) -> None:
     write_series("a", 1, "AX T1")
     events: list[str] = []

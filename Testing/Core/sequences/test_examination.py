@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from MISSUCore.sequences.examination import differences
+from MISSUCore.core.errors import InputError
+from MISSUCore.io.dicom import DicomSeries
+from MISSUCore.sequences.examination import (
+    Identity,
+    check_one_examination,
+    differences,
+    identity_of,
+)
 
 FOLDER = Path("case")
 
@@ -114,3 +121,103 @@ def test_two_examinations(scans: dict[str, str], message: str) -> None:
 def test_a_number_is_not_a_date() -> None:
     assert found(t1="20191399_t1.nii", t2="20210709_t2.nii") == ""
     assert found(t1="1234567890_t1.nii", t2="1234567891_t2.nii") == ""
+
+
+# Joined names, and names that tell no sequence
+
+
+@pytest.mark.parametrize(
+    "scans",
+    [
+        {"t1": "annaT1.nii", "t1ce": "annaT1ce.nii", "t2": "annaT2.nii", "flair": "annaFLAIR.nii"},
+        {"t1": "scan1.nii", "t2": "scan2.nii", "flair": "image7.nii"},
+        {"t1": "anna1.nii", "t2": "anna2.nii", "flair": "anna3.nii"},
+    ],
+    ids=str,
+)
+def test_names_of_one_subject_without_separators(scans: dict[str, str]) -> None:
+    assert found(**scans) == ""
+
+
+@pytest.mark.parametrize(
+    "scans",
+    [
+        {"t1": "annaT1.nii", "t1ce": "bertT1ce.nii", "t2": "annaT2.nii", "flair": "bertFLAIR.nii"},
+        {"t1": "annaT1.nii", "t2": "annaT2.nii", "flair": "bertflair.nii"},
+        {"t1": "anna1.nii", "t2": "anna2.nii", "t1ce": "bert1.nii", "flair": "bert2.nii"},
+    ],
+    ids=str,
+)
+def test_names_of_two_subjects_without_separators(scans: dict[str, str]) -> None:
+    assert re.match("of two subjects, .*anna.* and .*bert", found(**scans))
+
+
+# What tags say
+
+
+SERIES = DicomSeries(FOLDER / "a", "1.2"), DicomSeries(FOLDER / "b", "1.3")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        ({"PatientID": "1"}, {"PatientID": "2"}, "several patients"),
+        ({"PatientName": "Doe^Anna"}, {"PatientName": "Doe^Bert"}, "several patients"),
+        ({"PatientBirthDate": "19500101"}, {"PatientBirthDate": "19600101"}, "several patients"),
+        ({"StudyDate": "20190301"}, {"StudyDate": "20210709"}, "of 20190301 and 20210709"),
+        ({"SeriesDate": "20190301"}, {"AcquisitionDate": "20210709"}, "2 examinations"),
+        ({"StudyInstanceUID": "1.5"}, {"StudyInstanceUID": "1.6"}, "2 examinations"),
+        ({"PatientID": "1"}, {}, "2 examinations"),
+    ],
+)
+def test_series_of_two_patients_or_examinations(
+    first: dict[str, str], second: dict[str, str], message: str
+) -> None:
+    scans = dict(zip(SERIES, ("t1", "t2")))
+    identities = {source: [identity_of(tags)] for source, tags in zip(SERIES, (first, second))}
+    with pytest.raises(InputError, match=message) as caught:
+        check_one_examination(FOLDER, scans, identities, SERIES)
+    assert all(str(source) in str(caught.value) for source in SERIES)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({}, {}),
+        ({"PatientName": "Doe^Anna"}, {"PatientName": "DOE ANNA"}),
+        # One examination may end on the next day.
+        (
+            {"StudyInstanceUID": "1.5", "StudyDate": "20190301"},
+            {"StudyInstanceUID": "1.5", "StudyDate": "20190302"},
+        ),
+        ({"PatientID": "1", "PatientName": "Doe"}, {"PatientID": "1", "PatientName": "Doe-Roe"}),
+    ],
+)
+def test_series_of_one_examination(first: dict[str, str], second: dict[str, str]) -> None:
+    scans = dict(zip(SERIES, ("t1", "t2")))
+    identities = {source: [identity_of(tags)] for source, tags in zip(SERIES, (first, second))}
+    check_one_examination(FOLDER, scans, identities, SERIES)
+
+
+def test_files_of_two_patients_in_one_series() -> None:
+    identities = {SERIES[0]: [identity_of({"PatientID": each}) for each in "12"]}
+    with pytest.raises(InputError, match="several patients, both in"):
+        check_one_examination(FOLDER, {SERIES[0]: "t1"}, identities, SERIES[:1])
+
+
+def test_image_files_beside_dicom() -> None:
+    file = FOLDER / "t2.nii.gz"
+    scans = {SERIES[0]: "t1", file: "t2"}
+    patient = identity_of({"PatientID": "1", "StudyDate": "20190301"})
+
+    def check(other: Identity, chosen: tuple[object, ...] = (SERIES[0], file)) -> None:
+        check_one_examination(FOLDER, scans, {SERIES[0]: [patient], file: [other]}, chosen)
+
+    with pytest.raises(InputError, match="nothing tells that they show one patient") as caught:
+        check(Identity())
+    assert str(SERIES[0]) in str(caught.value) and str(file) in str(caught.value)
+    check(Identity(), chosen=(SERIES[0],))  # which is not used
+    # As dcm2niix writes them beside the file.
+    check(identity_of({"PatientID": "1", "AcquisitionDateTime": "2019-03-01T10:15:00"}))
+    with pytest.raises(InputError, match="of 20190301 and 20210709"):
+        check(identity_of({"PatientID": "1", "AcquisitionDateTime": "2021-07-09T10:15:00"}))

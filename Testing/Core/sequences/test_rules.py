@@ -13,6 +13,7 @@ from MISSUCore.sequences.rules import (
     guess_from_tags,
     guess_sequence,
     modality_of_file_name,
+    without_common_start,
 )
 
 
@@ -370,3 +371,42 @@ def test_the_preferred_wins_among_the_equally_confident() -> None:
     assert assign(found, {"a": 2.0, "b": 1.0, "c": 3.0}) == {"t2": "a"}
     assert assign(found, {"a": -1.0, "b": -2.0}) == {"t2": "a"}
     assert assign(found, {"a": 1.0, "b": 1.0}) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "sequence"),
+    [
+        ("annaT1", "t1"),
+        ("annaT1ce", "t1ce"),
+        ("annaT1Gd", "t1ce"),
+        ("M\N{LATIN SMALL LETTER U WITH DIAERESIS}llerT1post", "t1ce"),
+        ("annaT2", "t2"),
+        ("annaT2FLAIR", "flair"),
+        ("p07t1ce", "t1ce"),
+        ("P07T1", "t1"),
+        ("T1ceAnna", "t1ce"),
+        # These can be read otherwise.
+        ("patient1", None),
+        ("PATIENT1", None),
+        ("EricT1", None),  # Eri, cT1?
+        ("ANNAT1", None),
+        ("20190301T101500", None),
+    ],
+)
+def test_a_sequence_joined_to_a_name(name: str, sequence: str | None) -> None:
+    assert guess_from_name(f"{name}.nii.gz").sequence == sequence
+
+
+@pytest.mark.parametrize(
+    ("names", "ends"),
+    [
+        ("annat1 annat1ce annat2 annaflair", "t1 t1ce t2 flair"),
+        ("ANNAT1 ANNAT1CE", "T1 T1CE"),
+        ("patient1 patient2", ""),  # the second may be a second patient
+        ("adult1 adult2 adultflair", ""),
+        ("annat1 annat1ce annabrain", ""),
+        ("annat1", ""),
+    ],
+)
+def test_names_that_begin_alike(names: str, ends: str) -> None:
+    assert list(without_common_start(names.split()).values()) == ends.split()
