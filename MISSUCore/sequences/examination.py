@@ -64,8 +64,10 @@ class Identity:
         return same_patient or self.study == other.study != ""
 
     def other_patient(self, other: Identity) -> bool:
-        """Whether the two show different patients. Names are written in many ways: they count only
-        where there is no number."""
+        """Whether the two show different patients.
+
+        Names are written in many ways: they count only where there is no number.
+        """
         if self.patient and other.patient:
             return self.patient != other.patient
         pairs = ((self.name, other.name), (self.birth, other.birth))
