@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..core.errors import InputError
 from ..core.events import Progress
 from .options import Commands, add_settings, changed_settings, number, whole_number
 
@@ -58,11 +57,11 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, progress: Progress) -> None:
     """Tune a model, and print the comparison with its base."""
     from ..contract.labels import label_scheme
+    from ..finetuning.acceptance import format_table
     from ..finetuning.cases import tuning_cases
     from ..finetuning.config import FineTuningOptions
     from ..finetuning.library.store import CaseLibrary
     from ..finetuning.run import fine_tune
-    from ..finetuning.verdict import format_table
     from ..models.store import default_model, load_model
 
     base = load_model(options.base or default_model())
@@ -78,7 +77,7 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
     if options.freeze:
         changes.update(early_stages=str(options.freeze), early_rate="0")
     changes.update(changed_settings(options))
-    gate = fine_tune(
+    test = fine_tune(
         cases,
         scheme,
         base,
@@ -88,12 +87,6 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         progress,
     )
     if not options.json_progress:
-        try:
-            table = format_table(gate)
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(
-                f"{options.output / 'gate.json'}: is damaged; delete it, and give the command again"
-            ) from error
-        print(table)
-        if gate["verdict"] in ("better", "new task"):
+        print(format_table(test))
+        if test.may_be_installed:
             print(f"to install it: missu models --accept {options.output}")

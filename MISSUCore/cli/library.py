@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core.errors import InputError
 from ..core.events import JsonLines, Progress, ResultEvent
+from ..core.messages import a_file
+from ..core.serialization import JsonObject
 from .options import Commands, add_scans, preprocessing, scans, tell_warnings
 
 if TYPE_CHECKING:
@@ -100,7 +102,9 @@ def run_add(options: argparse.Namespace, progress: Progress) -> None:
 def run_list(options: argparse.Namespace, progress: Progress) -> None:
     """Print the cases of a library."""
     if not options.library.is_dir():
-        raise InputError(f"{options.library}: no such folder; missu library FOLDER add makes one")
+        raise InputError(
+            a_file(options.library), ": no such folder; missu library FOLDER add makes one"
+        )
     library = _library(options)
     records = library.records()
     if options.json:
@@ -138,7 +142,7 @@ def _library(options: argparse.Namespace) -> CaseLibrary:
     return CaseLibrary(options.library)
 
 
-def _printed(library: CaseLibrary, record: CaseRecord) -> dict[str, Any]:
+def _printed(library: CaseLibrary, record: CaseRecord) -> JsonObject:
     from ..core.serialization import settings_to_dict
 
     return {**settings_to_dict(record), "folder": str(library.case_folder(record.id))}

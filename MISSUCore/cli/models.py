@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core.errors import InputError
 from ..core.events import Progress
+from ..core.serialization import JsonObject
 from .options import Commands
 
 if TYPE_CHECKING:
@@ -72,8 +73,8 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         print(f"  {card.task}\n  from {', '.join(card.modalities)} at {spacing} mm")
         for tuning in card.history:
             print(
-                f"  tuned {tuning['date']} from {tuning['base']['name']} on "
-                f"{len(tuning['cases'])} cases: {tuning['verdict']}"
+                f"  tuned {tuning.date} from {tuning.base.name} on {len(tuning.cases)} cases: "
+                f"{tuning.verdict}"
             )
     try:
         print(f"Your own models belong in {user_folder()}")
@@ -81,7 +82,7 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         print(error)
 
 
-def _entry(card: ModelCard) -> dict[str, Any]:
+def _entry(card: ModelCard) -> JsonObject:
     """A model card in JSON types, and what the installation makes of it."""
     from ..core.serialization import settings_to_dict
     from ..models.store import BUNDLED_FOLDER, default_model, find_model

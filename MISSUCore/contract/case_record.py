@@ -4,13 +4,43 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from ..core.errors import InputError
 from ..core.files import NAME, read_json, write_json
-from ..core.serialization import settings_from_dict, settings_to_dict
+from ..core.messages import a_file
+from ..core.serialization import (
+    JsonObject,
+    by_name,
+    many,
+    settings_from_dict,
+    settings_to_dict,
+)
 from .labels import LabelScheme
+from .model_identity import ModelIdentity
+
+RECORD_FILE = "record.json"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What was corrected in a region of a model's result.
+
+    Attributes:
+        added_ml: volume that the correction has, and the result had not.
+        removed_ml: volume that the result had, and the correction has not.
+        dice: of the two.
+    """
+
+    added_ml: float = 0.0
+    removed_ml: float = 0.0
+    dice: float = 1.0
+
+    @property
+    def amount_ml(self) -> float:
+        """Volume that was changed in all."""
+        return self.added_ml + self.removed_ml
 
 
 @dataclass(frozen=True)
@@ -25,9 +55,8 @@ class CaseRecord:
         excluded: whether it is left out of fine-tuning.
         modalities: of its scans.
         scheme: what its label values mean, as :meth:`LabelScheme.as_dict` writes it.
-        model: ``name`` and ``sha256`` of the model whose result was corrected; empty if unknown.
-        changes: by region: ``added_ml`` and ``removed_ml`` against that result, and its ``dice``
-            with the correction; empty if unknown.
+        model: whose result was corrected.
+        changes: by region, against that result; empty if unknown.
         volumes_ml: by region.
         warnings: what looked odd about the labels.
         scans_sha256: of the voxels of each scan as it was read, before preprocessing, by modality.
@@ -40,19 +69,27 @@ class CaseRecord:
     scene: str = ""
     note: str = ""
     excluded: bool = False
-    modalities: tuple[str, ...] = ()
-    scheme: dict[str, Any] = field(default_factory=dict)
-    model: dict[str, str] = field(default_factory=dict)
-    changes: dict[str, dict[str, float]] = field(default_factory=dict)
-    volumes_ml: dict[str, float] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-    scans_sha256: dict[str, str] = field(default_factory=dict)
-    stored_sha256: dict[str, str] = field(default_factory=dict)
+    modalities: tuple[str, ...] = many(str)
+    scheme: JsonObject = field(default_factory=dict)
+    model: ModelIdentity = field(default_factory=ModelIdentity)
+    changes: dict[str, Change] = by_name(Change)
+    volumes_ml: dict[str, float] = by_name(float)
+    warnings: tuple[str, ...] = many(str)
+    scans_sha256: dict[str, str] = by_name(str)
+    stored_sha256: dict[str, str] = by_name(str)
     labels_sha256: str = ""
 
     def label_scheme(self) -> LabelScheme:
         """What its label values mean."""
         return LabelScheme.from_dict(self.scheme)
+
+    def added_at(self) -> datetime:
+        """When it was added.
+
+        Raises:
+            ValueError: if that is no date.
+        """
+        return datetime.fromisoformat(self.added)
 
     def shares_scans(self, other: CaseRecord) -> bool:
         """Whether the same scan was given for both, as it came or as the other is stored."""
@@ -71,27 +108,25 @@ def read_record(path: Path) -> CaseRecord:
     """
     try:
         record = settings_from_dict(CaseRecord, read_json(path))
-        record.label_scheme()
         # Its files are looked for by this name.
         if record.id != path.parent.name:
             raise ValueError(f"it is of a case named {record.id!r}")
         _check(record)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, InputError) as error:
+    except (OSError, ValueError, InputError) as error:
         raise InputError(
-            f"{path}: is damaged: {error}; delete its folder and add the case again"
+            a_file(path), f": is damaged: {error}; delete its folder and add the case again"
         ) from error
     return record
 
 
 def _check(record: CaseRecord) -> None:
-    """Make sure of what is inside the record's lists and objects, as far as it is used."""
-    if not all(isinstance(name, str) and re.fullmatch(NAME, name) for name in record.modalities):
+    """Make sure of what the types do not tell, as far as it is used."""
+    if not all(re.fullmatch(NAME, name) for name in record.modalities):
         raise ValueError("modalities are no names")
-    if not all(type(volume) in (int, float) for volume in record.volumes_ml.values()):
-        raise ValueError("volumes_ml are no numbers")
-    texts = (*record.warnings, *record.scans_sha256.values(), *record.stored_sha256.values())
-    if not all(isinstance(text, str) for text in texts):
-        raise ValueError("warnings and checksums are no texts")
+    missing = set(record.label_scheme().region_names) - set(record.volumes_ml)
+    if missing:
+        raise ValueError(f"volumes_ml lack {', '.join(sorted(missing))}")
+    record.added_at()
 
 
 def write_record(path: Path, record: CaseRecord) -> None:

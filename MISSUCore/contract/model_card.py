@@ -2,14 +2,59 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
 
-from .labels import LabelScheme
+from ..core.errors import InputError
+from ..core.files import NAME, read_json, write_json
+from ..core.messages import a_file
+from ..core.serialization import JsonObject, many, settings_from_dict, settings_to_dict
+from .labels import TARGETS, LabelScheme
+from .model_identity import ModelIdentity
 from .network_config import NetworkConfig
+from .verdict import Dice, MeanDice
 
 RESEARCH_ONLY = "Research software, not a medical device. Check every result before using it."
+# Finer, and a head fills no memory; coarser, and no tumor is seen.
+SPACINGS_MM = (0.1, 50.0)
+
+
+@dataclass(frozen=True)
+class TuningOutcome:
+    """What a model's card keeps of an acceptance test, see :class:`.verdict.AcceptanceTest`."""
+
+    folds: int = 0
+    steps: int = 0
+    mix: float = 1.0
+    rule: str = ""
+    reason: str = ""
+    mean: MeanDice = field(default_factory=MeanDice)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """A fine-tuning in the history of a model.
+
+    Attributes:
+        date: YYYY-MM-DD.
+        base: model that it began with.
+        cases: names of those it was tuned on.
+        scans_sha256: checksum of a scan of each; none in a card that lacks them.
+        settings: of the training.
+        gate: what came of the acceptance test.
+        verdict: of the same, in a word.
+    """
+
+    date: str = ""
+    base: ModelIdentity = field(default_factory=ModelIdentity)
+    cases: tuple[str, ...] = many(str)
+    scans_sha256: tuple[str, ...] = many(str)
+    settings: JsonObject = field(default_factory=dict)
+    gate: TuningOutcome = field(default_factory=TuningOutcome)
+    verdict: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,7 +81,7 @@ class ModelCard:
         metrics: measured figures, with what was measured and how.
         date: of the training, YYYY-MM-DD.
         limits: where it must not be trusted.
-        history: how it was tuned, oldest first: date, base, cases, settings, gate, verdict.
+        history: how it was tuned, oldest first.
         sha256: of the weight file.
     """
 
@@ -44,18 +89,18 @@ class ModelCard:
     task: str = ""
     modalities: tuple[str, ...] = ()
     may_miss: int = 0
-    scheme: dict[str, Any] = field(default_factory=dict)
+    scheme: JsonObject = field(default_factory=dict)
     targets: str = "labels"
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
     network: NetworkConfig = field(default_factory=NetworkConfig)
     temperatures: tuple[float, ...] = ()
     doubtful_below: tuple[float, ...] = ()
-    unreliable_without: dict[str, Any] = field(default_factory=dict)
+    unreliable_without: dict[str, list[str]] = field(default_factory=dict)
     training_data: str = ""
-    metrics: dict[str, Any] = field(default_factory=dict)
+    metrics: JsonObject = field(default_factory=dict)
     date: str = ""
     limits: str = RESEARCH_ONLY
-    history: tuple[dict[str, Any], ...] = ()
+    history: tuple[Tuning, ...] = many(Tuning)
     sha256: str = ""
 
     def label_scheme(self) -> LabelScheme:
@@ -68,3 +113,85 @@ class ModelCard:
         found = [set(self.unreliable_without.get(name, regions)) for name in missing]
         # Each was left out alone: what two cost together was never looked at.
         return [name for name in regions if len(found) > 1 or any(name in one for one in found)]
+
+    def dice_by_region(self) -> Dice:
+        """Mean Dice by region as it was measured; empty if the card tells none by region."""
+        means = self.metrics.get("mean_by_region")
+        if isinstance(means, dict):
+            scores = {name: score for name, score in means.items() if isinstance(score, dict)}
+            means = {name: score.get("dice") for name, score in scores.items()}
+        else:
+            means = self.metrics.get("mean_dice")
+        if not isinstance(means, dict):  # one figure for all regions, or none
+            return {}
+        return {name: dice for name, dice in means.items() if type(dice) in (int, float)}
+
+
+def read_card(path: Path) -> ModelCard:
+    """The model card in a JSON file.
+
+    Raises:
+        InputError: if it cannot be read, or is not the card of a model that this version can use.
+    """
+    try:
+        card = settings_from_dict(ModelCard, read_json(path))
+        check_card(card)
+    except (OSError, ValueError, InputError) as error:
+        raise InputError(a_file(path), f": is no model card: {error}") from error
+    if card.name != path.stem:
+        raise InputError(a_file(path), f": is the card of a model named {card.name!r}")
+    return card
+
+
+def write_card(path: Path, card: ModelCard) -> None:
+    """Write a model card to a JSON file, of the name of the model.
+
+    Raises:
+        InputError: if it cannot be written.
+        ResourceError: if the disk is full.
+    """
+    write_json(path, settings_to_dict(card))
+
+
+def check_card(card: ModelCard) -> None:
+    """Make sure that a card makes sense.
+
+    Raises:
+        InputError: naming what does not.
+    """
+    if not re.fullmatch(NAME, card.name):
+        raise InputError(f"a model cannot be named {card.name!r}; take letters, digits, - and _")
+    for name in card.modalities:
+        if not isinstance(name, str) or not re.fullmatch(NAME, name):
+            raise InputError(f"modalities have names of letters, digits, - and _, not {name!r}")
+    if not 0 <= card.may_miss < len(set(card.modalities)) == len(card.modalities):
+        raise InputError(f"{card.may_miss} of the modalities {card.modalities} cannot be missing")
+    if card.targets not in TARGETS:
+        raise InputError(f"targets must be 'labels' or 'regions', not {card.targets!r}")
+    if len(card.spacing_mm) != 3 or not all(
+        SPACINGS_MM[0] <= step <= SPACINGS_MM[1] for step in card.spacing_mm
+    ):
+        raise InputError(
+            "spacing_mm must be three positive numbers from "
+            f"{SPACINGS_MM[0]} to {SPACINGS_MM[1]}, not {card.spacing_mm}"
+        )
+    scheme = card.label_scheme()
+    for name in ("temperatures", "doubtful_below"):
+        numbers = getattr(card, name)
+        if len(numbers) not in (0, len(scheme.regions)) or not all(
+            isinstance(number, (int, float)) and 0 < number < math.inf for number in numbers
+        ):
+            raise InputError(f"{name} must be a positive number for each region, not {numbers}")
+    for modality, regions in card.unreliable_without.items():
+        if (
+            modality not in card.modalities
+            or not isinstance(regions, list)
+            or not set(map(str, regions)) <= set(scheme.region_names)
+        ):
+            raise InputError(
+                "unreliable_without names modalities and lists of regions of the model, not "
+                f"{modality!r}: {regions!r}"
+            )
+    outputs = scheme.outputs(card.targets)
+    if (card.network.modalities, card.network.outputs) != (len(card.modalities), outputs):
+        raise InputError("its network does not fit its modalities and regions")

@@ -11,6 +11,7 @@ from typing import Any
 from ..core.errors import InputError
 from ..core.messages import Text, a_file
 from .model_card import RESEARCH_ONLY
+from .model_identity import ModelIdentity
 
 # 1 had no such number, and warnings without their parts.
 SCHEMA_VERSION = 2
@@ -21,14 +22,6 @@ class FileFact:
     """A file that was read."""
 
     path: str = ""
-    sha256: str = ""
-
-
-@dataclass(frozen=True)
-class UsedModel:
-    """The model that segmented."""
-
-    name: str = ""
     sha256: str = ""
 
 
@@ -83,7 +76,7 @@ class SegmentationReport:
     sequences: Mapping[str, object] = field(default_factory=dict)
     reference: FileFact = field(default_factory=FileFact)
     output: str = ""
-    model: UsedModel = field(default_factory=UsedModel)
+    model: ModelIdentity = field(default_factory=ModelIdentity)
     options: Mapping[str, object] = field(default_factory=dict)
     device: str = ""
     windows: int = 1
@@ -140,7 +133,7 @@ class SegmentationReport:
                 inputs={name: FileFact(**scan) for name, scan in _items(values, "inputs")},
                 sequences=dict(_items(values, "sequences")),
                 reference=FileFact(**dict(_items(values, "reference"))),
-                model=UsedModel(**dict(_items(values, "model"))),
+                model=ModelIdentity(**dict(_items(values, "model"))),
                 options=dict(_items(values, "options")),
                 seconds=_numbers(values, "seconds"),
                 fixed=str(registration.get("fixed", "")),

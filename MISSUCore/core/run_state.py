@@ -2,16 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from .errors import InputError
 from .files import read_json, write_json
+from .messages import a_file
+from .serialization import JsonObject, maybe, settings_from_dict
+
+FILE = "run.json"
 
 
-def run_state(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What the folder's ``run.json`` holds: what was given, and once planned, the settings.
+@dataclass(frozen=True)
+class RunState:
+    """What a run is.
+
+    Attributes:
+        given: what it depends on, in plain JSON types; ``cases`` are by name.
+        settings: that were planned for it; None until it has begun to train.
+    """
+
+    given: JsonObject = field(default_factory=dict)
+    settings: JsonObject | None = maybe(dict)
+
+    def begin(self, folder: Path, settings: JsonObject) -> None:
+        """Write that the run trains with these settings: from now on it is this, and no other.
+
+        Raises:
+            InputError: if it cannot be written.
+            ResourceError: if the disk is full.
+        """
+        write_json(folder / FILE, {"given": self.given, "settings": settings})
+
+
+def read_state(folder: Path) -> RunState:
+    """What the folder's ``run.json`` holds.
+
+    Raises:
+        InputError: if it cannot be read or is damaged.
+    """
+    path = folder / FILE
+    try:
+        values = read_json(path)
+        if not isinstance(values, dict) or "given" not in values:
+            raise ValueError("it does not say what was given")
+        state = settings_from_dict(RunState, values)
+        if not isinstance(state.given.get("cases", {}), dict):
+            raise ValueError("its cases have no names")
+    except (OSError, ValueError) as error:
+        raise damaged_state(path) from error
+    return state
+
+
+def damaged_state(path: Path) -> InputError:
+    """The error for a file of a run's state that cannot be used."""
+    return InputError(a_file(path), ": is damaged; give another folder to start anew")
+
+
+def run_state(folder: Path, given: JsonObject) -> RunState:
+    """What the folder's run is; written if it has not begun.
 
     Until there are settings nothing was trained, and something else may be given.
 
@@ -23,49 +72,26 @@ def run_state(folder: Path, given: Mapping[str, Any]) -> dict[str, Any]:
         InputError: if the folder holds a run of which something else was given, or is damaged.
         ResourceError: if the disk is full.
     """
-    path = folder / "run.json"
-    state: dict[str, Any] = {}
-    try:
-        if path.exists():
-            state = _checked(read_json(path))
-        begun = "settings" in state
-        before = state["given"] if begun else given
-        changed = [key for key in given if before.get(key) != given[key]]
-        names = _different(before["cases"], given["cases"]) if "cases" in changed else []
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        AttributeError,
-        TypeError,
-        RecursionError,
-    ) as error:
-        raise InputError(f"{path}: is damaged; give another folder to start anew") from error
-    if changed:
-        raise InputError(
-            f"{folder}: holds a run with other settings ({', '.join(changed)}); give the same to "
-            "resume it, or another folder"
-            + (f"; added, changed or gone are: {', '.join(names)}" if names else "")
-        )
-    if not begun:
-        state = {"given": dict(given)}
-        write_json(path, state)
-    return state
+    if (folder / FILE).exists():
+        state = read_state(folder)
+        if state.settings is not None:
+            _check_same(folder, state.given, given)
+            return state
+    write_json(folder / FILE, {"given": given})
+    return RunState(given)
 
 
-def _checked(state: dict[str, Any]) -> dict[str, Any]:
-    """The state as it must be, or one of the errors that a look into something else gives."""
-    if not isinstance(state["given"], dict):
-        raise TypeError("no facts")
-    if "settings" in state:
-        steps, half = (state["settings"].get(name) for name in ("steps", "mixed_precision"))
-        if steps is not None and (type(steps) is not int or steps < 1):
-            raise ValueError("no number of steps")
-        if half not in (None, True, False):
-            raise ValueError("no precision")
-    return state
-
-
-def _different(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Names of the cases that are not the same."""
-    return [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+def _check_same(folder: Path, before: JsonObject, given: JsonObject) -> None:
+    changed = [key for key in given if before.get(key) != given[key]]
+    if not changed:
+        return
+    names = []
+    if "cases" in changed:
+        old, new = before.get("cases", {}), given["cases"]
+        names = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    raise InputError(
+        a_file(folder),
+        f": holds a run with other settings ({', '.join(changed)}); give the same to resume it, or "
+        "another folder",
+        f"; added, changed or gone are: {', '.join(names)}" if names else "",
+    )

@@ -1,14 +1,38 @@
-"""Settings as frozen dataclasses that go to JSON and come back checked."""
+"""Settings and records as frozen dataclasses that go to JSON and come back checked."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, field, fields, is_dataclass
+from enum import Enum
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 S = TypeVar("S")
 
+# An object of JSON whose content is free: what a file or a line held before it is checked, and
+# what becomes one. What has a form of its own is a dataclass.
+JsonObject = dict[str, Any]
 
-def settings_to_dict(settings: Any) -> dict[str, Any]:
+# Under these names a field says what its default does not show.
+_ITEMS, _KIND = "items", "kind"
+
+
+def many(kind: type) -> Any:
+    """Field of a settings class: any number of ``kind``, none by default."""
+    return field(default=(), metadata={_ITEMS: kind})
+
+
+def by_name(kind: type) -> Any:
+    """Field of a settings class: a dictionary of ``kind`` by name, empty by default."""
+    return field(default_factory=dict, metadata={_ITEMS: kind})
+
+
+def maybe(kind: type, items: type | None = None) -> Any:
+    """Field of a settings class: ``kind`` (a dictionary of ``items``) or None, by default None."""
+    return field(default=None, metadata={_KIND: kind, _ITEMS: items})
+
+
+def settings_to_dict(settings: Any) -> JsonObject:
     """A settings dataclass in plain JSON types; nested ones become nested objects."""
     return {key: _plain(value) for key, value in asdict(settings).items()}
 
@@ -16,35 +40,61 @@ def settings_to_dict(settings: Any) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.value
+    return str(value) if isinstance(value, PurePath) else value
 
 
-def settings_from_dict(kind: type[S], values: dict[str, Any]) -> S:
+def settings_from_dict(kind: type[S], values: JsonObject) -> S:
     """The settings that :func:`settings_to_dict` wrote; what is left out keeps its default.
 
-    Every field of ``kind`` has a default, and a value must be of its default's type.
+    Every field of ``kind`` has a default, and a value must be of its default's type; what a tuple,
+    a dictionary or None stand for is told by :func:`many`, :func:`by_name` and :func:`maybe`.
 
     Raises:
         ValueError: if a key is unknown or a value has the wrong type.
     """
     if not isinstance(values, dict):
         raise ValueError(f"settings are names and values, not {values!r}")
-    defaults = {field.name: getattr(kind(), field.name) for field in fields(kind)}  # type: ignore[arg-type]
+    known = {one.name: one for one in fields(kind)}  # type: ignore[arg-type]
+    empty = kind()
     given = {}
     for key, value in values.items():
-        if key not in defaults:
-            raise ValueError(f"unknown setting {key!r}; there are {', '.join(defaults)}")
-        given[key] = _checked(key, value, defaults[key])
+        if key not in known:
+            raise ValueError(f"unknown setting {key!r}; there are {', '.join(known)}")
+        default, about = getattr(empty, key), known[key].metadata
+        if default is None and _KIND in about:
+            default = None if value is None else about[_KIND]()
+        given[key] = _checked(key, value, default, about.get(_ITEMS))
     return kind(**given)
 
 
-def _checked(key: str, value: Any, default: Any) -> Any:
+def _checked(key: str, value: Any, default: Any, items: type | None = None) -> Any:
+    """A value as the setting has it, if it is of its default's type.
+
+    Args:
+        key: name of the setting.
+        value: from JSON.
+        default: of the setting.
+        items: type of what is in it, if that is known.
+    """
     if is_dataclass(default) and isinstance(value, dict):
         return settings_from_dict(type(default), value)
+    if isinstance(default, Enum) and isinstance(value, str):
+        known = [member.value for member in type(default)]
+        if value not in known:
+            raise ValueError(f"setting {key!r} cannot be {value!r}; there are {', '.join(known)}")
+        return type(default)(value)
+    if isinstance(default, PurePath) and isinstance(value, str):
+        return type(default)(value)
     if isinstance(default, tuple) and isinstance(value, list):
-        if default and not all(_same_kind(item, default[0]) for item in value):
-            raise ValueError(f"setting {key!r} cannot be {value!r}")
-        return tuple(value)
+        if items is None and default:
+            items = type(default[0])
+        return tuple(value if items is None else (_checked(key, one, items()) for one in value))
+    if isinstance(default, dict) and isinstance(value, dict) and items is not None:
+        return {str(name): _checked(key, one, items()) for name, one in value.items()}
     if not _same_kind(value, default):
         raise ValueError(f"setting {key!r} cannot be {value!r}, it is like {default!r}")
     return value

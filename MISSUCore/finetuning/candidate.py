@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
-from ..contract.model_card import ModelCard
+from ..contract.model_card import ModelCard, Tuning, TuningOutcome
+from ..contract.verdict import AcceptanceTest
 from ..models.store import save_model
 from ..training.config import TrainingConfig
-
-IN_HISTORY = ("folds", "steps", "mix", "rule", "reason", "mean")
 
 
 def save_candidate(
     folder: Path,
     card: ModelCard,
     weights: dict[str, Tensor],
-    gate: Mapping[str, Any],
+    test: AcceptanceTest,
     scans: Mapping[str, str],
     config: TrainingConfig,
 ) -> ModelCard:
@@ -30,7 +28,7 @@ def save_candidate(
         folder: where to.
         card: of the model it was tuned from, for the task it was tuned for.
         weights: tuned.
-        gate: as :func:`.gate.judge` gives it, with name, date and base.
+        test: that it was put to, with name, date and base.
         scans: checksum of a scan of each case it was tuned on, by the case's name; they tell in
             the next tuning which cases the model knows.
         config: settings of the training.
@@ -39,18 +37,18 @@ def save_candidate(
         InputError: if the folder cannot be written.
         ResourceError: if the disk is full.
     """
-    entry = {
-        "date": gate["date"],
-        "base": gate["base"],
-        "cases": list(scans),
-        "scans_sha256": list(scans.values()),
-        "settings": config.as_dict(),
-        "gate": {key: gate[key] for key in IN_HISTORY},
-        "verdict": gate["verdict"],
-    }
+    tuning = Tuning(
+        date=test.date,
+        base=test.base,
+        cases=tuple(scans),
+        scans_sha256=tuple(scans.values()),
+        settings=config.as_dict(),
+        gate=TuningOutcome(test.folds, test.steps, test.mix, test.rule, test.reason, test.mean),
+        verdict=test.verdict.value,
+    )
     tuned = replace(
         card,
-        name=gate["name"],
+        name=test.name,
         spacing_mm=config.spacing_mm,
         # Its confidence was never held against the truth.
         temperatures=(),
@@ -60,10 +58,10 @@ def save_candidate(
         metrics={
             "validation": "mean Dice over whole volumes at the working spacing, each case by a "
             "model tuned without it",
-            "mean_dice": gate["mean"]["tuned"],
+            "mean_dice": test.mean.tuned,
         },
-        date=gate["date"],
-        history=(*card.history, entry),
+        date=test.date,
+        history=(*card.history, tuning),
         sha256="",
     )
     return save_model(folder, tuned, weights)

@@ -8,6 +8,8 @@ from pathlib import Path
 from ..contract.labels import LabelScheme, same_task
 from ..contract.model_card import ModelCard
 from ..core.errors import InputError
+from ..core.messages import a_file
+from ..core.messages import modalities as in_words
 from ..training.brats import LabeledCase, read_case_list
 from .library.store import CaseLibrary
 
@@ -42,8 +44,8 @@ def tuning_cases(
         cases, found = _library_cases(source, scheme or base_scheme)
         if scheme and not same_task(scheme, found):
             raise InputError(
-                f"{source.folder}: its labels mean {found.name}, not {scheme.name}; leave out "
-                "--scheme"
+                a_file(source.folder),
+                f": its labels mean {found.name}, not {scheme.name}; leave out --scheme",
             )
     else:
         cases, found = read_case_list(source), scheme or base_scheme
@@ -60,7 +62,7 @@ def _library_cases(
     schemes = [record.label_scheme() for record, _ in found] or [scheme_if_empty]
     if not all(same_task(scheme, schemes[0]) for scheme in schemes):
         raise InputError(
-            f"{library.folder}: holds cases of several tasks; exclude those of all but one"
+            a_file(library.folder), ": holds cases of several tasks; exclude those of all but one"
         )
     return [case for _, case in found], schemes[0]
 
@@ -72,8 +74,9 @@ def _with_modalities(cases: Sequence[LabeledCase], wanted: Sequence[str]) -> lis
         if missing:
             # Not without being asked to: a model of the others would be another, with no base.
             raise InputError(
-                f"case {case.name}: has no {', '.join(missing)}; leave it out, or say with "
-                "--modalities which scans the model shall take"
+                f"case {case.name}: has no ",
+                in_words(missing),
+                "; leave it out, or say with --modalities which scans the model shall take",
             )
     if not wanted:
         return list(cases)

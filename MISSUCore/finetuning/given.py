@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+from ..contract.finetuning_run import TuningFacts
 from ..contract.labels import LabelScheme
 from ..core.files import sha256
 from ..models.store import Model
@@ -18,24 +18,24 @@ def given_facts(
     cases: Sequence[LabeledCase],
     scheme: LabelScheme,
     options: FineTuningOptions,
-) -> dict[str, Any]:
-    """What a run depends on, in plain JSON types; with other cases or files it is another run.
+) -> TuningFacts:
+    """What a run depends on; with other cases or files it is another run.
 
     Raises:
         InputError: if a file cannot be read.
     """
-    return {
-        "name": name,
-        "base": base.card.sha256,
-        "cases": {
+    return TuningFacts(
+        name=name,
+        base=base.card.sha256,
+        cases={
             case.name: [
                 f"{kind} {sha256(path)}"
                 for kind, path in (*case.images.items(), ("labels", case.labels))
             ]
             for case in cases
         },
-        "scheme": scheme.as_dict(),
-        "minutes": options.minutes,
-        "rehearsal": options.rehearsal,
-        "changes": options.changes,
-    }
+        scheme=scheme.as_dict(),
+        minutes=options.minutes,
+        rehearsal=options.rehearsal,
+        changes=options.changes,
+    )

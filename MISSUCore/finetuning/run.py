@@ -4,7 +4,7 @@ The folder of a run holds: ``run.json``, what the run is; ``prepared`` and ``reh
 the working grid and simulated ones; ``part-1`` to ``part-4``, the trainer's logs for three folds
 and for the final model; ``scores.json`` and ``validation.csv``, Dice of held-out cases on the way;
 ``gate.json``, table and verdict; ``model``, the candidate. What only a run under way needs is
-deleted at its end. See :mod:`.verdict` for what the folds are for, and :mod:`.folds` for the
+deleted at its end. See :mod:`.acceptance` for what the folds are for, and :mod:`.folds` for the
 parts.
 """
 
@@ -13,38 +13,45 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
-from typing import Any, NamedTuple
 
-import torch
-
-from ..contract.labels import LabelScheme, same_task
+from ..contract.finetuning_run import (
+    MINIMUM_CASES,
+    MODEL_FOLDER,
+    REQUEST_FILE,
+    FineTuningRun,
+    TuningPlan,
+)
+from ..contract.labels import LabelScheme
+from ..contract.model_card import ModelCard
+from ..contract.model_identity import ModelIdentity
+from ..contract.verdict import AcceptanceTest
 from ..core.errors import InputError
 from ..core.events import Progress, Stage
-from ..core.files import NAME, read_json, write_json
-from ..core.run_state import run_state
+from ..core.files import NAME
+from ..core.run_state import RunState, read_state, run_state
+from ..core.serialization import settings_to_dict
 from ..core.written import run_folder
-from ..inference.predictor import choose_device, has_bfloat16
 from ..models.store import Model
-from ..models.versions import OLDER_RUN, WORK, read_gate
+from ..models.versions import OLDER_RUN, WORK
 from ..training.brats import LabeledCase
 from ..training.config import changed_config
+from .acceptance import accept, best_setting
 from .candidate import save_candidate
-from .config import FineTuningOptions, planned_steps, tuning_config
-from .folds import FOLDS, Parts, looks
+from .config import FineTuningOptions
+from .context import TuningContext, tuning_context
+from .evaluator import retention
+from .folds import CrossValidation
 from .given import given_facts
 from .library.duplicates import scan_checksums, tuned_on
+from .planning import Pace, measure_pace
+from .planning import plan as plan_steps
 from .rehearsal import answers_needed, rehearsal_cases
 from .scores import ScoreLog
-from .transfer import fits, mixed, transfer
-from .verdict import best_setting, format_table, judge
-
-MINIMUM_CASES = 3
-# Fine steps: the gate takes the best with which little is forgotten, and what lies between is lost.
-MIXES = (1.0, 0.85, 0.7, 0.55, 0.4)
+from .transfer import mixed
 
 
 def fine_tune(
@@ -55,7 +62,7 @@ def fine_tune(
     name: str,
     options: FineTuningOptions | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> AcceptanceTest:
     """Tune a model on labeled cases, try it on cases held out, and write the candidate.
 
     The same call again goes on with a run that was stopped or killed. The base stays as it is.
@@ -71,7 +78,7 @@ def fine_tune(
         progress: hears of every step.
 
     Returns:
-        What ``gate.json`` holds.
+        Table and verdict, as ``gate.json`` holds them.
 
     Raises:
         InputError: if something given cannot be used, or the folder holds another run.
@@ -90,8 +97,8 @@ def fine_tune(
         >>> changes = {"steps": "3", "patch_size": "[16, 16, 16]"}
         >>> options = FineTuningOptions(rehearsal="none", changes=changes)
         >>> base = load_model(str(small_model))  # or "missu-brats-fast"
-        >>> gate = fine_tune(cases, BRATS, base, folder / "tuned", "mine", options)
-        >>> gate["verdict"] in ("better", "not better")
+        >>> test = fine_tune(cases, BRATS, base, folder / "tuned", "mine", options)
+        >>> test.verdict in ("better", "not better")
         True
     """
     if not re.fullmatch(NAME, name):
@@ -101,236 +108,139 @@ def fine_tune(
             f"{len(cases)} cases to tune on; give {MINIMUM_CASES} or more, for some must be held "
             "out to see whether the tuned model is better"
         )
-    tuning = FineTuning(
-        list(cases),
-        scheme,
-        base,
-        folder,
-        name,
-        options or FineTuningOptions(),
-        progress or Progress(),
-    )
-    return tuning.run()
-
-
-class Pace(NamedTuple):
-    """How long things take on this machine.
-
-    Attributes:
-        mixed_precision: whether half precision is faster.
-        step_seconds: of a step of training.
-        look_seconds: of segmenting a case.
-        looks: how often that is done while it is tuned.
-    """
-
-    mixed_precision: bool
-    step_seconds: float
-    look_seconds: float
-    looks: int
+    options = options or FineTuningOptions()
+    context = tuning_context(cases, scheme, base, folder, options)
+    return _FineTuning(context, name, options, progress or Progress()).run()
 
 
 @dataclass
-class FineTuning:
-    """A run of :func:`fine_tune`, which says what the arguments are.
+class _FineTuning:
+    """A run of :func:`fine_tune` in its folder."""
 
-    Attributes:
-        new_task: whether the base does another task, and there is nothing to compare with.
-        start: the base, as a beginning for the task.
-        device: where it computes.
-        began: when, on the monotonic clock.
-        scans: once it runs: checksum of a scan of each case, by the case's name.
-        known: once it runs: names of the cases that the base was tuned on already.
-    """
-
-    cases: list[LabeledCase]
-    scheme: LabelScheme
-    base: Model
-    folder: Path
+    context: TuningContext
     name: str
     options: FineTuningOptions
     progress: Progress
-    new_task: bool = field(init=False)
-    start: Model = field(init=False)
-    device: torch.device = field(init=False)
     began: float = field(init=False, default_factory=time.monotonic)
-    scans: dict[str, str] = field(init=False)
-    known: list[str] = field(init=False)
 
-    def __post_init__(self) -> None:
-        modalities = tuple(self.base.card.modalities)
-        if not set(modalities) <= set(self.cases[0].images):
-            modalities = tuple(self.cases[0].images)
-        known = self.base.card.label_scheme()
-        if same_task(self.scheme, known):
-            self.scheme = known  # BraTS labels are read in either numbering
-        self.new_task = not fits(self.base, modalities, self.scheme)
-        self.start = transfer(self.base, modalities, self.scheme)
-        self.device = choose_device(self.options.device)
+    @property
+    def record(self) -> FineTuningRun:
+        """What is written in the folder."""
+        return FineTuningRun(self.context.folder)
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> AcceptanceTest:
         """All of it, or what a run that was stopped has left to do."""
-        with run_folder(self.folder, _is_run, OLDER_RUN) as written:
-            self.scans = scan_checksums(self.cases, self.start.card.modalities[0])
-            self.known = self._known()
-            given = given_facts(self.name, self.base, self.cases, self.scheme, self.options)
-            state = run_state(self.folder, given)
-            if (self.folder / "gate.json").exists():
-                gate = _whole_gate(self.folder)
+        with run_folder(self.context.folder, _is_run, OLDER_RUN) as written:
+            context = self.context
+            scans = scan_checksums(context.cases, context.start.card.modalities[0])
+            self.context = context = replace(context, known=_known(context.base.card, scans))
+            facts = given_facts(
+                self.name, context.base, context.cases, context.scheme, self.options
+            )
+            state = run_state(context.folder, settings_to_dict(facts))
+            if self.record.has_ended():
+                test = self.record.acceptance()
                 self.progress(Stage.DONE, 1.0, "this run is finished already")
             else:
-                parts, checked = self._prepared(state)
-                gate = self._gate(parts, checked)
+                checked = self._prepare(state)
+                test = self._tune(checked, scans)
             written.delete(*WORK)
-            return gate
+            return test
 
-    def _known(self) -> list[str]:
-        """Names of the cases that the base was tuned on: they would flatter both models.
-
-        Raises:
-            InputError: if the others are too few.
-        """
-        card = self.base.card
-        known = tuned_on(card.history, self.scans)
-        left = len(self.cases) - len(known)
-        if left < MINIMUM_CASES:
-            first = next(entry for entry in card.history if tuned_on([entry], self.scans))
-            raise InputError(
-                f"{card.name} was tuned on {len(known)} of these {len(self.cases)} cases already, "
-                f"so only {left} can show whether it gets better, and {MINIMUM_CASES} are needed: "
-                f"tune {first['base']['name']} instead, which was tuned on none of them, or add "
-                "more cases"
-            )
-        return known
-
-    def _prepared(self, state: dict[str, Any]) -> tuple[Parts, list[LabeledCase]]:
-        """The parts, ready to be trained, and the cases to check for forgetting.
+    def _prepare(self, state: RunState) -> list[LabeledCase]:
+        """Plan and prepare what is left to do; returns the cases that tell what was forgotten.
 
         Args:
-            state: what ``run.json`` holds; settings that it lacks are planned, and added to it.
+            state: of the run; a plan that it lacks is made, and written.
         """
-        config = tuning_config(self.start.card, self.scheme, self.new_task, self.options.changes)
-        parts = Parts(
-            self.cases,
-            [case for case in self.cases if case.name not in self.known],
-            [],
-            self.start,
-            self.scheme,
-            config,
-            (1.0,) if self.new_task else MIXES,
-            self.new_task,
-            self.folder,
-            self.device,
-            ScoreLog(self.folder, self.scheme.region_names),
-            self.progress.part(0.09, 0.95),
-        )
-        rehearsal = "none" if self.new_task else self.options.rehearsal
+        context = self.context
+        plan = self.record.plan(state)
+        rehearsal = "none" if context.new_task else self.options.rehearsal
         pace = None
-        if "settings" not in state and not config.steps:
+        if plan is None and not context.config.steps:
             # First of all: who gave too little time is not to wait for the simulation.
-            pace = self._measured(parts)
-            self._planned(pace, looks_to_come=answers_needed(rehearsal, self.base))
+            pace = measure_pace(context, self.options, self.progress)
+            self._planned(pace, answers_needed(rehearsal, context.base))
         rehearsed, checked = rehearsal_cases(
             rehearsal,
-            self.base,
-            self.folder / "rehearsal" / self.base.card.sha256[:12],
+            context.base,
+            context.folder / "rehearsal" / context.base.card.sha256[:12],
             self.progress.part(0.02, 0.05),
         )
-        parts = replace(parts, rehearsed=rehearsed)
-        everything = parts.prepared([*self.cases, *rehearsed, *checked])
+        everything = context.prepared([*context.cases, *rehearsed, *checked])
         everything.prepare_all(self.progress.part(0.05, 0.08))
-        if "settings" not in state:
+        if plan is None:
             # Refuses a case of the user's that is rehearsed, too: both may come from one folder.
-            scan_checksums(everything.cases, config.modalities[0])
-            state["settings"] = self._planned(pace) if pace else {"steps": config.steps}
-            write_json(self.folder / "run.json", state)
-        planned = {name: json.dumps(value) for name, value in state["settings"].items()}
-        return replace(parts, config=changed_config(config, planned)), checked
+            scan_checksums(everything.cases, context.config.modalities[0])
+            plan = self._planned(pace) if pace else TuningPlan(context.config.steps)
+            state.begin(context.folder, plan.to_dict())
+        settings = {name: json.dumps(value) for name, value in plan.to_dict().items()}
+        config = changed_config(context.config, settings)
+        self.context = replace(context, rehearsed=rehearsed, config=config)
+        return checked
 
-    def _measured(self, parts: Parts) -> Pace:
-        """How fast this machine is."""
-        config = parts.config
-        self.progress(Stage.PREPARE, 0.0, "measuring how fast this machine is")
-        precisions = [config.mixed_precision]
-        if self.device.type == "cpu" and "mixed_precision" not in self.options.changes:
-            # Few processors are faster with half precision, even of those that have it.
-            precisions = [False, True] if has_bfloat16(self.device) else [False]
-        seconds = {
-            half: replace(parts, config=replace(config, mixed_precision=half)).seconds_per_step()
-            for half in precisions
-        }
-        precision = min(seconds, key=lambda half: seconds[half])
-        began = time.monotonic()
-        parts.trial().scores(self.start.network.state_dict(), self.cases[:1])
-        look = time.monotonic() - began
-        return Pace(precision, seconds[precision], look, looks(len(parts.judged), len(parts.mixes)))
+    def _planned(self, pace: Pace, segmentations: int = 0) -> TuningPlan:
+        used = time.monotonic() - self.began
+        return plan_steps(self.context, pace, self.options.minutes, used, segmentations)
 
-    def _planned(self, pace: Pace, looks_to_come: int = 0) -> dict[str, Any]:
-        """Number of steps and precision with which this machine keeps to the time limit.
+    def _tune(self, checked: list[LabeledCase], scans: Mapping[str, str]) -> AcceptanceTest:
+        """Train what is left of the parts; compare, and write the candidate.
 
         Args:
-            pace: of this machine.
-            looks_to_come: how often a case will be segmented before training begins.
-
-        Raises:
-            InputError: if there is too little time.
+            checked: cases that tell what was forgotten.
+            scans: checksum of a scan of each case.
         """
-        looking_seconds = (pace.looks + looks_to_come) * pace.look_seconds
-        steps = planned_steps(
-            self.options.minutes,
-            used_seconds=time.monotonic() - self.began + looking_seconds,
-            step_seconds=(FOLDS + 1) * pace.step_seconds,
-            new_task=self.new_task,
-        )
-        return {"steps": steps, "mixed_precision": pace.mixed_precision}
-
-    def _gate(self, parts: Parts, checked: list[LabeledCase]) -> dict[str, Any]:
-        """Train what is left of the parts; judge and write the candidate."""
+        context = self.context
+        log = ScoreLog(context.folder, context.scheme.region_names)
+        parts = CrossValidation(context, log, self.progress.part(0.09, 0.95))
         scores = parts.tune_folds()
-        steps = best_setting(scores, parts.mixes).steps
-        tuned = parts.tune_all(steps)
+        tuned = parts.tune_all(best_setting(scores, context.mixes).steps)
         self.progress(Stage.GATE, 0.95, "what was forgotten")
-        forgetting = parts.trial().forgetting(checked, tuned, parts.mixes)
-        gate = {
-            "name": self.name,
-            "date": date.today().isoformat(),
-            "base": {"name": self.base.card.name, "sha256": self.base.card.sha256},
-            "new_task": self.new_task,
-            **judge(scores, forgetting, self.scheme.region_names, self.known),
-        }
-        weights = mixed(self.start.network.state_dict(), tuned, gate["mix"])
-        save_candidate(
-            self.folder / "model", self.start.card, weights, gate, self.scans, parts.config
+        kept = retention(context, tuned, checked)
+        base = context.base.card
+        test = replace(
+            accept(scores, kept, context.scheme.region_names, context.known),
+            name=self.name,
+            date=date.today().isoformat(),
+            base=ModelIdentity(base.name, base.sha256),
         )
-        write_json(self.folder / "gate.json", gate)
-        self.progress(Stage.DONE, 1.0, f"{gate['verdict']}: {gate['reason']}")
-        return gate
+        weights = mixed(context.start.network.state_dict(), tuned, test.mix)
+        folder = context.folder / MODEL_FOLDER
+        save_candidate(folder, context.start.card, weights, test, scans, context.config)
+        self.record.end(test)
+        self.progress(Stage.DONE, 1.0, f"{test.verdict}: {test.reason}")
+        return test
+
+
+def _known(card: ModelCard, scans: Mapping[str, str]) -> list[str]:
+    """Names of the cases that the base was tuned on: they would flatter both models.
+
+    Args:
+        card: of the base.
+        scans: checksum of a scan of each case.
+
+    Raises:
+        InputError: if the others are too few.
+    """
+    known = tuned_on(card.history, scans)
+    left = len(scans) - len(known)
+    if left < MINIMUM_CASES:
+        first = next(tuning for tuning in card.history if tuned_on([tuning], scans))
+        raise InputError(
+            f"{card.name} was tuned on {len(known)} of these {len(scans)} cases already, "
+            f"so only {left} can show whether it gets better, and {MINIMUM_CASES} are needed: "
+            f"tune {first.base.name} instead, which was tuned on none of them, or add more cases"
+        )
+    return known
 
 
 def _is_run(folder: Path) -> bool:
     """Whether an older version has run here, or Slicer has asked for a run and nothing else."""
-    try:
-        if (folder / "run.json").is_file():
-            return "cases" in read_json(folder / "run.json")["given"]
-        asked = read_json(folder / "request.json")
-        return set(asked) == {"base", "name", "minutes", "device"} and all(
-            path.name in ("request.json", ".lock") for path in folder.iterdir()
-        )
-    except (OSError, ValueError, LookupError, TypeError):
-        return False
-
-
-def _whole_gate(folder: Path) -> dict[str, Any]:
-    """What ``gate.json`` holds, if a table can be made of it.
-
-    Raises:
-        InputError: if it is damaged.
-    """
-    gate = read_gate(folder)
-    try:
-        format_table(gate)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"{folder / 'gate.json'}: is damaged: it holds no table of results; delete it, and "
-            "give the command of the run again"
-        ) from error
-    return gate
+    run = FineTuningRun(folder)
+    if run.has_begun():
+        try:
+            return "cases" in read_state(folder).given
+        except InputError:
+            return False
+    names = {path.name for path in folder.iterdir()}
+    return run.settings() is not None and names <= {REQUEST_FILE, ".lock"}

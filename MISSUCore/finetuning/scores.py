@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..contract.tuning_curves import ValidationRow, write_validation
 from ..core.errors import InputError
 from ..core.files import atomic_write, read_json
-from .verdict import CaseScores, Setting
+from ..core.messages import a_file
+from .acceptance import CaseScores, Setting
 
 BASE = Setting(0, 1.0)
 
@@ -39,7 +41,7 @@ class ScoreLog:
             try:
                 self.rows = [_row(row, len(regions)) for row in read_json(self.path)]
             except (OSError, ValueError, TypeError) as error:
-                raise InputError(f"{self.path}: is damaged; move its folder away") from error
+                raise InputError(a_file(self.path), ": is damaged; move its folder away") from error
 
     def add(
         self, fold: int, step: int, by_mix: Mapping[float, Mapping[str, NDArray[np.float64]]]
@@ -52,12 +54,11 @@ class ScoreLog:
         """
         for mix, cases in by_mix.items():
             self.rows += [(fold, step, mix, case, dice.tolist()) for case, dice in cases.items()]
-        lines = [",".join(["fold", "step", "mix", *self.regions])]
+        means = []
         for key in sorted({row[:3] for row in self.rows}):
             mean = np.mean([row[4] for row in self.rows if row[:3] == key], axis=0)
-            lines.append(",".join([*map(str, key), *(f"{value:.4f}" for value in mean)]))
-        with atomic_write(self.path.with_name("validation.csv")) as temporary:
-            temporary.write_text("\n".join([*lines, ""]), encoding="utf-8")
+            means.append(ValidationRow(*key, dict(zip(self.regions, mean.tolist()))))
+        write_validation(self.path.parent, self.regions, means)
         # Last: after a kill, a run looks here for what is left to do.
         with atomic_write(self.path) as temporary:
             temporary.write_text(json.dumps(self.rows), encoding="utf-8")

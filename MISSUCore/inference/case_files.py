@@ -15,10 +15,10 @@ import SimpleITK as sitk
 
 from .. import __version__
 from ..contract.labels import LabelScheme
+from ..contract.model_identity import ModelIdentity
 from ..contract.segmentation_report import (
     FileFact,
     SegmentationReport,
-    UsedModel,
 )
 from ..core.errors import InputError
 from ..core.events import Progress, Stage
@@ -308,7 +308,7 @@ def _report(
         sequences=dict(plan.sequences),
         reference=FileFact(str(path), case.checksums.get(name) or checksum(Path(name))),
         output=str(plan.files.labels),
-        model=UsedModel(card.name, card.sha256),
+        model=ModelIdentity(card.name, card.sha256),
         options={**asdict(plan.options), "preprocessing": asdict(plan.inputs.preprocessing)},
         device=result.device,
         windows=result.windows,

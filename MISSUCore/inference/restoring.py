@@ -35,8 +35,7 @@ class LikelyBlock:
     def masks(
         self, scheme: LabelScheme, reference: sitk.Image, cleanup: Cleanup
     ) -> NDArray[np.bool_]:
-        """Consistent masks (regions, D, H, W) in the block: as those of the whole image, since
-        there is nothing beyond it."""
+        """Consistent masks (regions, D, H, W) in the block, beyond which there is nothing."""
         return clean(self.probabilities >= 0.5, scheme, reference.GetSpacing()[::-1], cleanup)
 
     def on_whole(self, labels: NDArray[np.uint8], reference: sitk.Image) -> sitk.Image:

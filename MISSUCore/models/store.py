@@ -9,8 +9,6 @@ user's folder names the model that is used where none is named.
 from __future__ import annotations
 
 import io
-import json
-import math
 import os
 import re
 from dataclasses import dataclass, replace
@@ -19,18 +17,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..contract.labels import TARGETS
-from ..contract.model_card import ModelCard
+from ..contract.model_card import ModelCard, check_card, read_card, write_card
 from ..core.errors import InputError
-from ..core.files import NAME, atomic_write, sha256, write_json
-from ..core.serialization import settings_from_dict, settings_to_dict
+from ..core.files import NAME, atomic_write, sha256
 from ..network.transunet import TransUNet
 
 BUNDLED_FOLDER = Path(__file__).parents[1] / "weights"
 DEFAULT_MODEL = "missu-brats-fast"
 DEFAULT_FILE = "default.txt"
-# Finer, and a head fills no memory; coarser, and no tumor is seen.
-SPACINGS_MM = (0.1, 50.0)
 
 
 @dataclass(frozen=True)
@@ -112,63 +106,6 @@ def find_model(name_or_path: str) -> Path:
     return weights.with_suffix(".json")
 
 
-def read_card(path: Path) -> ModelCard:
-    """The model card in a JSON file.
-
-    Raises:
-        InputError: if it cannot be read, or is not the card of a model that this version can use.
-    """
-    try:
-        card = settings_from_dict(ModelCard, json.loads(path.read_text(encoding="utf-8")))
-        _check(card)
-    except (OSError, ValueError, RecursionError, InputError) as error:
-        raise InputError(f"{path}: is no model card: {error}") from error
-    if card.name != path.stem:
-        raise InputError(f"{path}: is the card of a model named {card.name!r}")
-    return card
-
-
-def _check(card: ModelCard) -> None:
-    if not re.fullmatch(NAME, card.name):
-        raise InputError(f"a model cannot be named {card.name!r}; take letters, digits, - and _")
-    for name in card.modalities:
-        if not isinstance(name, str) or not re.fullmatch(NAME, name):
-            raise InputError(f"modalities have names of letters, digits, - and _, not {name!r}")
-    if not 0 <= card.may_miss < len(set(card.modalities)) == len(card.modalities):
-        raise InputError(f"{card.may_miss} of the modalities {card.modalities} cannot be missing")
-    if card.targets not in TARGETS:
-        raise InputError(f"targets must be 'labels' or 'regions', not {card.targets!r}")
-    if len(card.spacing_mm) != 3 or not all(
-        SPACINGS_MM[0] <= step <= SPACINGS_MM[1] for step in card.spacing_mm
-    ):
-        raise InputError(
-            "spacing_mm must be three positive numbers from "
-            f"{SPACINGS_MM[0]} to {SPACINGS_MM[1]}, not {card.spacing_mm}"
-        )
-    if not all(isinstance(entry, dict) for entry in card.history):
-        raise InputError(f"history holds names and values, not {card.history}")
-    scheme = card.label_scheme()
-    for name in ("temperatures", "doubtful_below"):
-        numbers = getattr(card, name)
-        if len(numbers) not in (0, len(scheme.regions)) or not all(
-            isinstance(number, (int, float)) and 0 < number < math.inf for number in numbers
-        ):
-            raise InputError(f"{name} must be a positive number for each region, not {numbers}")
-    for modality, regions in card.unreliable_without.items():
-        if (
-            modality not in card.modalities
-            or not isinstance(regions, list)
-            or not set(map(str, regions)) <= set(scheme.region_names)
-        ):
-            raise InputError(
-                "unreliable_without names modalities and lists of regions of the model, not "
-                f"{modality!r}: {regions!r}"
-            )
-    outputs = scheme.outputs(card.targets)
-    if (card.network.modalities, card.network.outputs) != (len(card.modalities), outputs):
-        raise InputError("its network does not fit its modalities and regions")
-
-
 def load_model(name_or_path: str) -> Model:
     """The model of this name, or in this file, verified.
 
@@ -225,7 +162,7 @@ def save_model(folder: Path, card: ModelCard, weights: dict[str, Tensor]) -> Mod
         ResourceError: if the disk is full.
         ValueError: if the weights are not those of such a network, or too large.
     """
-    _check(card)
+    check_card(card)
     network = TransUNet(card.network)
     try:
         network.load_state_dict(weights)
@@ -240,5 +177,5 @@ def save_model(folder: Path, card: ModelCard, weights: dict[str, Tensor]) -> Mod
     with atomic_write(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
     card = replace(card, sha256=sha256(path))
-    write_json(path.with_suffix(".json"), settings_to_dict(card))
+    write_card(path.with_suffix(".json"), card)
     return card

@@ -10,12 +10,12 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from ..contract.model_card import ModelCard
+from ..contract.finetuning_run import MODEL_FOLDER, FineTuningRun
+from ..contract.model_card import ModelCard, write_card
 from ..core.errors import InputError
-from ..core.files import atomic_write, errors_told, only_process, read_json, write_json
-from ..core.serialization import settings_to_dict
+from ..core.files import atomic_write, errors_told, only_process
+from ..core.messages import a_file
 from ..core.written import RUN_RECORD, Written, adopt
 from .store import (
     DEFAULT_FILE,
@@ -29,7 +29,7 @@ from .store import (
 
 # Of the files of a run, those that only a run under way needs; no copy of a scan is left.
 WORK = ("prepared/*", "rehearsal/*", "timing/*", "part-*/checkpoint.pt")
-CANDIDATE = "model/*"
+CANDIDATE = f"{MODEL_FOLDER}/*"
 # What runs wrote before they kept a record of it.
 OLDER_RUN = (
     *("run.json", "scores.json", "validation.csv", "gate.json"),
@@ -54,48 +54,31 @@ def accept(run: Path, force: bool = False) -> ModelCard:
             ``force`` is not given.
         ResourceError: if the disk is full.
     """
-    gate = read_gate(run)
-    if gate["verdict"] not in ("better", "new task") and not force:
+    test = FineTuningRun(run).acceptance()
+    if not test.may_be_installed and not force:
         raise InputError(
-            f"{run}: the candidate is refused ({gate['verdict']}: {gate['reason']}); --force "
-            "installs it all the same"
+            a_file(run),
+            f": the candidate is refused ({test.verdict}: {test.reason}); --force installs it all "
+            "the same",
         )
-    candidate = run / "model" / f"{gate['name']}.pt"
+    candidate = run / MODEL_FOLDER / f"{test.name}.pt"
     if not candidate.exists():
-        raise InputError(f"{run}: the candidate was discarded; tune again, in another folder")
+        raise InputError(
+            a_file(run), ": the candidate was discarded; tune again, in another folder"
+        )
     card = load_model(str(candidate)).card
     folder = user_folder()
     with only_process(folder):  # or two would take the same number
         twin = next((other for other in list_models() if other.sha256 == card.sha256), None)
         if twin:
-            raise InputError(f"{run}: the candidate is installed already, as {twin.name}")
+            raise InputError(a_file(run), f": the candidate is installed already, as {twin.name}")
         name = f"{card.name}-{_next_version(folder, card.name)}"
         card = replace(card, name=name)
         with atomic_write(folder / f"{name}.pt") as temporary:
             shutil.copyfile(candidate, temporary)
         # The card goes last: without one there is no model.
-        write_json(folder / f"{name}.json", settings_to_dict(card))
+        write_card(folder / f"{name}.json", card)
     return card
-
-
-def read_gate(run: Path) -> dict[str, Any]:
-    """What a run's ``gate.json`` holds.
-
-    Raises:
-        InputError: if the run has not ended, or the file is damaged.
-    """
-    path = run / "gate.json"
-    if not path.is_file():
-        raise InputError(f"{run}: is no fine-tuning that has ended; run missu finetune to its end")
-    try:
-        gate: dict[str, Any] = read_json(path)
-        if not all(isinstance(gate[key], str) for key in ("name", "verdict", "reason")):
-            raise ValueError("name, verdict and reason are no text")
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-        raise InputError(
-            f"{path}: is damaged: {error}; delete it, and give the command of the run again"
-        ) from error
-    return gate
 
 
 def _next_version(folder: Path, name: str) -> int:
@@ -111,8 +94,8 @@ def discard(run: Path) -> None:
     Raises:
         InputError: if there is no run, or it is still going on, or it cannot be deleted.
     """
-    if not (run / "run.json").is_file():
-        raise InputError(f"{run}: is no folder of a fine-tuning")
+    if not FineTuningRun(run).has_begun():
+        raise InputError(a_file(run), ": is no folder of a fine-tuning")
     with only_process(run):
         written = Written(run, RUN_RECORD)
         if not written.exists():

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import torch
 
@@ -19,8 +18,9 @@ from ..contract.labels import LabelScheme, label_scheme
 from ..contract.model_card import ModelCard
 from ..core.errors import InputError
 from ..core.events import Progress, silent
-from ..core.files import NAME, write_json
-from ..core.run_state import run_state
+from ..core.files import NAME
+from ..core.run_state import RunState, run_state
+from ..core.serialization import JsonObject
 from ..core.torchrun import torchrun_process
 from ..core.written import run_folder
 from ..inference.predictor import choose_device
@@ -92,7 +92,8 @@ def train(
         if process == 0:
             for path in ("curves.png", f"model/{name}.pt", f"model/{name}.json"):
                 written.check(folder / path)
-        state = run_state(folder, _given(config, learned, held_out, start)) if process == 0 else {}
+        given = _given(config, learned, held_out, start)
+        state = run_state(folder, given) if process == 0 else RunState()
         with process_group(choose_device(device)) as own_device:
             trainer = Trainer(config, learned, held_out, folder, own_device, workers, start=start)
             trainer.resume()
@@ -100,7 +101,7 @@ def train(
         return _save(trainer, scheme, name) if process == 0 else None
 
 
-def _prepare_and_train(trainer: Trainer, state: dict[str, Any], progress: Progress) -> None:
+def _prepare_and_train(trainer: Trainer, state: RunState, progress: Progress) -> None:
     """Bring all cases to the working grid, and train from where the trainer stands to the end.
 
     Args:
@@ -114,7 +115,7 @@ def _prepare_and_train(trainer: Trainer, state: dict[str, Any], progress: Progre
     for cases, (start, end) in prepared:
         cases.prepare_all(progress.part(start, end), trainer.rank, trainer.ranks)
     if trainer.rank == 0:  # from now on it is this run, and no other
-        write_json(trainer.folder / "run.json", {**state, "settings": {}})
+        state.begin(trainer.folder, {})
     trainer.report_to(progress.part(0.03, 1.0))
     with stopped_by_signals(trainer):
         trainer.run()
@@ -122,7 +123,7 @@ def _prepare_and_train(trainer: Trainer, state: dict[str, Any], progress: Progre
 
 def _given(
     config: TrainingConfig, training: PreparedCases, validation: PreparedCases, start: Model | None
-) -> dict[str, Any]:
+) -> JsonObject:
     """What a run depends on, in plain JSON types; with something else it is another run."""
     given = {
         **config.as_dict(),

@@ -34,6 +34,7 @@ import SimpleITK as sitk
 from held_out import split
 from numpy.typing import NDArray
 
+from MISSUCore.contract.finetuning_run import FineTuningRun
 from MISSUCore.contract.labels import numbering_of
 from MISSUCore.core.files import sha256
 from MISSUCore.evaluation.metrics import dice
@@ -169,9 +170,9 @@ def main() -> None:
     print(f"tuned in {(time.monotonic() - began) / 60:.1f} minutes", flush=True)
     if state(library) != before:
         raise SystemExit("the base or the library has changed")
-    gate = json.loads((run / "gate.json").read_text())
-    candidate = load_model(str(run / "model" / f"{gate['name']}.pt"))
-    print(f"{gate['verdict']}: {gate['reason']}")
+    test = FineTuningRun(run).acceptance()
+    candidate = load_model(str(run / "model" / f"{test.name}.pt"))
+    print(f"{test.verdict}: {test.reason}")
     if options.kills:
         return
 

@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 from ...contract.case_record import CaseRecord
 from ...contract.labels import BRATS, LabelScheme
+from ...contract.model_card import read_card
+from ...contract.model_identity import ModelIdentity
 from ...core.events import Progress, Stage
 from ...inference.case_scans import read_scans
 from ...io.dicom import ScanSource
-from ...models.store import find_model, read_card
+from ...models.store import find_model
 from ...preprocessing.pipeline import PreprocessingOptions
 from .store import CaseLibrary
 
@@ -68,7 +70,7 @@ def add_case(
         ('t1', 't1ce', 't2', 'flair')
     """
     steps = progress or Progress()
-    used = _model_facts(model) if model else None
+    used = _identity(model) if model else None
     found = read_scans(scans, scheme, reference, brain_mask, preprocessing, steps.part(0, 0.8))
     steps(Stage.ADD, 0.8, "checking and storing")
     record = library.add(
@@ -87,7 +89,6 @@ def add_case(
     return AddedCase(record, (*found.prepared.warnings, *record.warnings))
 
 
-def _model_facts(model: str) -> dict[str, str]:
-    """Name and checksum of a model."""
+def _identity(model: str) -> ModelIdentity:
     card = read_card(find_model(model))
-    return {"name": card.name, "sha256": card.sha256}
+    return ModelIdentity(card.name, card.sha256)

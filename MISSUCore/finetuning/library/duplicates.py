@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
+from ...contract.model_card import Tuning
 from ...core.errors import InputError
+from ...core.messages import a_modality
 from ...io.reading import read_image
 from ...training.brats import LabeledCase
 
@@ -35,18 +36,20 @@ def scan_checksums(cases: Sequence[LabeledCase], modality: str) -> dict[str, str
     names: dict[str, str] = {}
     for case in cases:
         if modality not in case.images:
-            raise InputError(f"case {case.name}: has no {modality}")
+            raise InputError(f"case {case.name}: has no ", a_modality(modality))
         checksum = voxels_sha256(read_image(case.images[modality]))
         if checksum in names:
             raise InputError(
-                f"cases {names[checksum]} and {case.name} have the same {modality} scan; leave one "
-                "out, for a case that is trained on cannot show whether the model got better"
+                f"cases {names[checksum]} and {case.name} have the same ",
+                a_modality(modality),
+                " scan; leave one out, for a case that is trained on cannot show whether the model "
+                "got better",
             )
         names[checksum] = case.name
     return {name: checksum for checksum, name in names.items()}
 
 
-def tuned_on(history: Sequence[Mapping[str, Any]], scans: Mapping[str, str]) -> list[str]:
+def tuned_on(history: Sequence[Tuning], scans: Mapping[str, str]) -> list[str]:
     """Names of the cases that a model was tuned on already.
 
     Args:
@@ -54,10 +57,5 @@ def tuned_on(history: Sequence[Mapping[str, Any]], scans: Mapping[str, str]) -> 
         scans: checksum of a scan of each case, by the case's name. The names count too: a case
             that was stored anew may lie on another grid.
     """
-    known = {
-        value
-        for entry in history
-        for key in ("cases", "scans_sha256")
-        for value in entry.get(key, ())
-    }
+    known = {value for tuning in history for value in (*tuning.cases, *tuning.scans_sha256)}
     return [name for name, checksum in scans.items() if {name, checksum} & known]

@@ -22,8 +22,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from ...contract.case_record import CaseRecord, read_record, write_record
+from ...contract.case_record import RECORD_FILE, CaseRecord, Change, read_record, write_record
 from ...contract.labels import LabelScheme
+from ...contract.model_identity import ModelIdentity
 from ...core.errors import ErrorCode, InputError
 from ...core.files import NAME, errors_told, only_process
 from ...core.messages import a_file
@@ -37,7 +38,7 @@ from ...training.labels import read_labels
 from .duplicates import voxels_sha256
 from .label_checks import check_labels
 
-RECORD, LABELS = "record.json", "labels.nii.gz"
+LABELS = "labels.nii.gz"
 
 
 class CaseLibrary:
@@ -61,7 +62,7 @@ class CaseLibrary:
 
     def __init__(self, folder: Path) -> None:
         if folder.exists() and not folder.is_dir():
-            raise InputError(f"{folder}: is a file; a library is a folder")
+            raise InputError(a_file(folder), ": is a file; a library is a folder")
         self.folder = folder
         self.cases = folder / "cases"
 
@@ -73,7 +74,7 @@ class CaseLibrary:
         """
         place = self.cases / case_id
         named = re.fullmatch(NAME, case_id) and not case_id.startswith(".")
-        if not named or not (place / RECORD).is_file():
+        if not named or not (place / RECORD_FILE).is_file():
             raise InputError(a_file(self.folder), f": holds no case {case_id!r}")
         return place
 
@@ -111,7 +112,7 @@ class CaseLibrary:
         *,
         as_read: Mapping[str, sitk.Image] | None = None,
         result: Path | None = None,
-        model: Mapping[str, str] | None = None,
+        model: ModelIdentity | None = None,
         scene: str = "",
         note: str = "",
         tumor: bool = True,
@@ -126,7 +127,7 @@ class CaseLibrary:
             as_read: the scans before preprocessing, if there was any; so they are recognized when
                 they are given again.
             result: label map that the model gave, to say how much was changed.
-            model: ``name`` and ``sha256`` of that model.
+            model: that model.
             scene: where the case comes from; nothing that names the patient.
             note: any text.
             tumor: whether there is one; a label map without any must be meant.
@@ -144,7 +145,7 @@ class CaseLibrary:
             _record(stored, label_map, scheme, _checksums(as_read or scans)),
             scene=scene,
             note=note,
-            model=dict(model or {}),
+            model=model or ModelIdentity(),
             changes=_changes(result, label_map, scheme) if result else {},
             warnings=tuple(warnings),
         )
@@ -170,7 +171,7 @@ class CaseLibrary:
         Raises:
             InputError: if there is no such case, or it cannot be written.
         """
-        path = self.case_folder(case_id) / RECORD
+        path = self.case_folder(case_id) / RECORD_FILE
         with self._changing():
             write_record(path, replace(read_record(path), excluded=excluded))
 
@@ -182,19 +183,21 @@ class CaseLibrary:
                 something that is not of the case.
         """
         folder = self.case_folder(case_id)
-        own = {RECORD, LABELS, *(_scan(name) for name in read_record(folder / RECORD).modalities)}
+        scans = map(_scan, read_record(folder / RECORD_FILE).modalities)
+        own = {RECORD_FILE, LABELS, *scans}
         foreign = sorted(path.name for path in folder.iterdir() if path.name not in own)
         if foreign:
             raise InputError(
-                f"{folder}: holds files that are not of the case ({', '.join(foreign[:3])}); move "
-                "them away first"
+                a_file(folder),
+                f": holds files that are not of the case ({', '.join(foreign[:3])}); move them "
+                "away first",
             )
         with self._changing(), errors_told(folder):
             folder.rename(self.cases / f".removed-{secrets.token_hex(4)}")
             self._tidy()
 
     def _records(self) -> list[CaseRecord]:
-        records = [read_record(path) for path in sorted(self.cases.glob(f"[!.]*/{RECORD}"))]
+        records = [read_record(path) for path in sorted(self.cases.glob(f"[!.]*/{RECORD_FILE}"))]
         return sorted(records, key=lambda record: record.added)
 
     @contextmanager
@@ -210,7 +213,7 @@ class CaseLibrary:
             with ExitStack() as stack:
                 for name, image in files.items():
                     write_image(stack, image, new / name)
-            write_record(new / RECORD, record)
+            write_record(new / RECORD_FILE, record)
             with errors_told(target):
                 if target.exists():
                     target.rename(self.cases / f".replaced-{record.id}")
@@ -262,7 +265,7 @@ def _in_place_of(known: CaseRecord, new: CaseRecord) -> CaseRecord:
     return replace(new, id=known.id, scans_sha256=as_read)
 
 
-def _changes(result: Path, labels: sitk.Image, scheme: LabelScheme) -> dict[str, dict[str, float]]:
+def _changes(result: Path, labels: sitk.Image, scheme: LabelScheme) -> dict[str, Change]:
     """What was added and removed, by region."""
     given = read_labels(LabeledCase("result", {}, result), scheme)
     given = sitk.Resample(given, labels, sitk.Transform(), sitk.sitkNearestNeighbor)
@@ -274,11 +277,7 @@ def _changes(result: Path, labels: sitk.Image, scheme: LabelScheme) -> dict[str,
     added = volumes_ml(corrected & ~before, spacing_mm, names)
     removed = volumes_ml(before & ~corrected, spacing_mm, names)
     return {
-        name: {
-            "added_ml": round(added[name], 3),
-            "removed_ml": round(removed[name], 3),
-            "dice": round(dice(ours, theirs), 4),
-        }
+        name: Change(round(added[name], 3), round(removed[name], 3), round(dice(ours, theirs), 4))
         for name, ours, theirs in zip(names, before, corrected)
     }
 

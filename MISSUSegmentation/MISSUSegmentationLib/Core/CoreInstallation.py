@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import importlib.util
-import json
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
-from typing import Any
 
 import slicer
+
+from MISSUCore.contract.model_card import ModelCard, read_card
+from MISSUCore.core.errors import InputError
 
 MINIMUM_TORCH = "2.2"
 # Fresh installs of it and of newer ones break on Windows, where their paths become too long, and
@@ -189,20 +190,17 @@ def modelFolder() -> Path:
     return Path(os.environ.get("MISSU_MODELS") or "~/.missu/models").expanduser()
 
 
-def modelCards() -> dict[str, dict[str, Any]]:
+def modelCards() -> dict[str, ModelCard]:
     """The model cards by name, the bundled ones first.
 
-    Read from the files, for ``missu models`` loads PyTorch and takes seconds; what a card holds is
-    told in MISSUCore.models.store. Files that are no model card are passed over.
+    Read from the files, for ``missu models`` loads PyTorch and takes seconds. Files that are no
+    model card are passed over.
     """
-    cards: dict[str, dict[str, Any]] = {}
+    cards: dict[str, ModelCard] = {}
     for folder in (coreFolder() / "MISSUCore" / "weights", modelFolder()):
         for path in sorted(folder.glob("*.json")):
-            try:
-                card = readCard(path)
-            except InstallationError:
-                continue
-            cards.setdefault(path.stem, card)
+            with contextlib.suppress(InputError):
+                cards.setdefault(path.stem, read_card(path))
     return cards
 
 
@@ -214,29 +212,17 @@ def defaultModel() -> str:
         return ""
 
 
-def readCard(path: Path) -> dict[str, Any]:
-    """The model card in a file.
-
-    Raises:
-        InstallationError: if it is none.
-    """
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-        if card["name"] == path.stem and isinstance(card["scheme"], dict):
-            return card
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    raise InstallationError(f"{path} is no model card; install the model again.")
-
-
-def findCard(model: str) -> dict[str, Any]:
+def findCard(model: str) -> ModelCard:
     """The card of an installed model, or of a .pt file.
 
     Raises:
         InstallationError: if there is no such model.
     """
     if Path(model).suffix == ".pt":
-        return readCard(Path(model).with_suffix(".json"))
+        try:
+            return read_card(Path(model).with_suffix(".json"))
+        except InputError as error:
+            raise InstallationError(f"{error}; install the model again.") from error
     cards = modelCards()
     if model not in cards:
         raise InstallationError(f"There is no model {model}; installed are {', '.join(cards)}.")

@@ -170,7 +170,9 @@ class CoreRun:
             atexit.register(self.logPath.unlink, missing_ok=True)
         except (ExchangeError, InstallationError) as error:
             self.error = SegmentationError(str(error), self.logPath)
-        except (OSError, ValueError, KeyError, InputError) as error:
+        except InputError as error:
+            self.error = SegmentationError(self.inUsersWords(error.text), self.logPath)
+        except (OSError, ValueError, KeyError) as error:
             message = f"The result cannot be used ({error}); segment again."
             self.error = SegmentationError(message, self.logPath)
         except SegmentationError as error:

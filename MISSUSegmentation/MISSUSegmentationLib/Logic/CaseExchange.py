@@ -7,7 +7,7 @@ import json
 import numpy as np
 import slicer
 
-from MISSUCore.contract.labels import BRATS, LabelScheme
+from MISSUCore.contract.labels import BRATS
 from MISSUCore.contract.modalities import BRATS_MODALITIES
 
 from ..Core.CoreInstallation import findCard
@@ -54,7 +54,7 @@ def writeTrainingCase(
                 "Inputs; select the volumes it belongs to."
             )
     model = keptModel(segmentationNode)
-    scheme = LabelScheme.from_dict(findCard(model)["scheme"]) if model else BRATS
+    scheme = findCard(model).label_scheme() if model else BRATS
     grid = referenceVolume(volumes)
     labels, told = labelsOn(grid, segmentationNode, scheme)
     missing = [region.title for region in scheme.regions if region.name not in told]
@@ -91,17 +91,17 @@ def loadTrainingCase(
     Raises:
         ExchangeError: if it has none of the panel's modalities, or its files cannot be read.
     """
-    if not set(case.modalities) & set(BRATS_MODALITIES):
+    if not set(case.record.modalities) & set(BRATS_MODALITIES):
         raise ExchangeError(f"{case.id} has no T1, T1ce, T2 or FLAIR; look at it in its folder.")
     labels, _ = _readImage(case, "labels")
-    images = {modality: _readImage(case, modality) for modality in case.modalities}
+    images = {modality: _readImage(case, modality) for modality in case.record.modalities}
     volumes = {
         modality: slicer.util.addVolumeFromArray(voxels, ijkToRas, f"{case.id}_{modality}")
         for modality, (voxels, ijkToRas) in images.items()
     }
     segmentation = importSegmentation(labels, volumes, case.scheme)
     segmentation.SetName(f"{case.id} segmentation")
-    if case.changes:  # else nobody knows where its segments come from
+    if case.record.changes:  # else nobody knows where its segments come from
         markCorrected(segmentation)
     return volumes, segmentation
 

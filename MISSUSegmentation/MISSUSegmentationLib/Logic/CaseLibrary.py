@@ -1,6 +1,6 @@
 """What a library of training cases holds, read from its files for display.
 
-Changes go through ``missu library``; the files are described in MISSUCore.finetuning.library.store.
+Changes go through ``missu library``.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from MISSUCore.contract.case_record import CaseRecord, read_record
+from MISSUCore.contract.case_record import RECORD_FILE, CaseRecord, read_record
 from MISSUCore.contract.labels import LabelScheme
 from MISSUCore.core.errors import InputError
-
-MINIMUM_CASES = 3
 
 
 @dataclass(frozen=True)
@@ -21,34 +19,32 @@ class TrainingCase:
     """A corrected case in a library.
 
     Attributes:
-        id: of the case in the library.
         folder: with its scans and labels.
-        added: when.
-        note: of the user.
-        excluded: whether it is left out of fine-tuning.
-        modalities: of its scans.
-        scheme: what its labels mean.
-        volumesMl: by region name.
-        changes: by region name: "added_ml", "removed_ml" and "dice" of the correction against the
-            model's result; empty if that is not known.
-        warnings: one sentence each.
+        record: what is known of it.
     """
 
-    id: str
     folder: Path
-    added: datetime
-    note: str
-    excluded: bool
-    modalities: tuple[str, ...]
-    scheme: LabelScheme
-    volumesMl: dict[str, float]
-    changes: dict[str, dict[str, float]]
-    warnings: tuple[str, ...]
+    record: CaseRecord
+
+    @property
+    def id(self) -> str:
+        """Of the case in the library."""
+        return self.record.id
+
+    @property
+    def scheme(self) -> LabelScheme:
+        """What its labels mean."""
+        return self.record.label_scheme()
+
+    @property
+    def added(self) -> datetime:
+        """When it was added, in the time zone of this computer."""
+        return self.record.added_at().astimezone()
 
     @property
     def title(self) -> str:
         """What the user knows it by: the note, else when it was added."""
-        return self.note or self.added.astimezone().strftime("%d %b %H:%M")
+        return self.record.note or self.added.strftime("%d %b %H:%M")
 
 
 def readCases(library: Path) -> list[TrainingCase]:
@@ -58,27 +54,17 @@ def readCases(library: Path) -> list[TrainingCase]:
     """
     cases = []
     try:
-        paths = list(library.glob("cases/[!.]*/record.json"))
+        paths = list(library.glob(f"cases/[!.]*/{RECORD_FILE}"))
     except OSError:  # a drive that was unplugged, a folder of somebody else
         return []
     for path in paths:
         try:
-            cases.append(_case(path.parent, read_record(path)))
-        except (ValueError, InputError):
+            cases.append(TrainingCase(path.parent, read_record(path)))
+        except InputError:
             continue
     return sorted(cases, key=lambda case: case.added)
 
 
-def _case(folder: Path, record: CaseRecord) -> TrainingCase:
-    return TrainingCase(
-        id=record.id,
-        folder=folder,
-        added=datetime.fromisoformat(record.added),
-        note=record.note,
-        excluded=record.excluded,
-        modalities=record.modalities,
-        scheme=record.label_scheme(),
-        volumesMl=record.volumes_ml,
-        changes=record.changes,
-        warnings=record.warnings,
-    )
+def usedCases(library: Path) -> list[TrainingCase]:
+    """The cases of a library that are not excluded from fine-tuning, oldest first."""
+    return [case for case in readCases(library) if not case.record.excluded]

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from MISSUCore.contract.finetuning_run import MINIMUM_CASES, FineTuningRun, TuningSettings
+from MISSUCore.core.errors import MISSUError
+
 from ..Core.CoreRun import CoreRun, SegmentationError, newProcess
-from .CaseLibrary import MINIMUM_CASES, readCases
+from .CaseLibrary import usedCases
 from .LibraryLogic import LibraryLogic, OnCancelled, OnFailed, OnProgress, checkTorch
-from .TuningRun import TuningRun, TuningSettings, newRun
+from .TuningRun import installedAs, newRun
 
 
 class FineTuningLogic(LibraryLogic):
@@ -22,8 +25,9 @@ class FineTuningLogic(LibraryLogic):
         logic = FineTuningLogic()
         logic.add(library, {"t1": t1, "t1ce": t1ce, "t2": t2, "flair": flair}, corrected)
         run = logic.fineTune(library, TuningSettings(base="missu-brats-fast", minutes=30))
-        print(run.gate()["verdict"], run.gate()["reason"], run.gate()["mean"])
-        if run.gate()["recommended"]:
+        test = run.acceptance()
+        print(test.verdict, test.reason, test.mean)
+        if test.recommended:
             logic.use(logic.accept(run))
 
     Attributes:
@@ -32,7 +36,7 @@ class FineTuningLogic(LibraryLogic):
 
     def __init__(self) -> None:
         super().__init__()
-        self.run: TuningRun | None = None
+        self.run: FineTuningRun | None = None
         self._tuning: CoreRun | None = None
 
     def fineTune(
@@ -40,13 +44,13 @@ class FineTuningLogic(LibraryLogic):
         library: Path,
         settings: TuningSettings,
         *,
-        run: TuningRun | None = None,
+        run: FineTuningRun | None = None,
         onProgress: OnProgress | None = None,
-        onFinished: Callable[[TuningRun], None] | None = None,
+        onFinished: Callable[[FineTuningRun], None] | None = None,
         onFailed: OnFailed | None = None,
         onCancelled: OnCancelled | None = None,
         blocking: bool = True,
-    ) -> TuningRun | None:
+    ) -> FineTuningRun | None:
         """Tune a model on the cases of a library that are not excluded.
 
         It is judged on cases it was not tuned on; nothing is installed before :meth:`accept`.
@@ -70,7 +74,7 @@ class FineTuningLogic(LibraryLogic):
         if self.isTuning():
             raise SegmentationError("A fine-tuning is on; wait for its end or cancel it.")
         checkTorch()
-        cases = [case for case in readCases(library) if not case.excluded]
+        cases = usedCases(library)
         if run is None and len(cases) < MINIMUM_CASES:
             raise SegmentationError(
                 f"Fine-tuning needs {MINIMUM_CASES} or more corrected cases that are not excluded, "
@@ -78,7 +82,7 @@ class FineTuningLogic(LibraryLogic):
             )
         try:
             run = run or newRun(library, settings)
-        except OSError as error:
+        except (OSError, MISSUError) as error:
             raise SegmentationError(f"The library cannot be written: {error}.") from error
         arguments = ["finetune", "--library", str(library), "--output", str(run.folder)]
         arguments += ["--base", settings.base, "--name", settings.name]
@@ -104,7 +108,7 @@ class FineTuningLogic(LibraryLogic):
         self._tuning, self.run = tuning, run
         return tuning.wait() if blocking else None
 
-    def resume(self, run: TuningRun, **callbacks: Any) -> TuningRun | None:
+    def resume(self, run: FineTuningRun, **callbacks: Any) -> FineTuningRun | None:
         """Go on with a run that was stopped; arguments and errors as for :meth:`fineTune`."""
         settings = run.settings()
         if settings is None:
@@ -113,7 +117,7 @@ class FineTuningLogic(LibraryLogic):
             )
         return self.fineTune(run.library, settings, run=run, **callbacks)
 
-    def accept(self, run: TuningRun, force: bool = False, **callbacks: Any) -> str | None:
+    def accept(self, run: FineTuningRun, force: bool = False, **callbacks: Any) -> str | None:
         """Install the model of a run beside the others; the base and earlier versions stay.
 
         Args:
@@ -128,9 +132,9 @@ class FineTuningLogic(LibraryLogic):
             SegmentationError: if it fails.
         """
         arguments = ["models", "--accept", str(run.folder), *(["--force"] if force else [])]
-        return self._runPlain(arguments, lambda _: run.installedAs(), **callbacks)
+        return self._runPlain(arguments, lambda _: installedAs(run), **callbacks)
 
-    def discard(self, run: TuningRun, **callbacks: Any) -> None:
+    def discard(self, run: FineTuningRun, **callbacks: Any) -> None:
         """Delete the model of a run and its checkpoints; as for :meth:`exclude`."""
         self._runPlain(["models", "--discard", str(run.folder)], **callbacks)
 
@@ -154,12 +158,11 @@ class FineTuningLogic(LibraryLogic):
             self._tuning.cancel()
 
 
-def _finished(run: TuningRun) -> TuningRun:
-    if run.gate() is None:
-        raise SegmentationError(f"{run.folder / 'gate.json'} cannot be read; resume the run.")
+def _finished(run: FineTuningRun) -> FineTuningRun:
+    run.acceptance()
     return run
 
 
-def _removeUnlessBegun(run: TuningRun) -> None:
-    if not run.hasBegun():
+def _removeUnlessBegun(run: FineTuningRun) -> None:
+    if not run.has_begun():
         shutil.rmtree(run.folder, ignore_errors=True)

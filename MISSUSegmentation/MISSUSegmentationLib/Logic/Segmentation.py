@@ -9,7 +9,6 @@ from typing import Any
 
 import slicer
 
-from MISSUCore.contract.labels import LabelScheme
 from MISSUCore.contract.segmentation_report import read_report
 from MISSUCore.core.events import Stage
 
@@ -194,7 +193,7 @@ def readResult(
         raise ExchangeError(f"{reference.GetName()} was deleted meanwhile; nothing was added.")
     present = {name: node for name, node in volumes.items() if node.GetScene()}
     report = read_report(run.folder / "report.json")
-    scheme = LabelScheme.from_dict(findCard(settings.model or report.model.name)["scheme"])
+    scheme = findCard(settings.model or report.model.name).label_scheme()
     labels = readVoxels(run.folder / "labels.nrrd")
     moves = readMoves(run.folder, report, volumes)
     node = importSegmentation(labels, present, scheme, settings.exclusive)

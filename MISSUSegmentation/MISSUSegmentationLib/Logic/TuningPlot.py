@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import slicer
 
-from .TuningRun import Curve
+from MISSUCore.contract.tuning_curves import Curve
 
 # Of the Dice curves; they can be told apart by the color-blind (Okabe and Ito 2008).
 COLORS = ((0.0, 0.45, 0.70), (0.90, 0.62, 0.0), (0.0, 0.62, 0.45))
@@ -40,7 +40,9 @@ def drawCurves(title: str, curves: list[Curve]) -> None:
     for index, curve in enumerate(curves):
         series[index].SetAndObserveTableNodeID(tables[index].GetID())
         slicer.util.updateTableFromArray(
-            tables[index], [np.array(curve.steps), np.array(curve.values)], ["Step", curve.name]
+            tables[index],
+            [np.array(curve.steps), np.array(curve.values)],
+            ["Step", curveTitle(curve)],
         )
         _style(series[index], curve, COLORS[index % len(COLORS)])
         if not chart.HasPlotSeriesNodeID(series[index].GetID()):
@@ -49,14 +51,20 @@ def drawCurves(title: str, curves: list[Curve]) -> None:
     chart.Modified()
 
 
+def curveTitle(curve: Curve) -> str:
+    """What the chart calls a curve."""
+    kind = "Dice, unseen cases" if curve.kind == "dice" else "Loss, part"
+    return f"{kind} {curve.part}"
+
+
 def _style(
     series: slicer.vtkMRMLPlotSeriesNode, curve: Curve, color: tuple[float, float, float]
 ) -> None:
     isDice = curve.kind == "dice"
-    series.SetName(curve.name)
+    series.SetName(curveTitle(curve))
     series.SetPlotType(series.PlotTypeScatter)
     series.SetXColumnName("Step")
-    series.SetYColumnName(curve.name)
+    series.SetYColumnName(curveTitle(curve))
     series.SetColor(*(color if isDice else GRAY))
     series.SetLineWidth(3 if isDice else 1)
     series.SetMarkerStyle(series.MarkerStyleCircle if isDice else series.MarkerStyleNone)

@@ -55,7 +55,7 @@ class CaseTable:
                 if column > CASE_COLUMN:
                     item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
                 self._table.setItem(row, column, item)
-            state = qt.Qt.Unchecked if case.excluded else qt.Qt.Checked
+            state = qt.Qt.Unchecked if case.record.excluded else qt.Qt.Checked
             self._table.item(row, 0).setCheckState(state)
         self._filling = False
         fitHeight(self._table, stretched=CASE_COLUMN, rowsShown=ROWS_SHOWN)
@@ -73,42 +73,39 @@ class CaseTable:
 
 def _texts(case: TrainingCase) -> list[str]:
     """What the table says of a case: which, scans, volume, how much was corrected."""
-    names = [TITLES.get(modality, modality) for modality in case.modalities]
-    complete = set(case.modalities) == set(BRATS_MODALITIES)
-    warning = "⚠ " if case.warnings else ""
+    names = [TITLES.get(modality, modality) for modality in case.record.modalities]
+    complete = set(case.record.modalities) == set(BRATS_MODALITIES)
+    warning = "⚠ " if case.record.warnings else ""
     return [
         f"{warning}{case.title}",
         _("all 4") if complete else ", ".join(names),
-        f"{case.volumesMl[case.scheme.region_names[0]]:.1f}",
+        f"{case.record.volumes_ml[case.scheme.region_names[0]]:.1f}",
         _correction(case),
     ]
 
 
 def _correction(case: TrainingCase) -> str:
     """The region that was corrected most, and by how much."""
-    if not case.changes:
+    changes = case.record.changes
+    if not changes:
         return _("unknown")
-
-    def amount(name: str) -> float:
-        return case.changes[name]["added_ml"] + case.changes[name]["removed_ml"]
-
-    most = max(case.changes, key=amount)
-    if amount(most) == 0:
+    most = max(changes, key=lambda name: changes[name].amount_ml)
+    if changes[most].amount_ml == 0:
         return _("nothing")
-    change = case.changes[most]
-    return f"{most} +{change['added_ml']:.1f} -{change['removed_ml']:.1f}"
+    return f"{most} +{changes[most].added_ml:.1f} -{changes[most].removed_ml:.1f}"
 
 
 def _details(case: TrainingCase) -> str:
-    lines = [case.id, case.added.astimezone().strftime(DATE), case.note]
-    lines += [f"{name}: {volume:.2f} ml" for name, volume in case.volumesMl.items()]
+    record = case.record
+    lines = [record.id, case.added.strftime(DATE), record.note]
+    lines += [f"{name}: {volume:.2f} ml" for name, volume in record.volumes_ml.items()]
     lines += [
         _("{region}: +{added:.2f} ml, -{removed:.2f} ml, Dice with the model's {dice:.3f}").format(
             region=name,
-            added=change["added_ml"],
-            removed=change["removed_ml"],
-            dice=change["dice"],
+            added=change.added_ml,
+            removed=change.removed_ml,
+            dice=change.dice,
         )
-        for name, change in case.changes.items()
+        for name, change in record.changes.items()
     ]
-    return "\n".join(filter(None, (*lines, *case.warnings)))
+    return "\n".join(filter(None, (*lines, *record.warnings)))

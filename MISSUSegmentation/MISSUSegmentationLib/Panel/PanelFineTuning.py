@@ -12,14 +12,13 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from MISSUCore.contract.finetuning_run import MINIMUM_CASES, FineTuningRun, TuningSettings
 from MISSUCore.core.events import ProgressEvent, Stage
 
 from ..Core.CoreRun import SegmentationError
-from ..Logic.CaseLibrary import MINIMUM_CASES
 from ..Logic.FineTuningLogic import FineTuningLogic
 from ..Logic.Segmentation import SegmentationSettings
 from ..Logic.TuningPlot import findChart
-from ..Logic.TuningRun import TuningRun, TuningSettings
 from .PanelInputs import PanelInputs
 from .PanelLibrary import PanelLibrary
 from .PanelModels import PanelModels
@@ -128,7 +127,7 @@ class PanelFineTuning:
         """Why no run can be started; empty if it can."""
         if self.library.folder() is None:
             return _("Choose a folder for your training cases.")
-        if sum(not case.excluded for case in self.library.cases) < MINIMUM_CASES:
+        if sum(not case.record.excluded for case in self.library.cases) < MINIMUM_CASES:
             return _("Fine-tuning needs {count} cases that are checked, or more.").format(
                 count=MINIMUM_CASES
             )
@@ -221,11 +220,11 @@ class PanelFineTuning:
         self._ui.tuningProgressBar.value = round(1000 * event.fraction)
 
     def _onCancelled(self) -> None:
-        begun = self.logic.run.hasBegun()
+        begun = self.logic.run.has_begun()
         goesOn = _("Cancelled; Resume goes on from the last checkpoint.")
         self._status.show(goesOn if begun else _("Cancelled before it had begun."))
 
-    def _onFinished(self, run: TuningRun) -> None:
+    def _onFinished(self, run: FineTuningRun) -> None:
         self._status.show(_("Done. Look at the table before you accept the tuned model."))
         self.verdict.read(self.library.folder(), run)
 

@@ -9,6 +9,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from MISSUCore.contract.modalities import BRATS_MODALITIES, TITLES
+from MISSUCore.contract.model_card import ModelCard
 from MISSUCore.sequences.rules import assign
 
 from ..Core.Errors import ExchangeError
@@ -92,17 +93,17 @@ class PanelInputs:
             self.parameters.reference = truth
             slicer.util.setSliceViewerLayers(background=volumes["flair"], fit=True)
 
-    def problems(self, card: dict[str, Any] | None) -> list[str]:
+    def problems(self, card: ModelCard | None) -> list[str]:
         """Why the model with this card cannot segment the selection, one sentence each."""
         if card is None:
             return [_("Choose an installed model under Advanced.")]
         volumes = self.volumes()
-        missing = [TITLES[m] for m in card["modalities"] if m not in volumes]
-        if len(missing) > card["may_miss"]:
+        missing = [TITLES[m] for m in card.modalities if m not in volumes]
+        if len(missing) > card.may_miss:
             sentence = _("Select {names}.")
-            if card["may_miss"]:
+            if card.may_miss:
                 sentence = _("Select {names}; {count} may be missing.")
-            return [sentence.format(names=", ".join(missing), count=card["may_miss"])]
+            return [sentence.format(names=", ".join(missing), count=card.may_miss)]
         try:
             checkVolumes(volumes)
         except ExchangeError as error:

@@ -11,13 +11,14 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from MISSUCore.contract.finetuning_run import MINIMUM_CASES
 from MISSUCore.core.errors import ErrorCode
 from MISSUCore.core.events import ProgressEvent, Stage
 
 from ..Core.CoreRun import SegmentationError
 from ..Core.Errors import ExchangeError
 from ..Logic.CaseExchange import loadTrainingCase
-from ..Logic.CaseLibrary import MINIMUM_CASES, TrainingCase, readCases
+from ..Logic.CaseLibrary import TrainingCase, readCases
 from ..Logic.FineTuningLogic import FineTuningLogic
 from ..Logic.Segmentation import SegmentationSettings
 from .PanelCaseTable import CaseTable
@@ -118,14 +119,14 @@ class PanelLibrary:
         )
         for name in ("loadCaseButton", "removeCaseButton", "openLibraryButton"):
             getattr(self._ui, name).visible = bool(self.cases)
-        warnings = [f"⚠ {warning}" for case in selected for warning in case.warnings]
+        warnings = [f"⚠ {warning}" for case in selected for warning in case.record.warnings]
         missing = _("There is no such folder; the first case makes it.") if self._isMissing else ""
         hint = "\n".join(warnings or filter(None, (missing, problem or self._summary())))
         self._ui.libraryHintLabel.text = hint
         self._ui.libraryHintLabel.visible = bool(hint)
 
     def _summary(self) -> str:
-        used = sum(not case.excluded for case in self.cases)
+        used = sum(not case.record.excluded for case in self.cases)
         if used >= MINIMUM_CASES:
             return ""
         return _("Correct and add {count} more to fine-tune; 5 to 20 are better.").format(
@@ -213,7 +214,7 @@ class PanelLibrary:
     def _onAdded(self, case: TrainingCase) -> None:
         self._isAdding = False
         self._ui.noteLineEdit.clear()
-        self._show("\n".join((_("The case was added."), *case.warnings)))
+        self._show("\n".join((_("The case was added."), *case.record.warnings)))
         self._onChanged()
 
     def onUseChanged(self, row: int, use: bool) -> None:

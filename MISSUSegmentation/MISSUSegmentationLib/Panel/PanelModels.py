@@ -11,11 +11,10 @@ import slicer
 from slicer.i18n import tr as _
 
 from MISSUCore.contract.modalities import BRATS_MODALITIES
+from MISSUCore.contract.model_card import ModelCard, Tuning
 
 from ..Core.CoreInstallation import defaultModel, modelCards, modelFolder
 from .PanelStatus import openFile
-
-Card = dict[str, Any]
 
 
 class PanelModels:
@@ -31,7 +30,7 @@ class PanelModels:
     """
 
     def __init__(self, ui: Any, onChosen: Callable[[str], None]) -> None:
-        self.cards: dict[str, Card] = {}
+        self.cards: dict[str, ModelCard] = {}
         self.default = ""
         self._ui = ui
         self._onChosen = onChosen
@@ -52,7 +51,7 @@ class PanelModels:
             title = _("{model} (default)").format(model=name) if isOwnDefault else name
             self._ui.modelComboBox.addItem(title)
 
-    def show(self, model: str) -> Card | None:
+    def show(self, model: str) -> ModelCard | None:
         """Show this model, or the default for an empty name; returns its card if installed."""
         model = model or self.default
         card = self.cards.get(model)
@@ -88,46 +87,36 @@ class PanelModels:
             self._onChosen("")
 
 
-def usableCards() -> dict[str, Card]:
+def usableCards() -> dict[str, ModelCard]:
     """Cards, by name, of the models that take nothing but T1, T1ce, T2 and FLAIR."""
-    usable = {}
-    for name, card in modelCards().items():
-        try:
-            describe(card)
-            fits = set(card["modalities"]) <= set(BRATS_MODALITIES) and card["may_miss"] >= 0
-        except (AttributeError, KeyError, TypeError, ValueError):
-            continue  # written by hand, and not well
-        if fits and card["modalities"]:
-            usable[name] = card
-    return usable
+    cards = modelCards()
+    return {name: card for name, card in cards.items() if {*card.modalities} <= {*BRATS_MODALITIES}}
 
 
-def describe(card: Card) -> str:
+def describe(card: ModelCard) -> str:
     """The card in a few lines of rich text: what it is for, how good it is, its limits."""
-    metrics = card.get("metrics", {})
-    scores = {region: score["dice"] for region, score in metrics.get("mean_by_region", {}).items()}
-    scores = scores or metrics.get("mean_dice", {})
+    scores = card.dice_by_region()
     dice = ", ".join(f"{region} {score:.2f}" for region, score in scores.items())
-    spacing = " x ".join(f"{length:g}" for length in card.get("spacing_mm", []))
+    spacing = " x ".join(f"{length:g}" for length in card.spacing_mm)
     lines = [
-        ("{text}", card.get("task")),
+        ("{text}", card.task),
         (_("<b>Mean Dice:</b> {text}"), dice),
         (_("<b>Works at:</b> {text} mm"), spacing),
-        (_("<b>Limits:</b> {text}"), card.get("limits")),
-        *((_("<b>Tuned:</b> {text}"), _tuning(entry)) for entry in card.get("history", [])),
+        (_("<b>Limits:</b> {text}"), card.limits),
+        *((_("<b>Tuned:</b> {text}"), _tuning(tuning)) for tuning in card.history),
     ]
     return "<br>".join(line.format(text=escape(text)) for line, text in lines if text)
 
 
-def _tuning(entry: dict[str, Any]) -> str:
+def _tuning(tuning: Tuning) -> str:
     """A fine-tuning in a model's history: when, on what, from what, and whether it was better."""
     text = _("{date}, on {count} cases, from {base}: {verdict}").format(
-        date=entry["date"],
-        count=len(entry["cases"]),
-        base=entry["base"]["name"],
-        verdict=entry["verdict"],
+        date=tuning.date,
+        count=len(tuning.cases),
+        base=tuning.base.name,
+        verdict=tuning.verdict,
     )
-    gain = entry["gate"]["mean"]["gain"]
+    gain = tuning.gate.mean.gain
     return text if gain is None else text + _(", Dice {gain:+.3f}").format(gain=gain)
 
 

@@ -11,11 +11,14 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from MISSUCore.contract.finetuning_run import FineTuningRun
+from MISSUCore.contract.verdict import AcceptanceTest, Dice, Verdict
+
 from ..Core.CoreRun import SegmentationError
-from ..Logic.CaseLibrary import readCases
+from ..Logic.CaseLibrary import readCases, usedCases
 from ..Logic.FineTuningLogic import FineTuningLogic
 from ..Logic.TuningPlot import drawCurves, findChart, showCurves
-from ..Logic.TuningRun import TuningRun, readRuns
+from ..Logic.TuningRun import acceptanceOf, installedAs, readRuns
 from .PanelStatus import PanelStatus
 from .PanelTable import fitHeight
 
@@ -49,8 +52,8 @@ class PanelVerdict:
         self._showError = status.showError
         self._onStarted = onStarted
         self._onModelsChanged = onModelsChanged
-        self._runs: list[TuningRun] = []
-        self._gate: dict[str, Any] | None = None
+        self._runs: list[FineTuningRun] = []
+        self._test: AcceptanceTest | None = None
         self._resumeProblem = ""
         ui.gateTable.verticalHeader().hide()
         ui.runComboBox.connect("activated(int)", lambda _: self.showRun())
@@ -58,12 +61,12 @@ class PanelVerdict:
         ui.acceptButton.clicked.connect(self.onAcceptButton)
         ui.discardButton.clicked.connect(self.onDiscardButton)
 
-    def run(self) -> TuningRun | None:
+    def run(self) -> FineTuningRun | None:
         """The chosen run."""
         index = self._ui.runComboBox.currentIndex
         return self._runs[index] if 0 <= index < len(self._runs) else None
 
-    def read(self, library: Path | None, choose: TuningRun | None = None) -> None:
+    def read(self, library: Path | None, choose: FineTuningRun | None = None) -> None:
         """Show the runs of a library, and choose one; else the one that was chosen stays so."""
         choose = choose or self.run()
         self._runs = readRuns(library) if library else []
@@ -77,22 +80,22 @@ class PanelVerdict:
             getattr(self._ui, name).visible = bool(self._runs)
         self.showRun()
 
-    def _isOn(self, run: TuningRun | None) -> bool:
+    def _isOn(self, run: FineTuningRun | None) -> bool:
         return self._logic.isTuning() and run == self._logic.run
 
     def showRun(self) -> None:
         """Show what came of the chosen run."""
         run = self.run()
-        self._gate = run.gate() if run else None
-        isOpen = bool(self._gate and run.candidate() and not run.installedAs())
+        self._test = acceptanceOf(run) if run else None
+        isOpen = bool(self._test and run.candidate() and not installedAs(run))
         isOn = self._isOn(run)
         self._resumeProblem = _resumeProblem(run) if run else ""
-        self._fillTable(self._gate)
-        self._ui.verdictLabel.text = _verdict(run, self._gate, self._resumeProblem) if run else ""
+        self._fillTable(self._test)
+        self._ui.verdictLabel.text = _verdict(run, self._test, self._resumeProblem) if run else ""
         self._ui.verdictLabel.visible = run is not None and not isOn
         self._ui.acceptButton.visible = self._ui.discardButton.visible = isOpen
-        self._ui.resumeButton.visible = run is not None and not self._gate and not isOn
-        better = bool(self._gate and self._gate["recommended"])
+        self._ui.resumeButton.visible = run is not None and not self._test and not isOn
+        better = bool(self._test and self._test.recommended)
         self._ui.acceptButton.text = _("Accept") if better else _("Accept anyway")
         self._ui.acceptButton.toolTip = (
             _("Install the tuned model beside the others; none is overwritten.")
@@ -121,9 +124,9 @@ class PanelVerdict:
 
     def onAcceptButton(self) -> None:
         run = self.run()
-        better = self._gate["recommended"]
+        better = self._test.recommended
         question = _("{reason}\n\nInstall the tuned model anyway?")
-        question = question.format(reason=self._gate["reason"])
+        question = question.format(reason=self._test.reason)
         if better or slicer.util.confirmYesNoDisplay(question):
             self._start(
                 lambda: self._logic.accept(
@@ -178,12 +181,12 @@ class PanelVerdict:
         else:
             self._onStarted()
 
-    def _fillTable(self, gate: dict[str, Any] | None) -> None:
+    def _fillTable(self, test: AcceptanceTest | None) -> None:
         run = self.run()
         cases = readCases(run.library) if run else []
-        rows = _tableRows(gate, {case.id: case.title for case in cases}) if gate else []
+        rows = _tableRows(test, {case.id: case.title for case in cases}) if test else []
         table = self._ui.gateTable
-        titles = [_("Mean Dice"), *(gate["regions"] if gate else [])]
+        titles = [_("Mean Dice"), *(test.regions if test else [])]
         table.setColumnCount(len(titles))
         table.setHorizontalHeaderLabels(titles)
         regions = {region.name: region.title for case in cases for region in case.scheme.regions}
@@ -194,30 +197,27 @@ class PanelVerdict:
             item = qt.QTableWidgetItem(title)
             item.setToolTip(tip)
             table.setItem(index, 0, item)
-            for column, region in enumerate(gate["regions"], start=1):
+            for column, region in enumerate(test.regions, start=1):
                 table.setItem(index, column, _cell(base and base[region], tuned[region]))
         fitHeight(table, rowsShown=ROWS_SHOWN)
 
 
-Scores = dict[str, float]
-
-
 def _tableRows(
-    gate: dict[str, Any], caseTitles: dict[str, str]
-) -> list[tuple[str, str, Scores | None, Scores]]:
+    test: AcceptanceTest, caseTitles: dict[str, str]
+) -> list[tuple[str, str, Dice | None, Dice]]:
     """Rows of the table, means first: title, tooltip, Dice by region of the base and tuned model.
 
     The base has none if it cannot do the task.
     """
     unseen = _("Base model → tuned model. Each case is judged by a model that was not tuned on it.")
-    rows = [(_("Your cases"), unseen, gate["mean"]["base"], gate["mean"]["tuned"])]
-    if gate["forgetting"]:
-        mean = gate["forgetting"]["mean"]
+    rows = [(_("Your cases"), unseen, test.mean.base, test.mean.tuned)]
+    if test.forgetting:
+        mean = test.forgetting.mean
         tip = _("Base model → tuned model, on cases that are not yours: was anything forgotten?")
-        rows.append((_("Control cases"), tip, mean["base"], mean["tuned"]))
-    for case in gate["cases"]:
-        title = caseTitles.get(case["case"], case["case"])
-        rows.append((title, f"{case['case']}\n{unseen}", case["base"], case["tuned"]))
+        rows.append((_("Control cases"), tip, mean.base, mean.tuned))
+    for row in test.cases:
+        title = caseTitles.get(row.case, row.case)
+        rows.append((title, f"{row.case}\n{unseen}", row.base, row.tuned))
     return rows
 
 
@@ -229,31 +229,30 @@ def _cell(base: float | None, tuned: float) -> qt.QTableWidgetItem:
     return item
 
 
-def _state(run: TuningRun) -> str:
-    gate = run.gate()
-    if gate is None:
+def _state(run: FineTuningRun) -> str:
+    test = acceptanceOf(run)
+    if test is None:
         return _("not finished")
-    if run.installedAs():
+    if installedAs(run):
         return _("installed")
-    return _verdictTitle(gate) if run.candidate() else _("discarded")
+    return _verdictTitle(test.verdict) if run.candidate() else _("discarded")
 
 
-def _verdictTitle(gate: dict[str, Any]) -> str:
-    titles = {
-        "better": _("better"),
-        "not better": _("not better"),
-        "forgets": _("forgets"),
-        "new task": _("new task"),
-    }
-    return titles.get(gate["verdict"], gate["verdict"])
+def _verdictTitle(verdict: Verdict) -> str:
+    return {
+        Verdict.BETTER: _("better"),
+        Verdict.NOT_BETTER: _("not better"),
+        Verdict.FORGETS: _("forgets"),
+        Verdict.NEW_TASK: _("new task"),
+    }[verdict]
 
 
-def _resumeProblem(run: TuningRun) -> str:
+def _resumeProblem(run: FineTuningRun) -> str:
     """Why a run without a verdict cannot go on; empty if it can."""
     if run.settings() is None:
         return _("It was started on the command line; resume it there.")
-    used = {case.id for case in readCases(run.library) if not case.excluded}
-    if run.caseIds() not in (set(), used):
+    used = {case.id for case in usedCases(run.library)}
+    if run.case_names() not in (set(), used):
         return _(
             "It was stopped before its end, and the library holds other cases now: check the same "
             "as before to resume it, or start anew."
@@ -261,18 +260,18 @@ def _resumeProblem(run: TuningRun) -> str:
     return ""
 
 
-def _verdict(run: TuningRun, gate: dict[str, Any] | None, resumeProblem: str) -> str:
+def _verdict(run: FineTuningRun, test: AcceptanceTest | None, resumeProblem: str) -> str:
     """The verdict in words, or what to do about a run that has none."""
-    if gate is None:
+    if test is None:
         goesOn = _("It was stopped before its end; Resume goes on from its last checkpoint.")
         return escape(resumeProblem or goesOn)
-    color = "#2e7d32" if gate["recommended"] else "#c62828"
-    title = _verdictTitle(gate)
+    color = "#2e7d32" if test.recommended else "#c62828"
+    title = _verdictTitle(test.verdict)
     lines = [
         f'<b style="color: {color}">{escape(title[:1].upper() + title[1:])}:</b> '
-        f"{escape(gate['reason'])}."
+        f"{escape(test.reason)}."
     ]
-    name = run.installedAs()
+    name = installedAs(run)
     if name:
         lines.append(_("Installed as {name}.").format(name=f"<b>{escape(name)}</b>"))
     elif run.candidate() is None:

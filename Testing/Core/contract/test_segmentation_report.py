@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from MISSUCore.contract.model_identity import ModelIdentity
 from MISSUCore.contract.segmentation_report import (
     SCHEMA_VERSION,
     FileFact,
     ScanRegistration,
     SegmentationReport,
-    UsedModel,
     read_report,
 )
 from MISSUCore.core.errors import InputError
@@ -20,7 +20,7 @@ from MISSUCore.core.messages import Name, Text, a_modality
 
 REPORT = SegmentationReport(
     inputs={"t2": FileFact("/t2.nii", "ab")},
-    model=UsedModel("missu", "cd"),
+    model=ModelIdentity("missu", "cd"),
     seconds={"total": 2.5},
     fixed="t1",
     registrations={

@@ -17,15 +17,21 @@ import torch
 
 import MISSUCore
 import MISSUCore.training.trainer as trainer_module
+from MISSUCore.contract.finetuning_run import FineTuningRun
 from MISSUCore.contract.labels import BRATS, BRATS_2023, LabelScheme
+from MISSUCore.contract.model_card import Tuning
+from MISSUCore.contract.model_identity import ModelIdentity
+from MISSUCore.contract.verdict import AcceptanceTest
 from MISSUCore.core.errors import InputError
 from MISSUCore.core.events import Progress, ProgressEvent
 from MISSUCore.core.files import only_process, sha256
+from MISSUCore.core.run_state import RunState
 from MISSUCore.finetuning import folds as tuning_parts
-from MISSUCore.finetuning import rehearsal
+from MISSUCore.finetuning import planning, rehearsal
 from MISSUCore.finetuning import run as fine_tuning
 from MISSUCore.finetuning.config import FineTuningOptions
-from MISSUCore.finetuning.run import FineTuning, fine_tune
+from MISSUCore.finetuning.context import tuning_context
+from MISSUCore.finetuning.run import fine_tune
 from MISSUCore.finetuning.scores import ScoreLog
 from MISSUCore.models.store import Model, load_model
 from MISSUCore.training.brats import LabeledCase, find_brats_cases
@@ -48,7 +54,7 @@ def base(tiny_model: Path) -> Model:
 
 
 @pytest.fixture
-def tune(brats_folder: Path, base: Model, tmp_path: Path) -> Callable[..., dict]:
+def tune(brats_folder: Path, base: Model, tmp_path: Path) -> Callable[..., AcceptanceTest]:
     """Tunes the tiny base on four tiny cases."""
 
     def call(folder="run", cases=None, scheme=BRATS, options=OPTIONS, progress=None, start=base):
@@ -64,16 +70,17 @@ def test_a_run_leaves_table_and_candidate(
     events: list[ProgressEvent] = []
     gate = tune(progress=Progress(events.append))
     run = tmp_path / "run"
-    assert gate == json.loads((run / "gate.json").read_text())
-    names = sorted(entry["case"] for entry in gate["cases"])
+    assert gate.to_dict() == json.loads((run / "gate.json").read_text())
+    assert gate == FineTuningRun(run).acceptance()
+    names = sorted(row.case for row in gate.cases)
     assert names == [f"BraTS2021_0000{number}" for number in range(4)]
-    assert gate["forgetting"] is None
-    assert gate["base"] == {"name": "tiny", "sha256": base.card.sha256}
+    assert gate.forgetting is None
+    assert gate.base == ModelIdentity("tiny", base.card.sha256)
     candidate = load_model(str(run / "model" / "mine.pt"))
-    (entry,) = candidate.card.history
-    assert entry["cases"] == names and entry["verdict"] == gate["verdict"]
-    assert entry["settings"]["learning_rate"] == 3e-4
-    assert entry["settings"]["network"]["fusion"] == "local"  # self-distillation is active
+    (tuning,) = candidate.card.history
+    assert tuning.cases == tuple(names) and tuning.verdict == gate.verdict
+    assert tuning.settings["learning_rate"] == 3e-4
+    assert tuning.settings["network"]["fusion"] == "local"  # self-distillation is active
     before, after = base.network.state_dict(), candidate.network.state_dict()
     assert any(not torch.equal(before[name], after[name]) for name in before)
     assert sha256(tiny_model) == base.card.sha256
@@ -103,22 +110,22 @@ def test_cases_that_the_base_was_tuned_on_are_not_judged(
     tune: Callable, base: Model, brats_folder: Path, tmp_path: Path
 ) -> None:
     # As after a first tuning on one case, to which three were added.
-    entry = {"cases": ["BraTS2021_00001"], "base": {"name": "first"}}
-    second = replace(base, card=replace(base.card, history=(entry,)))
+    before = Tuning(cases=("BraTS2021_00001",), base=ModelIdentity("first"))
+    second = replace(base, card=replace(base.card, history=(before,)))
     gate = tune(start=second)
-    assert sorted(entry["case"] for entry in gate["cases"]) == [
+    assert sorted(row.case for row in gate.cases) == [
         f"BraTS2021_0000{number}" for number in (0, 2, 3)
     ]
-    assert gate["not_judged"] == ["BraTS2021_00001"]
+    assert gate.not_judged == ("BraTS2021_00001",)
     third = load_model(str(tmp_path / "run" / "model" / "mine.pt"))
-    assert len(third.card.history[1]["cases"]) == 4
+    assert len(third.card.history[1].cases) == 4
     renamed = [replace(case, name=f"x{case.name}") for case in find_brats_cases(brats_folder)]
     with pytest.raises(InputError, match=r"on 4 of these 4 cases .* tune tiny instead"):
         tune("again", cases=renamed, start=third)
     assert not (tmp_path / "again").exists()  # none was begun, and nothing is left
-    scans = third.card.history[1]["scans_sha256"]
-    entry = {"cases": ["BraTS2021_00001"], "scans_sha256": scans[:1], "base": {"name": "first"}}
-    second = replace(base, card=replace(base.card, history=(entry,)))
+    scans = third.card.history[1].scans_sha256
+    before = replace(before, scans_sha256=scans[:1])
+    second = replace(base, card=replace(base.card, history=(before,)))
     with pytest.raises(InputError, match=r"on 2 of these 4 cases already, so only 2 can show"):
         tune("again", start=second)
 
@@ -135,10 +142,10 @@ def test_a_case_is_judged_by_models_that_never_saw_it(
 
     monkeypatch.setattr(tuning_parts, "Trainer", Watched)
     gate = tune()
-    everything = {entry["case"] for entry in gate["cases"]}
+    everything = {row.case for row in gate.cases}
     assert seen["part-4"] == everything
-    for entry in gate["cases"]:
-        assert entry["case"] not in seen[f"part-{entry['fold']}"]
+    for row in gate.cases:
+        assert row.case not in seen[f"part-{row.fold}"]
     held_out = [everything - seen[f"part-{fold}"] for fold in (1, 2, 3)]
     assert sorted(map(len, held_out)) == [1, 1, 2] and set.union(*held_out) == everything
 
@@ -165,13 +172,13 @@ def test_a_killed_run_ends_as_one_that_was_not(
 ) -> None:
     expected = tune(folder="whole")
     for place, name, calls in (
-        (fine_tuning, "write_json", 0),
+        (RunState, "begin", 0),
         (Trainer, "_train_step", 2),
         (ScoreLog, "add", 1),
         (Trainer, "_train_step", 4),
         (ScoreLog, "add", 1),
         (fine_tuning, "save_candidate", 0),
-        (fine_tuning, "write_json", 0),
+        (FineTuningRun, "end", 0),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(place, name, dying(getattr(place, name), calls))
@@ -337,7 +344,7 @@ def test_a_case_that_is_there_twice_is_refused(tune: Callable, brats_folder: Pat
         patch.setattr(rehearsal, "CHECKED", 1)
         with pytest.raises(InputError, match="have the same t1 scan"):
             tune(options=replace(OPTIONS, rehearsal=str(brats_folder)))
-    assert tune()["folds"] == 3  # in the same folder, for nothing was trained yet
+    assert tune().folds == 3  # in the same folder, for nothing was trained yet
 
 
 def test_two_cases_are_too_few(tune: Callable, brats_folder: Path) -> None:
@@ -369,7 +376,7 @@ def test_time_is_positive(minutes: float) -> None:
 def test_what_was_set_is_not_measured(tune: Callable, tmp_path: Path) -> None:
     changes = {"patch_size": "[16,16,16]", "mixed_precision": "false", "network.fusion": "none"}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fine_tuning, "planned_steps", lambda *given, **more: 3)
+        patch.setattr(planning, "planned_steps", lambda *given, **more: 3)
         tune(options=replace(OPTIONS, changes=changes))
     state = json.loads((tmp_path / "run" / "run.json").read_text())
     assert state["settings"] == {"steps": 3, "mixed_precision": False}
@@ -379,8 +386,8 @@ def test_either_numbering_of_brats_is_the_same_task(
     brats_folder: Path, base: Model, tmp_path: Path
 ) -> None:
     cases = find_brats_cases(brats_folder)
-    tuning = FineTuning(cases, BRATS_2023, base, tmp_path / "run", "mine", OPTIONS, Progress())
-    assert not tuning.new_task and tuning.scheme == BRATS
+    context = tuning_context(cases, BRATS_2023, base, tmp_path / "run", OPTIONS)
+    assert not context.new_task and context.scheme == BRATS
 
 
 def test_another_task_starts_from_the_weights(
@@ -416,8 +423,8 @@ def test_another_task_starts_from_the_weights(
             tune(folder="before", **given)
     (tmp_path / "before").rename(tmp_path / "run")  # a run may be moved
     gate = tune(**given)
-    assert gate["verdict"] == "new task" and gate["mean"]["base"] is None
-    assert gate["regions"] == ["lesion", "core", "skin"] and gate["mix"] == 1.0
+    assert gate.verdict == "new task" and gate.mean.base is None
+    assert gate.regions == ("lesion", "core", "skin") and gate.mix == 1.0
     card = load_model(str(tmp_path / "run" / "model" / "mine.pt")).card
     assert card.modalities == ("t2", "t1") and card.label_scheme() == scheme
     assert card.task == "Segments lesion, core, skin"
@@ -438,9 +445,9 @@ def test_a_brats_folder_is_rehearsed_on_and_checked_on(
         sitk.WriteImage(sitk.ReadImage(str(scan)) * 2, str(scan))
     options = replace(OPTIONS, rehearsal=str(other))
     gate = tune(options=options)
-    (entry,) = gate["forgetting"]["cases"]
-    assert entry["case"] == "known1"
-    assert {"loss", "agreement"} <= gate["forgetting"]["mean"].keys()
+    (row,) = gate.forgetting.cases
+    assert row.case == "known1"
+    assert gate.forgetting.mean.agreement is not None
     monkeypatch.undo()
     with pytest.raises(InputError, match="holds 2 cases; 12 are needed"):
         tune("another", options=options)

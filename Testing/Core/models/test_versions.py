@@ -11,9 +11,13 @@ import pytest
 import torch
 
 from MISSUCore.cli.main import main
-from MISSUCore.contract.model_card import ModelCard
+from MISSUCore.contract.finetuning_run import FineTuningRun
+from MISSUCore.contract.model_card import ModelCard, Tuning
+from MISSUCore.contract.model_identity import ModelIdentity
+from MISSUCore.contract.verdict import AcceptanceTest, Verdict
 from MISSUCore.core.errors import InputError
 from MISSUCore.core.files import sha256
+from MISSUCore.core.serialization import settings_to_dict
 from MISSUCore.models import versions as model_versions
 from MISSUCore.models.store import (
     BUNDLED_FOLDER,
@@ -26,12 +30,7 @@ from MISSUCore.models.store import (
 )
 from MISSUCore.network.transunet import TransUNet
 
-ENTRY = {
-    "date": "2026-01-01",
-    "base": {"name": "tiny", "sha256": "abc"},
-    "cases": ["case-1"],
-    "verdict": "better",
-}
+TUNING = Tuning("2026-01-01", ModelIdentity("tiny", "abc"), ("case-1",), verdict="better")
 
 
 @pytest.fixture
@@ -48,9 +47,9 @@ def finished_run(tmp_path: Path, tiny_card: ModelCard):
         run = tmp_path / "run"
         torch.manual_seed(seed)
         weights = TransUNet(tiny_card.network).state_dict()
-        save_model(run / "model", replace(tiny_card, name=name, history=(ENTRY,)), weights)
-        gate = {"name": name, "verdict": verdict, "reason": "because"}
-        (run / "gate.json").write_text(json.dumps(gate))
+        save_model(run / "model", replace(tiny_card, name=name, history=(TUNING,)), weights)
+        test = AcceptanceTest(name=name, verdict=Verdict(verdict), reason="because")
+        FineTuningRun(run).end(test)
         (run / "run.json").write_text("{}")
         return run
 
@@ -63,7 +62,7 @@ def test_every_accepted_model_is_a_version_of_its_own(folder: Path, finished_run
     second = model_versions.accept(finished_run(seed=2))
     assert (first.name, second.name) == ("tuned-1", "tuned-2")
     assert sha256(folder / "tuned-1.pt") == checksum == load_model("tuned-1").card.sha256
-    assert load_model("tuned-2").card.history == (ENTRY,)
+    assert load_model("tuned-2").card.history == (TUNING,)
     model_versions.remove("tuned-1")
     assert model_versions.accept(finished_run(seed=3)).name == "tuned-3"
 
@@ -83,7 +82,7 @@ def test_a_candidate_is_installed_once(folder: Path, finished_run) -> None:
     assert model_versions.accept(run).name == "tuned-1"
 
 
-@pytest.mark.parametrize("verdict", ["not better", "forgets", "Better"])
+@pytest.mark.parametrize("verdict", ["not better", "forgets"])
 def test_a_model_that_is_not_better_is_refused(folder: Path, finished_run, verdict: str) -> None:
     run = finished_run(verdict)
     with pytest.raises(InputError, match=rf"refused \({verdict}: because\); --force"):
@@ -135,8 +134,14 @@ def test_what_is_no_finished_run_is_refused(folder: Path, finished_run, tmp_path
     with pytest.raises(InputError, match="is no fine-tuning that has ended"):
         model_versions.accept(tmp_path)
     run = finished_run()
-    (run / "gate.json").write_text('{"name": 3}')
-    with pytest.raises(InputError, match=r"gate.json: is damaged"):
+    whole = json.loads((run / "gate.json").read_text())
+    table = {"regions": ["WT"], "mean": {"tuned": {"TC": 0.5}}}
+    for damage in ({"name": 3}, {"verdict": "Better"}, {"cases": [1]}, table):
+        (run / "gate.json").write_text(json.dumps({**whole, **damage}))
+        with pytest.raises(InputError, match=r"gate.json: is damaged"):
+            model_versions.accept(run, force=True)
+    (run / "gate.json").write_text('{"name": "tuned", "verdict": "better", "reason": ""}')
+    with pytest.raises(InputError, match="is damaged: it has no regions, cases, mean"):
         model_versions.accept(run)
 
 
@@ -144,7 +149,7 @@ def test_a_history_holds_entries(finished_run) -> None:
     path = finished_run() / "model" / "tuned.json"
     card = json.loads(path.read_text())
     path.write_text(json.dumps({**card, "history": ["tuned on Monday"]}))
-    with pytest.raises(InputError, match="history holds names and values"):
+    with pytest.raises(InputError, match="'history' cannot be 'tuned on Monday'"):
         read_card(path)
 
 
@@ -155,7 +160,9 @@ def test_the_command(folder: Path, finished_run, capsys: pytest.CaptureFixture[s
     assert main(["models", "--accept", run, "--force", "--json"]) == 0
     entry = json.loads(capsys.readouterr().out)
     assert (entry["name"], entry["default"], entry["bundled"]) == ("tuned-1", False, False)
-    assert entry["file"] == str(folder / "tuned-1.pt") and entry["history"] == [ENTRY]
+    assert entry["file"] == str(folder / "tuned-1.pt") and entry["history"] == [
+        settings_to_dict(TUNING)
+    ]
     assert main(["models", "--use", "tuned-1", "--json"]) == 0
     entries = json.loads(capsys.readouterr().out)
     assert {entry["name"]: entry["default"] for entry in entries} == {

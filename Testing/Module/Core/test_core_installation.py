@@ -95,7 +95,7 @@ def test_the_bundled_model_comes_first_and_the_users_follow(
     assert modelFolder() == file.parent
     assert list(modelCards()) == ["missu-brats-fast", "bright"]
     assert findCard("bright") == findCard(str(file))
-    assert findCard("missu-brats-fast")["modalities"] == ["t1", "t1ce", "t2", "flair"]
+    assert findCard("missu-brats-fast").modalities == ("t1", "t1ce", "t2", "flair")
     with pytest.raises(InstallationError, match="no model other; installed are missu-brats-fast"):
         findCard("other")
     with pytest.raises(InstallationError, match="is no model card"):

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -23,7 +24,10 @@ slicer = pytest.importorskip("slicer", reason="needs the package slicer-core")
 import SimpleITK as sitk
 import vtk
 
+from MISSUCore.contract.case_record import CaseRecord, write_record
+from MISSUCore.contract.finetuning_run import FineTuningRun, TuningSettings
 from MISSUCore.contract.labels import BRATS
+from MISSUCore.contract.verdict import AcceptanceTest, Verdict
 from MISSUCore.core.events import ErrorEvent, ProgressEvent
 from MISSUCore.core.messages import Text
 from MISSUSegmentationLib.Core import CoreProcess as processModule
@@ -33,8 +37,8 @@ from MISSUSegmentationLib.Logic.CaseExchange import loadTrainingCase, writeTrain
 from MISSUSegmentationLib.Logic.CaseLibrary import readCases
 from MISSUSegmentationLib.Logic.FineTuningLogic import FineTuningLogic
 from MISSUSegmentationLib.Logic.Segmentation import SegmentationSettings
-from MISSUSegmentationLib.Logic.TuningPlot import drawCurves, findChart
-from MISSUSegmentationLib.Logic.TuningRun import TuningRun, TuningSettings, newRun, readRuns
+from MISSUSegmentationLib.Logic.TuningPlot import curveTitle, drawCurves, findChart
+from MISSUSegmentationLib.Logic.TuningRun import installedAs, newRun, readRuns
 from MISSUSegmentationLib.Scene.ResultOrigin import keepOrigin, keptLabels, keptModel
 from MISSUSegmentationLib.Scene.SceneExchange import arrayFromImage, ijkToRasArray
 from MISSUSegmentationLib.Scene.SegmentationNodes import importSegmentation
@@ -50,6 +54,8 @@ DIRECTION = np.array([[0.8, -0.36, 0.48], [0.6, 0.48, -0.64], [0.0, 0.8, 0.6]]) 
 GRID = {"direction": DIRECTION, "spacing": SPACING, "origin": (-12.0, 34.0, 5.0)}
 VOXEL_ML = 0.0045
 BUNDLED = "missu-brats-fast"
+TEST = AcceptanceTest(name="my-model", verdict=Verdict.BETTER, reason="it gains")
+END = f"(run / 'gate.json').write_text({json.dumps(TEST.to_dict())!r})\n"
 # Noise cannot be registered.
 AS_THEY_ARE = SegmentationSettings(registration=False, brainExtraction="never")
 
@@ -130,19 +136,14 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], N
 def addCases(library: Path, *ids: str) -> None:
     """Records of cases, without scans."""
     for number, case in enumerate(ids):
-        record = {
-            "id": case,
-            "added": f"2026-11-23T08:00:0{number}+00:00",
-            "note": "",
-            "excluded": False,
-            "modalities": MODALITIES,
-            "scheme": BRATS.as_dict(),
-            "changes": {},
-            "volumes_ml": {},
-            "warnings": [],
-        }
-        (library / "cases" / case).mkdir(parents=True)
-        (library / "cases" / case / "record.json").write_text(json.dumps(record))
+        record = CaseRecord(
+            id=case,
+            added=f"2026-11-23T08:00:0{number}+00:00",
+            modalities=MODALITIES,
+            scheme=BRATS.as_dict(),
+            volumes_ml=dict.fromkeys(BRATS.region_names, 1.0),
+        )
+        write_record(library / "cases" / case / "record.json", record)
 
 
 def pollUntil(logic: FineTuningLogic, done: Callable[[], bool]) -> None:
@@ -160,10 +161,11 @@ def test_a_corrected_case_is_stored_and_comes_back_voxel_for_voxel(
     case = logic.add(library, volumes, segmentation, settings=AS_THEY_ARE, note="-12, not a name")
     assert [stored.id for stored in logic.listCases(library)] == [case.id]
     # Six rows of eight voxels of edema were added, nothing else was changed.
-    assert case.changes["WT"]["added_ml"] == pytest.approx(48 * VOXEL_ML, abs=1e-3)
-    assert [case.changes[name]["added_ml"] for name in ("TC", "ET")] == [0, 0]
-    assert [case.changes[name]["removed_ml"] for name in BRATS.region_names] == [0, 0, 0]
-    assert case.note == "-12, not a name"
+    changes = case.record.changes
+    assert changes["WT"].added_ml == pytest.approx(48 * VOXEL_ML, abs=1e-3)
+    assert [changes[name].added_ml for name in ("TC", "ET")] == [0, 0]
+    assert [changes[name].removed_ml for name in BRATS.region_names] == [0, 0, 0]
+    assert case.record.note == "-12, not a name"
     corrected = labelsOfModel()
     corrected[4:10, 13, 4:12] = 2
     stored = sitk.GetArrayFromImage(sitk.ReadImage(str(case.folder / "labels.nii.gz")))
@@ -266,11 +268,11 @@ def test_a_run_is_told_of_and_goes_on_without_the_scene(
     script(
         'print(\'{"stage": "tune", "fraction": 0.5, "message": "part 1"}\', flush=True)\n'
         "while not (run / 'go').exists(): time.sleep(0.01)\n"
-        "(run / 'gate.json').write_text('{\"verdict\": \"better\"}')\n"
+        f"{END}"
     )
     logic = FineTuningLogic()
     events: list[ProgressEvent] = []
-    finished: list[TuningRun] = []
+    finished: list[FineTuningRun] = []
     settings = TuningSettings(BUNDLED)
     logic.fineTune(
         library, settings, onProgress=events.append, onFinished=finished.append, blocking=False
@@ -283,7 +285,7 @@ def test_a_run_is_told_of_and_goes_on_without_the_scene(
     (run,) = readRuns(library)
     (run.folder / "go").touch()
     pollUntil(logic, lambda: not logic.isTuning())
-    assert finished == [run] and run.gate() == {"verdict": "better"}
+    assert finished == [run] and run.acceptance() == TEST
     assert run.folder == library / "runs" / "my-model-run-1" and run.library == library
 
 
@@ -295,7 +297,7 @@ def test_a_cancelled_run_is_resumed_with_the_same_command(
         "(run / 'run.json').write_text('{}')\n"
         "with (run / 'calls').open('a') as calls: calls.write(json.dumps(arguments) + '\\n')\n"
         'print(\'{"stage": "tune", "fraction": 0.5}\', flush=True)\n'
-        "if (run / 'go').exists(): (run / 'gate.json').write_text('{}')\n"
+        f"if (run / 'go').exists(): {END}"
         "else: time.sleep(600)\n"
     )
     logic = FineTuningLogic()
@@ -312,7 +314,7 @@ def test_a_cancelled_run_is_resumed_with_the_same_command(
     logic.cancel()
     assert cancelled == [True] and not logic.isTuning()
     (run,) = readRuns(library)
-    assert run.gate() is None
+    assert not run.has_ended()
     (run.folder / "go").touch()
     assert FineTuningLogic().resume(run) == run
     first, second = (run.folder / "calls").read_text().splitlines()
@@ -359,7 +361,7 @@ def test_a_library_that_cannot_be_reached_is_empty(tmp_path: Path) -> None:
 
 def test_a_run_of_the_command_line_is_resumed_there(tmp_path: Path) -> None:
     with pytest.raises(SegmentationError, match="missu finetune"):
-        FineTuningLogic().resume(TuningRun(tmp_path))
+        FineTuningLogic().resume(FineTuningRun(tmp_path))
 
 
 def test_runs_are_numbered_and_the_newest_comes_first(library: Path) -> None:
@@ -376,20 +378,20 @@ def test_curves_are_read_while_they_are_written(tmp_path: Path, scene: Any) -> N
     for part, rows in ((1, "1,0.9"), (2, "1,0.8\n2,0.7\n3,")):
         (tmp_path / f"part-{part}").mkdir()
         (tmp_path / f"part-{part}" / "training.csv").write_text(f"step,loss\n{rows}")
-    first, second, loss = TuningRun(tmp_path).curves()
+    first, second, loss = FineTuningRun(tmp_path).curves()
     assert (first.kind, first.steps) == ("dice", [0, 40])
     assert first.values == pytest.approx([0.7, 0.8])
     assert (second.steps, second.values) == ([0], pytest.approx([0.45]))
-    assert (loss.kind, loss.name, loss.values) == ("loss", "Loss, part 2", [0.8, 0.7])
+    assert (loss.kind, curveTitle(loss), loss.values) == ("loss", "Loss, part 2", [0.8, 0.7])
 
     drawCurves("a run", [first, second, loss])
     drawCurves("another run", [second, loss])
     chart = findChart()
     assert chart.GetTitle() == "another run"
     shown = [chart.GetNthPlotSeriesNode(i) for i in range(chart.GetNumberOfPlotSeriesNodes())]
-    assert [series.GetName() for series in shown] == [second.name, loss.name]
+    assert [series.GetName() for series in shown] == [curveTitle(second), curveTitle(loss)]
     table = shown[1].GetTableNode().GetTable()
-    column = table.GetColumnByName(loss.name)
+    column = table.GetColumnByName(curveTitle(loss))
     assert [column.GetValue(i) for i in range(column.GetNumberOfTuples())] == [0.8, 0.7]
     for kind in ("PlotSeries", "Table"):
         nodes = slicer.util.getNodesByClass(f"vtkMRML{kind}Node")
@@ -401,7 +403,7 @@ def test_curves_are_read_while_they_are_written(tmp_path: Path, scene: Any) -> N
 
 
 def test_a_folder_without_files_has_no_curves(tmp_path: Path) -> None:
-    assert TuningRun(tmp_path).curves() == []
+    assert FineTuningRun(tmp_path).curves() == []
     assert readRuns(tmp_path / "none") == []
 
 
@@ -410,15 +412,14 @@ def test_a_tuned_model_is_accepted_used_and_left_again(
 ) -> None:
     run = newRun(library, TuningSettings(BUNDLED, "tiny"))
     (run.folder / "run.json").write_text("{}")
-    gate = {"name": "tiny", "verdict": "not better", "reason": "it gains nothing"}
-    (run.folder / "gate.json").write_text(json.dumps(gate))
+    run.end(replace(TEST, name="tiny", verdict=Verdict.NOT_BETTER))
     shutil.copytree(tiny_model.parent, run.folder / "model")
     logic = FineTuningLogic()
-    assert run.installedAs() == ""
+    assert installedAs(run) == ""
     assert logic.accept(run, force=True) == "tiny-1"
-    assert list(modelCards()) == [BUNDLED, "tiny-1"] and run.installedAs() == "tiny-1"
+    assert list(modelCards()) == [BUNDLED, "tiny-1"] and installedAs(run) == "tiny-1"
     logic.use("tiny-1")
     assert defaultModel() == "tiny-1"
     logic.discard(run)
-    assert run.candidate() is None and run.gate() == gate
+    assert run.candidate() is None and run.acceptance().name == "tiny"
     assert list(modelCards()) == [BUNDLED, "tiny-1"]

@@ -14,10 +14,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from MISSUCore.contract.case_record import CaseRecord, read_record, write_record
+from MISSUCore.contract.case_record import (
+    RECORD_FILE,
+    CaseRecord,
+    Change,
+    read_record,
+    write_record,
+)
+from MISSUCore.contract.finetuning_run import FineTuningRun, TuningFacts, TuningPlan
+from MISSUCore.contract.model_card import Tuning, TuningOutcome, read_card, write_card
+from MISSUCore.contract.model_identity import ModelIdentity
+from MISSUCore.contract.tuning_curves import ValidationRow, write_validation
+from MISSUCore.contract.verdict import (
+    AcceptanceTest,
+    CaseDice,
+    Forgetting,
+    MeanDice,
+    RetainedDice,
+    Verdict,
+)
 from MISSUCore.core.errors import ErrorCode
 from MISSUCore.core.events import ErrorEvent, ResultEvent
 from MISSUCore.core.messages import Text, a_file
+from MISSUCore.core.run_state import RunState
+from MISSUCore.core.serialization import settings_to_dict
 
 REGIONS = ("WT", "TC", "ET")
 
@@ -47,7 +67,7 @@ def library(arguments: list[str], behavior: dict[str, Any]) -> ErrorEvent | None
         if verb == "remove":
             shutil.rmtree(cases / case)
             continue
-        path = cases / case / "record.json"
+        path = cases / case / RECORD_FILE
         write_record(path, replace(read_record(path), excluded=verb == "exclude"))
     return None
 
@@ -74,63 +94,71 @@ def add(cases: Path, arguments: list[str]) -> ErrorEvent | None:
         note="".join(one[7:] for one in arguments if one.startswith("--note=")),
         modalities=tuple(images),
         scheme=json.loads(Path(value(arguments, "--scheme")).read_text()),
-        model={"name": value(arguments, "--model")} if "--model" in arguments else {},
+        model=ModelIdentity(value(arguments, "--model") if "--model" in arguments else ""),
         changes=changes(arguments, voxels),
         volumes_ml={"WT": float((voxels > 0).sum() * 0.008), "TC": 0.0, "ET": 0.0},
     )
-    write_record(cases / case / "record.json", record)
+    write_record(cases / case / RECORD_FILE, record)
     print(ResultEvent({"case": case}).to_line(), flush=True)
     return None
 
 
-def changes(arguments: list[str], labels: Any) -> dict[str, dict[str, float]]:
+def changes(arguments: list[str], labels: Any) -> dict[str, Change]:
     import SimpleITK as sitk
 
     if "--result" not in arguments:
         return {}
     before = sitk.GetArrayFromImage(sitk.ReadImage(value(arguments, "--result"))) > 0
     added, removed = ((labels > 0) & ~before).sum(), (before & ~(labels > 0)).sum()
-    change = {"added_ml": added * 0.008, "removed_ml": removed * 0.008, "dice": 0.9}
-    none = {**change, "added_ml": 0, "removed_ml": 0}
-    return {"WT": change, "TC": none, "ET": none}
+    change = Change(float(added * 0.008), float(removed * 0.008), 0.9)
+    return {"WT": change, "TC": Change(), "ET": Change()}
 
 
 def finetune(arguments: list[str], behavior: dict[str, Any]) -> ErrorEvent | None:
-    run, base = Path(value(arguments, "--output")), value(arguments, "--base")
-    records = sorted((Path(value(arguments, "--library")) / "cases").glob("*/record.json"))
-    ids = [path.parent.name for path in records if not json.loads(path.read_text())["excluded"]]
-    write(run / "run.json", {"given": {"cases": {case: [] for case in ids}}})
-    rows = ["fold,step,mix,WT,TC,ET"]
-    rows += [f"{fold},{step},1,0.{step + 60},0.5,0.4" for fold in (1, 2) for step in (0, 10, 20)]
-    (run / "validation.csv").write_text("\n".join([*rows, "2,20,0.5,0,0,0", "3,0,1,0.6,0.", ""]))
-    (run / "part-1").mkdir(exist_ok=True)
-    (run / "part-1" / "training.csv").write_text("step,loss\n1,0.9\n2,0.8\n")
+    run, base = FineTuningRun(Path(value(arguments, "--output"))), value(arguments, "--base")
+    records = sorted((Path(value(arguments, "--library")) / "cases").glob(f"*/{RECORD_FILE}"))
+    ids = [path.parent.name for path in records if not read_record(path).excluded]
+    facts = TuningFacts(cases={case: [] for case in ids})
+    RunState(settings_to_dict(facts)).begin(run.folder, TuningPlan(20).to_dict())
+    rows = [
+        ValidationRow(fold, step, 1, {"WT": (step + 60) / 100, "TC": 0.5, "ET": 0.4})
+        for fold in (1, 2)
+        for step in (0, 10, 20)
+    ]
+    write_validation(run.folder, REGIONS, [*rows, ValidationRow(2, 20, 0.5, zeros())])
+    with (run.folder / "validation.csv").open("a") as table:
+        table.write("3,0,1,0.6,0.")  # a row that is being written
+    (run.folder / "part-1").mkdir(exist_ok=True)
+    (run.folder / "part-1" / "training.csv").write_text("step,loss\n1,0.9\n2,0.8\n")
     if behavior.get("stop"):
         os.abort()
-    name, verdict = value(arguments, "--name"), behavior.get("verdict", "better")
-    scores = {"base": dict.fromkeys(REGIONS, 0.8), "tuned": dict.fromkeys(REGIONS, 0.84)}
-    gate = {
-        "name": name,
-        "date": "2026-11-23",
-        "base": {"name": base, "sha256": ""},
-        "verdict": verdict,
-        "recommended": verdict == "better",
-        "reason": "it gains 0.040 of mean Dice on cases it was not tuned on",
-        "regions": list(REGIONS),
-        "cases": [{"case": case, "fold": 1, **scores} for case in ids],
-        "mean": {**scores, "gain": 0.04},
-        "forgetting": {"cases": [], "mean": {**scores, "tuned": scores["base"], "loss": 0.0}},
-    }
-    write(run / "gate.json", gate)
-    kept = {key: gate[key] for key in ("date", "base", "verdict")}
-    entry = {**kept, "cases": ids, "gate": gate}
+    name, verdict = value(arguments, "--name"), Verdict(behavior.get("verdict", "better"))
+    before, after = dict.fromkeys(REGIONS, 0.8), dict.fromkeys(REGIONS, 0.84)
+    test = AcceptanceTest(
+        name=name,
+        date="2026-11-23",
+        base=ModelIdentity(base),
+        verdict=verdict,
+        reason="it gains 0.040 of mean Dice on cases it was not tuned on",
+        regions=REGIONS,
+        cases=tuple(CaseDice(case, 1, before, after) for case in ids),
+        mean=MeanDice(before, after, 0.04),
+        forgetting=Forgetting((), RetainedDice(before, before)),
+    )
+    run.end(test)
+    outcome = TuningOutcome(mean=test.mean)
+    tuning = Tuning(test.date, test.base, tuple(ids), gate=outcome, verdict=verdict.value)
     # StandBy.py has put the folder of MISSUCore there.
     weights = Path(sys.path[0]) / "MISSUCore" / "weights"
-    bundled = json.loads((weights / "missu-brats-fast.json").read_text())
-    card = {**bundled, "name": name, "sha256": run.name, "history": [entry]}
-    write(run / "model" / f"{name}.json", card)
-    (run / "model" / f"{name}.pt").write_bytes(b"weights")
+    bundled = read_card(weights / "missu-brats-fast.json")
+    card = replace(bundled, name=name, sha256=run.folder.name, history=(tuning,))
+    write_card(run.folder / "model" / f"{name}.json", card)
+    (run.folder / "model" / f"{name}.pt").write_bytes(b"weights")
     return None
+
+
+def zeros() -> dict[str, float]:
+    return dict.fromkeys(REGIONS, 0.0)
 
 
 def models(arguments: list[str], behavior: dict[str, Any]) -> ErrorEvent | None:
@@ -142,20 +170,14 @@ def models(arguments: list[str], behavior: dict[str, Any]) -> ErrorEvent | None:
     if "--discard" in arguments:
         shutil.rmtree(Path(value(arguments, "--discard")) / "model")
         return None
-    run = Path(value(arguments, "--accept"))
-    gate = json.loads((run / "gate.json").read_text())
-    if not gate["recommended"] and "--force" not in arguments:
-        return ErrorEvent(Text(a_file(run), f": {gate['reason']}"), ErrorCode.INPUT)
-    card = json.loads((run / "model" / f"{gate['name']}.json").read_text())
+    run = FineTuningRun(Path(value(arguments, "--accept")))
+    test, card = run.acceptance(), run.candidate()
+    if not test.recommended and "--force" not in arguments:
+        return ErrorEvent(Text(a_file(run.folder), f": {test.reason}"), ErrorCode.INPUT)
     number = 1
-    while (folder / f"{gate['name']}-{number}.json").exists():
+    while (folder / f"{test.name}-{number}.json").exists():
         number += 1
-    card["name"] = f"{gate['name']}-{number}"
-    write(folder / f"{card['name']}.json", card)
-    (folder / f"{card['name']}.pt").write_bytes(b"weights")
+    name = f"{test.name}-{number}"
+    write_card(folder / f"{name}.json", replace(card, name=name))
+    (folder / f"{name}.pt").write_bytes(b"weights")
     return None
-
-
-def write(path: Path, content: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))

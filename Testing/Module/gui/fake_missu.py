@@ -22,7 +22,8 @@ if sys.argv[1] == "-c":  # whether it can import PyTorch
 sys.path.insert(0, sys.argv[2])  # of MISSUCore, whose light classes build the answers
 import fake_fine_tuning
 
-from MISSUCore.contract.segmentation_report import ScanRegistration, SegmentationReport, UsedModel
+from MISSUCore.contract.model_identity import ModelIdentity
+from MISSUCore.contract.segmentation_report import ScanRegistration, SegmentationReport
 from MISSUCore.core.errors import ErrorCode
 from MISSUCore.core.events import ErrorEvent, Event, ProgressEvent, Stage
 from MISSUCore.core.messages import Text
@@ -65,7 +66,7 @@ def main(arguments: list[str]) -> int:
         report = SegmentationReport(
             fixed="t1",
             registrations=scans,
-            model=UsedModel("missu-brats-fast"),
+            model=ModelIdentity("missu-brats-fast"),
             seconds={"total": 0.1},
             volumes_ml={"WT": 0.0, "TC": 0.0, "ET": 0.0},
             confidence=behavior.get("confidence", {}),

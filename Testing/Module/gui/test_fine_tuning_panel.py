@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from MISSUCore.contract.case_record import CaseRecord, Change, read_record, write_record
+from MISSUCore.contract.labels import BRATS
 from MISSUCore.core.errors import ErrorCode
 
 pytest.importorskip("slicer", reason="needs the package slicer-core")
@@ -66,25 +67,18 @@ def questions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def threeCases(library: Path) -> list[str]:
     """IDs of cases in the library."""
-    from MISSUCore.contract.labels import BRATS
-
-    change = {"added_ml": 1.2, "removed_ml": 0.3, "dice": 0.9}
+    changes = {"WT": Change(1.2, 0.3, 0.9), "ET": Change(5.0, 0.3, 0.9)}
     for number in range(3):
-        record = {
-            "id": f"case-{number}",
-            "added": f"2026-11-2{number}T08:00:00+00:00",
-            "note": "",
-            "excluded": False,
-            "modalities": list(MODALITIES),
-            "scheme": BRATS.as_dict(),
-            "model": {},
-            "changes": {} if number else {"WT": change, "ET": {**change, "added_ml": 5.0}},
-            "volumes_ml": {"WT": 51.23, "TC": 20.0, "ET": 12.0},
-            "warnings": ["only 0.010 ml are labeled"] if number == 2 else [],
-        }
-        folder = library / "cases" / f"case-{number}"
-        folder.mkdir(parents=True)
-        (folder / "record.json").write_text(json.dumps(record))
+        record = CaseRecord(
+            id=f"case-{number}",
+            added=f"2026-11-2{number}T08:00:00+00:00",
+            modalities=MODALITIES,
+            scheme=BRATS.as_dict(),
+            changes={} if number else changes,
+            volumes_ml={"WT": 51.23, "TC": 20.0, "ET": 12.0},
+            warnings=("only 0.010 ml are labeled",) if number == 2 else (),
+        )
+        write_record(library / "cases" / f"case-{number}" / "record.json", record)
     return [f"case-{number}" for number in range(3)]
 
 
@@ -123,9 +117,9 @@ def tune(panel: Panel) -> None:
     panel.wait(lambda: idle(panel))
 
 
-def record(library: Path) -> dict[str, Any]:
+def record(library: Path) -> CaseRecord:
     (path,) = library.glob("cases/*/record.json")
-    return json.loads(path.read_text())
+    return read_record(path)
 
 
 def test_it_is_collapsed_and_reads_nothing_until_it_is_opened(panel: Panel, library: Path) -> None:
@@ -157,9 +151,9 @@ def test_a_corrected_case_is_added_with_what_was_changed(
     segmented.ui.noteLineEdit.setText("study 12")
     add(segmented)
     stored = record(library)
-    assert stored["changes"]["WT"]["removed_ml"] == pytest.approx(5 * VOXEL_ML)
-    assert stored["changes"]["WT"]["added_ml"] == 0
-    assert stored["model"] == {"name": BUNDLED}
+    assert stored.changes["WT"].removed_ml == pytest.approx(5 * VOXEL_ML)
+    assert stored.changes["WT"].added_ml == 0
+    assert stored.model.name == BUNDLED
     assert cases(segmented) == [["", "study 12", "all 4", "1.0", "WT +0.0 -0.0"]]
     assert "added" in segmented.ui.libraryStatusLabel.text
     assert segmented.ui.noteLineEdit.text == ""
@@ -317,8 +311,7 @@ def test_a_case_is_excluded_by_its_check_box(
     assert tuning.ui.tuneButton.enabled
     clickRow(tuning, 1, 0)
     tuning.wait(lambda: idle(tuning))
-    stored = json.loads((library / "cases" / "case-1" / "record.json").read_text())
-    assert stored["excluded"]
+    assert read_record(library / "cases" / "case-1" / "record.json").excluded
     assert not tuning.ui.tuneButton.enabled
     assert "3 cases" in tuning.ui.tuneButton.toolTip
     clickRow(tuning, 1, 0)
@@ -348,7 +341,7 @@ def test_a_stored_case_is_loaded_where_it_was(
     segmented.settle()
     clickRow(segmented, 0, 1)
     segmented.click("loadCaseButton")
-    case = record(library)["id"]
+    case = record(library).id
     assert segmented.selected() == {m: f"{case}_{m}" for m in MODALITIES}
     scan = slicerApplication.util.getNode(f"{case}_t1ce")
     np.testing.assert_array_equal(slicerApplication.util.arrayFromVolume(scan), LABELS + 5)

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from MISSUCore.contract.case_record import Change
 from MISSUCore.contract.labels import BRATS
+from MISSUCore.contract.model_identity import ModelIdentity
 from MISSUCore.core.errors import InputError, ResourceError
 from MISSUCore.core.files import only_process
 from MISSUCore.finetuning.library.store import CaseLibrary
@@ -60,7 +62,7 @@ def add(library: CaseLibrary, write_image: Callable[..., Path]) -> Callable[...,
 
 
 def test_what_is_stored_is_what_was_given(library: CaseLibrary, add: Callable) -> None:
-    model = {"name": "some", "sha256": "abc"}
+    model = ModelIdentity("some", "abc")
     record = add(scene="Monday", note="a note", model=model)
     assert library.records() == [record]
     assert (record.scene, record.note, record.model) == ("Monday", "a note", model)
@@ -160,9 +162,9 @@ def test_what_was_changed_is_told(add: Callable, write_image: Callable) -> None:
         origin=(3.0, -4.0, 5.0),
     )
     changes = add(result=path).changes
-    assert changes["WT"] == {"added_ml": 0.21, "removed_ml": 0.0, "dice": round(198 / 199, 4)}
-    assert changes["TC"] == {"added_ml": 0.0, "removed_ml": 0.0, "dice": 1.0}
-    assert changes["ET"] == {"added_ml": 0.21, "removed_ml": 0.0, "dice": 0.0}
+    assert changes["WT"] == Change(0.21, 0.0, round(198 / 199, 4))
+    assert changes["TC"] == Change(0.0, 0.0, 1.0)
+    assert changes["ET"] == Change(0.21, 0.0, 0.0)
 
 
 def test_the_same_scans_again_are_recognized(library: CaseLibrary, add: Callable) -> None:
@@ -350,6 +352,9 @@ def test_a_damaged_record_is_named(library: CaseLibrary, add: Callable) -> None:
         {"modalities": ["../t1"]},
         {"warnings": [None]},
         {"scans_sha256": {"t1": []}},
+        {"changes": {"WT": {"added_ml": "much"}}},
+        {"volumes_ml": {"WT": 1.0}},
+        {"added": "on Monday"},
     ):
         path.write_text(json.dumps({**record, **change}))
         with pytest.raises(InputError, match=r"record.json: is damaged: .*add the case again"):

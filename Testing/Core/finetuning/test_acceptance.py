@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from MISSUCore.finetuning.verdict import (
+from MISSUCore.contract.verdict import Forgetting, MeanDice
+from MISSUCore.finetuning.acceptance import (
     CaseScores,
-    Forgetting,
+    Retention,
     Setting,
+    accept,
     allowed_mixes,
     best_setting,
     format_table,
-    judge,
     unbiased_settings,
 )
 
@@ -31,9 +32,9 @@ def case(name: str, fold: int, base: float | None, **tuned: float) -> CaseScores
     )
 
 
-def forgotten(loss: float, agreement: float) -> Forgetting:
+def forgotten(loss: float, agreement: float) -> Retention:
     """A case that loses so much with all of the tuned weights, and nothing with half of them."""
-    return Forgetting(
+    return Retention(
         "simulated1",
         np.full(2, 0.8),
         {1.0: np.full(2, 0.8 - loss), 0.5: np.full(2, 0.8)},
@@ -63,11 +64,11 @@ def test_a_fold_does_not_choose_its_own_setting() -> None:
         case("c", 3, 0.5, early=0.5, late=0.6),
     ]
     assert unbiased_settings(scores, [1.0]) == {1: LATE, 2: EARLY, 3: EARLY}
-    gate = judge(scores, [], REGIONS)
+    test = accept(scores, [], REGIONS)
     # Chosen by themselves all three would have gained; so they gain nothing.
-    assert [entry["tuned"]["WT"] for entry in gate["cases"]] == [0.5, 0.5, 0.5]
-    assert gate["mean"]["gain"] == 0 and gate["verdict"] == "not better"
-    assert not gate["recommended"]
+    assert [row.tuned["WT"] for row in test.cases] == [0.5, 0.5, 0.5]
+    assert test.mean.gain == 0 and test.verdict == "not better"
+    assert not test.recommended
 
 
 def test_the_figures_are_of_steps_that_the_final_model_has() -> None:
@@ -77,29 +78,26 @@ def test_the_figures_are_of_steps_that_the_final_model_has() -> None:
     scores = [CaseScores(name, fold, np.full(2, 0.5), tuned) for fold, name in enumerate("abc", 1)]
     # All choose 10 steps; that only half of the weights may be taken shows later, and then the
     # half after 20 steps would be better, but there is no such model.
-    gate = judge(scores, [forgotten(0.02, 0.98)], REGIONS)
-    assert (gate["steps"], gate["mix"]) == (10, 0.5)
-    assert gate["mean"]["gain"] == 0.05
+    test = accept(scores, [forgotten(0.02, 0.98)], REGIONS)
+    assert (test.steps, test.mix) == (10, 0.5)
+    assert test.mean.gain == 0.05
 
 
 def test_cases_that_the_base_knows_are_counted_but_not_judged_by() -> None:
-    gate = judge(GOOD, KEPT, REGIONS, ["d", "e"])
-    assert [entry["case"] for entry in gate["cases"]] == ["a", "b", "c"]
-    assert gate["not_judged"] == ["d", "e"]
-    assert "not judged by 2 more of your cases" in gate["reason"]
+    test = accept(GOOD, KEPT, REGIONS, ["d", "e"])
+    assert [row.case for row in test.cases] == ["a", "b", "c"]
+    assert test.not_judged == ("d", "e")
+    assert "not judged by 2 more of your cases" in test.reason
 
 
 def test_a_model_that_gains_and_keeps_is_better() -> None:
-    gate = judge(GOOD, KEPT, REGIONS)
-    assert (gate["verdict"], gate["recommended"]) == ("better", True)
-    assert "(3 of 3 gain)" in gate["reason"]
-    assert (gate["steps"], gate["mix"], gate["folds"]) == (20, 1.0, 3)
-    assert gate["mean"] == {
-        "base": {"WT": 0.5, "TC": 0.5},
-        "tuned": {"WT": 0.7, "TC": 0.7},
-        "gain": 0.2,
-    }
-    assert gate["forgetting"]["mean"]["agreement"] == 0.98
+    test = accept(GOOD, KEPT, REGIONS)
+    assert (test.verdict, test.recommended) == ("better", True)
+    assert "(3 of 3 gain)" in test.reason
+    assert (test.steps, test.mix, test.folds) == (20, 1.0, 3)
+    assert test.mean == MeanDice({"WT": 0.5, "TC": 0.5}, {"WT": 0.7, "TC": 0.7}, 0.2)
+    assert isinstance(test.forgetting, Forgetting)
+    assert test.forgetting.mean.agreement == 0.98
 
 
 @pytest.mark.parametrize(("loss", "agreement"), [(0.02, 0.98), (-0.1, 0.93)])
@@ -108,12 +106,12 @@ def test_what_forgets_is_mixed_with_the_base_until_it_does_not(
 ) -> None:
     forgetting = [forgotten(loss, agreement)]
     assert allowed_mixes(forgetting, [1.0, 0.5]) == [0.5]
-    gate = judge(GOOD, forgetting, REGIONS)
-    assert (gate["verdict"], gate["mix"]) == ("better", 0.5)
-    assert gate["mean"]["gain"] == 0.15
+    test = accept(GOOD, forgetting, REGIONS)
+    assert (test.verdict, test.mix) == ("better", 0.5)
+    assert test.mean.gain == 0.15
     whole = [case(score.case, score.fold, 0.5, late=0.7) for score in GOOD]
-    gate = judge(whole, forgetting, REGIONS)
-    assert (gate["verdict"], gate["recommended"]) == ("forgets", False)
+    test = accept(whole, forgetting, REGIONS)
+    assert (test.verdict, test.recommended) == ("forgets", False)
 
 
 def test_one_case_that_gains_much_does_not_make_a_better_model() -> None:
@@ -122,27 +120,27 @@ def test_one_case_that_gains_much_does_not_make_a_better_model() -> None:
         case("b", 2, 0.8, late=0.7),
         case("c", 3, 0.8, late=0.79),
     ]
-    gate = judge(scores, KEPT, REGIONS)
-    assert gate["mean"]["gain"] > 0.2 and gate["verdict"] == "not better"
-    assert "1 of 3 gain" in gate["reason"]
+    test = accept(scores, KEPT, REGIONS)
+    assert test.mean.gain > 0.2 and test.verdict == "not better"
+    assert "1 of 3 gain" in test.reason
 
 
 def test_without_a_check_the_verdict_says_so() -> None:
-    gate = judge(GOOD, [], REGIONS)
-    assert gate["verdict"] == "better" and gate["forgetting"] is None
-    assert "could not be checked" in gate["reason"]
+    test = accept(GOOD, [], REGIONS)
+    assert test.verdict == "better" and test.forgetting is None
+    assert "could not be checked" in test.reason
 
 
 def test_a_new_task_has_no_base_to_be_better_than() -> None:
     scores = [case(name, fold, None, early=0.4, late=0.6) for fold, name in enumerate("abc", 1)]
-    gate = judge(scores, [], REGIONS)
-    assert gate["verdict"] == "new task" and not gate["recommended"]
-    assert gate["mean"] == {"base": None, "tuned": {"WT": 0.6, "TC": 0.6}, "gain": None}
-    assert "0.600" in format_table(gate)
+    test = accept(scores, [], REGIONS)
+    assert test.verdict == "new task" and not test.recommended
+    assert test.mean == MeanDice(None, {"WT": 0.6, "TC": 0.6}, None)
+    assert "0.600" in format_table(test)
 
 
 def test_the_table_shows_every_case_and_the_verdict() -> None:
-    lines = format_table(judge(GOOD, KEPT, REGIONS)).splitlines()
+    lines = format_table(accept(GOOD, KEPT, REGIONS)).splitlines()
     assert lines[0].split() == ["Dice", "WT", "TC"]
     assert lines[1].split() == ["a", "0.500", "->", "0.700", "0.500", "->", "0.700"]
     assert [line.partition("  ")[0] for line in lines[1:-1]] == [

@@ -12,10 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ..contract.verdict import (
+    AcceptanceTest,
+    CaseDice,
+    Dice,
+    Forgetting,
+    MeanDice,
+    RetainedDice,
+    Verdict,
+)
 
 MINIMUM_GAIN = 0.01
 MAXIMUM_LOSS = 0.01
@@ -69,7 +78,7 @@ class CaseScores:
 
 
 @dataclass(frozen=True)
-class Forgetting:
+class Retention:
     """Dice of a case that the user did not give, by region: arrays (regions,).
 
     Attributes:
@@ -127,7 +136,7 @@ def unbiased_settings(
     }
 
 
-def allowed_mixes(forgetting: Sequence[Forgetting], mixes: Sequence[float]) -> list[float]:
+def allowed_mixes(forgetting: Sequence[Retention], mixes: Sequence[float]) -> list[float]:
     """The shares with which little is forgotten; all if there is nothing to check it on."""
     return [
         mix
@@ -140,60 +149,62 @@ def allowed_mixes(forgetting: Sequence[Forgetting], mixes: Sequence[float]) -> l
     ]
 
 
-def judge(
+def accept(
     scores: Sequence[CaseScores],
-    forgetting: Sequence[Forgetting],
+    kept: Sequence[Retention],
     regions: Sequence[str],
     not_judged: Sequence[str] = (),
-) -> dict[str, Any]:
-    """The gate's table and verdict, in plain JSON types.
+) -> AcceptanceTest:
+    """The acceptance test: table and verdict.
 
     Args:
         scores: of the cases, each by models that were tuned without it.
-        forgetting: of the final model; empty if there is nothing to check it on.
+        kept: by the final model; empty if there is nothing to check it on.
         regions: their names.
         not_judged: names of cases that were learned from, but that the base was tuned on already.
     """
     mixes = sorted({setting.mix for setting in scores[0].tuned}, reverse=True)
-    allowed = allowed_mixes(forgetting, mixes)
+    allowed = allowed_mixes(kept, mixes)
     chosen = unbiased_settings(scores, allowed or mixes)
     final = final_setting(scores, allowed or mixes)
     tuned = [score.tuned[chosen[score.fold]] for score in scores]
     known = [score.base for score in scores if score.base is not None]
     gains = [score.gain(chosen[score.fold]) for score in scores] if known else []
-    verdict, reason = _verdict(gains, bool(allowed), bool(forgetting))
-    return {
-        "verdict": verdict,
-        "recommended": verdict == "better",
-        "reason": reason + _left_out(len(not_judged)),
-        "rule": RULE,
-        "regions": list(regions),
-        "folds": len(chosen),
-        "steps": final.steps,
-        "mix": final.mix,
-        "cases": [
-            {
-                "case": score.case,
-                "fold": score.fold,
-                "base": _named(score.base, regions),
-                "tuned": _named(values, regions),
-            }
+    verdict, reason = _verdict(gains, bool(allowed), bool(kept))
+    return AcceptanceTest(
+        verdict=verdict,
+        reason=reason + _left_out(len(not_judged)),
+        rule=RULE,
+        regions=tuple(regions),
+        folds=len(chosen),
+        steps=final.steps,
+        mix=final.mix,
+        cases=tuple(
+            CaseDice(
+                score.case,
+                score.fold,
+                None if score.base is None else _named(score.base, regions),
+                _named(values, regions),
+            )
             for score, values in zip(scores, tuned)
-        ],
-        "mean": {
-            "base": _named(np.mean(known, axis=0), regions) if known else None,
-            "tuned": _named(np.mean(tuned, axis=0), regions),
-            "gain": round(float(np.mean(gains)), 4) if gains else None,
-        },
-        "not_judged": list(not_judged),
-        "forgetting": _forgetting_table(forgetting, final.mix, regions) if forgetting else None,
-    }
+        ),
+        mean=MeanDice(
+            _named(np.mean(known, axis=0), regions) if known else None,
+            _named(np.mean(tuned, axis=0), regions),
+            round(float(np.mean(gains)), 4) if gains else None,
+        ),
+        not_judged=tuple(not_judged),
+        forgetting=_forgetting(kept, final.mix, regions) if kept else None,
+    )
 
 
-def _verdict(gains: Sequence[float], keeps: bool, checked: bool) -> tuple[str, str]:
+def _verdict(gains: Sequence[float], keeps: bool, checked: bool) -> tuple[Verdict, str]:
     """Verdict and reason, from each case's gain, and whether enough is kept of what was known."""
     if not gains:
-        return "new task", "the base model does another task: there is nothing to compare with"
+        return (
+            Verdict.NEW_TASK,
+            "the base model does another task: there is nothing to compare with",
+        )
     gain, improved = float(np.mean(gains)), sum(value > 0 for value in gains)
     of_all = f"{improved} of {len(gains)} gain"
     if gain < MINIMUM_GAIN or 2 * improved < len(gains):
@@ -202,18 +213,18 @@ def _verdict(gains: Sequence[float], keeps: bool, checked: bool) -> tuple[str, s
             if gain < MINIMUM_GAIN
             else "at least half must gain"
         )
-        return "not better", (
+        return Verdict.NOT_BETTER, (
             f"on cases it was not tuned on, mean Dice changes by {gain:+.3f}, and {of_all}; "
             f"{missed}"
         )
     if not keeps:
-        return "forgets", (
+        return Verdict.FORGETS, (
             f"it gains {gain:.3f} of mean Dice on cases like yours ({of_all}), but its answers to "
             f"others have changed too much (at most {MAXIMUM_LOSS:g} of Dice may be lost, and "
             f"the answers' Dice with each other must be {MINIMUM_AGREEMENT:g} or more)"
         )
     doubt = "" if checked else "; what it forgot could not be checked"
-    return "better", (
+    return Verdict.BETTER, (
         f"it gains {gain:.3f} of mean Dice on cases it was not tuned on ({of_all}){doubt}"
     )
 
@@ -224,32 +235,30 @@ def _left_out(cases: int) -> str:
     return f"; not judged by {cases} more of your cases, for the base was tuned on them already"
 
 
-def _forgetting_table(
-    forgetting: Sequence[Forgetting], mix: float, regions: Sequence[str]
-) -> dict[str, Any]:
-    return {
-        "cases": [
-            {
-                "case": case.case,
-                "base": _named(case.base, regions),
-                "tuned": _named(case.tuned[mix], regions),
-            }
-            for case in forgetting
-        ],
-        "mean": {
-            "base": _named(np.mean([case.base for case in forgetting], axis=0), regions),
-            "tuned": _named(np.mean([case.tuned[mix] for case in forgetting], axis=0), regions),
-            "loss": round(_loss(forgetting, mix), 4),
-            "agreement": round(_agreement(forgetting, mix), 4),
-        },
-    }
+def _forgetting(kept: Sequence[Retention], mix: float, regions: Sequence[str]) -> Forgetting:
+    return Forgetting(
+        cases=tuple(
+            CaseDice(
+                case.case,
+                base=_named(case.base, regions),
+                tuned=_named(case.tuned[mix], regions),
+            )
+            for case in kept
+        ),
+        mean=RetainedDice(
+            base=_named(np.mean([case.base for case in kept], axis=0), regions),
+            tuned=_named(np.mean([case.tuned[mix] for case in kept], axis=0), regions),
+            loss=round(_loss(kept, mix), 4),
+            agreement=round(_agreement(kept, mix), 4),
+        ),
+    )
 
 
-def _loss(forgetting: Sequence[Forgetting], mix: float) -> float:
+def _loss(forgetting: Sequence[Retention], mix: float) -> float:
     return float(np.mean([case.base - case.tuned[mix] for case in forgetting]))
 
 
-def _agreement(forgetting: Sequence[Forgetting], mix: float) -> float:
+def _agreement(forgetting: Sequence[Retention], mix: float) -> float:
     return float(np.mean([case.agreement[mix] for case in forgetting]))
 
 
@@ -259,38 +268,29 @@ def _after(score: CaseScores, steps: int) -> CaseScores:
     return replace(score, tuned=tuned)
 
 
-def _named(values: NDArray[np.float64] | None, regions: Sequence[str]) -> dict[str, float] | None:
-    if values is None:
-        return None
+def _named(values: NDArray[np.float64], regions: Sequence[str]) -> Dice:
     return {name: round(float(value), 4) for name, value in zip(regions, values)}
 
 
-def format_table(gate: Mapping[str, Any]) -> str:
-    """The gate's figures and verdict for a terminal: base -> tuned, case by case.
+def format_table(test: AcceptanceTest) -> str:
+    """Figures and verdict for a terminal: base -> tuned, case by case.
 
     "Others" are cases that the user did not give: has anything been forgotten?
     """
-    names = gate["regions"]
-    rows = [("Dice", names)]
-    for title, entries, mean in (
-        ("mean of your cases", gate["cases"], gate["mean"]),
-        ("mean of others", *_forgetting(gate)),
-    ):
-        rows += [(entry["case"], _cells(names, entry)) for entry in entries]
-        if entries:
-            rows.append((title, _cells(names, mean)))
+    names = test.regions
+    rows = [("Dice", list(names))]
+    rows += [(case.case, _cells(names, case)) for case in test.cases]
+    rows.append(("mean of your cases", _cells(names, test.mean)))
+    if test.forgetting:
+        rows += [(case.case, _cells(names, case)) for case in test.forgetting.cases]
+        rows.append(("mean of others", _cells(names, test.forgetting.mean)))
     width = max(len(row[0]) for row in rows)
     lines = [f"{name:<{width}}  " + "  ".join(f"{cell:>14}" for cell in row) for name, row in rows]
-    return "\n".join([*lines, f"{gate['verdict']}: {gate['reason']}"])
+    return "\n".join([*lines, f"{test.verdict}: {test.reason}"])
 
 
-def _forgetting(gate: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    part = gate["forgetting"]
-    return (part["cases"], part["mean"]) if part else ([], {})
-
-
-def _cells(names: Sequence[str], entry: Mapping[str, Any]) -> list[str]:
-    base, tuned = entry["base"], entry["tuned"]
+def _cells(names: Sequence[str], row: CaseDice | MeanDice | RetainedDice) -> list[str]:
+    base, tuned = row.base, row.tuned
     if base is None:
         return [f"{tuned[name]:.3f}" for name in names]
     return [f"{base[name]:.3f} -> {tuned[name]:.3f}" for name in names]
