@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .inference.cohort import segment_cohort as segment_cohort
     from .inference.segmentation import segment_case as segment_case
     from .io.reading import read_case as read_case
+    from .measurement.case import measure as measure
     from .models.store import list_models as list_models
     from .models.store import load_model as load_model
     from .network.transunet import TransUNet as TransUNet
@@ -39,6 +40,7 @@ _MODULES = {
     "fine_tune": "finetuning.run",
     "list_models": "models.store",
     "load_model": "models.store",
+    "measure": "measurement.case",
     "read_case": "io.reading",
     "segment_case": "inference.segmentation",
     "segment_cohort": "inference.cohort",

@@ -19,7 +19,7 @@ from .. import __version__
 from ..core.errors import ErrorCode, InputError, MISSUError, ResourceError, says_out_of_memory
 from ..core.events import ErrorEvent, JsonLines, Progress, TerminalBar
 from ..core.messages import Text, a_file
-from . import cost, demo, evaluate, explain, finetune, library, models, segment, train
+from . import cost, demo, evaluate, explain, finetune, library, measure, models, segment, train
 from .console import Console, flushed
 from .options import complain, tell
 
@@ -97,6 +97,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(metavar="command", required=True)
-    for command in (segment, explain, library, finetune, train, evaluate, cost, models, demo):
+    for command in (
+        segment,
+        explain,
+        measure,
+        library,
+        finetune,
+        train,
+        evaluate,
+        cost,
+        models,
+        demo,
+    ):
         command.add(commands, common)
     return parser

@@ -39,6 +39,7 @@ class Stage(str, Enum):
     ADD = "add"
     COHORT = "cohort"
     EVALUATION = "evaluation"
+    MEASURE = "measure"
     TRAIN = "train"
     VALIDATE = "validate"
     TUNE = "tune"

@@ -18,6 +18,7 @@ from ..core.errors import InputError
 from ..core.events import Progress, Stage
 from ..core.files import atomic_write
 from ..core.messages import a_file
+from ..io.dicom import ScanSource
 from ..io.geometry import same_grid
 from ..io.reading import read_label_map
 from .lesions import score_lesions
@@ -192,9 +193,9 @@ def compare_pair(pair: Pair, scheme: LabelScheme) -> list[Row]:
     Raises:
         InputError: if a file is no label map of this scheme, or the two lie on different grids.
     """
-    predicted_image, predicted = _read_regions(pair.prediction, scheme)
-    reference_image, expected = _read_regions(pair.reference, scheme)
-    _check_grids(pair, predicted_image, reference_image)
+    predicted_image, predicted = read_regions(pair.prediction, scheme)
+    reference_image, expected = read_regions(pair.reference, scheme)
+    check_grids((pair.prediction, predicted_image), (pair.reference, reference_image))
     spacing_mm = reference_image.GetSpacing()[::-1]
     predicted_ml = volumes_ml(predicted, spacing_mm, scheme.region_names)
     expected_ml = volumes_ml(expected, spacing_mm, scheme.region_names)
@@ -211,8 +212,12 @@ def compare_pair(pair: Pair, scheme: LabelScheme) -> list[Row]:
     ]
 
 
-def _read_regions(path: Path, scheme: LabelScheme) -> tuple[sitk.Image, NDArray[np.bool_]]:
-    """A label map and its masks (regions, depth, height, width)."""
+def read_regions(path: Path, scheme: LabelScheme) -> tuple[sitk.Image, NDArray[np.bool_]]:
+    """A label map and its masks (regions, depth, height, width).
+
+    Raises:
+        InputError: if it cannot be read, or its values are not those of the scheme.
+    """
     image = read_label_map(path)
     label_map = sitk.GetArrayViewFromImage(image)
     values = np.unique(label_map).tolist()
@@ -222,20 +227,28 @@ def _read_regions(path: Path, scheme: LabelScheme) -> tuple[sitk.Image, NDArray[
     return image, numbering.to_regions(label_map)
 
 
-def _check_grids(pair: Pair, prediction: sitk.Image, reference: sitk.Image) -> None:
-    if same_grid(prediction, reference):
+def check_grids(
+    first: tuple[ScanSource, sitk.Image], second: tuple[ScanSource, sitk.Image]
+) -> None:
+    """Make sure that two images, each with where it was read, have the same voxels.
+
+    Raises:
+        InputError: if not.
+    """
+    (path, image), (other_path, other) = first, second
+    if same_grid(image, other):
         return
     differences = (
-        (name, getattr(prediction, f"Get{name}")(), getattr(reference, f"Get{name}")())
+        (name, getattr(image, f"Get{name}")(), getattr(other, f"Get{name}")())
         for name in ("Size", "Spacing", "Origin", "Direction")
     )
     name, ours, theirs = next(
         found for found in differences if not np.allclose(found[1], found[2], rtol=0, atol=1e-6)
     )
     raise InputError(
-        a_file(pair.prediction),
+        a_file(path),
         " and ",
-        a_file(pair.reference),
+        a_file(other_path),
         f": lie on different grids, {name.lower()} {ours} and {theirs}; resample one to the other",
     )
 

@@ -23,6 +23,7 @@ ROOMS = (
     "preprocessing",
     "models",
     "evaluation",
+    "measurement",
     "reporting",
     "inference",
     "simulation",

@@ -79,7 +79,7 @@ def test_help_does_not_load_torch() -> None:
     assert done.returncode == 0, done.stderr
     for command in ("segment", "explain", "library", "finetune", "train", "models"):
         assert command in done.stdout
-    for command in ("evaluate", "cost", "demo"):
+    for command in ("evaluate", "measure", "cost", "demo"):
         assert command in done.stdout
 
 

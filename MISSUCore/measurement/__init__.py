@@ -1,0 +1,1 @@
+"""What a reader measures on a segmentation: lesions, diameters, volumes."""

@@ -1,0 +1,98 @@
+"""A measurement as tables: for a terminal, and as CSV."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from ..contract.measurement_report import LesionMeasurement, Line, MeasurementReport
+from ..core.files import atomic_write
+
+_AXES = "xyz"
+
+
+def format_table(report: MeasurementReport) -> str:
+    """For a terminal: a line for each lesion, then the whole."""
+    names = list(report.volumes_ml)
+    heads = ["Lesion", *(f"{name}, ml" for name in names), "Longest", "Perpend.", "Product", "3-D"]
+    lines = ["".join(f"{head:>10}" for head in heads) + "  Judged"]
+    for lesion in report.lesions:
+        cells = [
+            str(lesion.number),
+            *(_number(lesion.volumes_ml.get(name), 2) for name in names),
+            *(_number(_length(line), 1) for line in (lesion.longest, lesion.perpendicular)),
+            _number(lesion.product_mm2 or None, 0),
+            _number(_length(lesion.maximum), 1),
+        ]
+        lines.append("".join(f"{cell:>10}" for cell in cells) + f"  {_judged(lesion)}")
+    whole = ["All", *(f"{volume:.2f}" for volume in report.volumes_ml.values())]
+    lines.append("".join(f"{cell:>10}" for cell in whole))
+    targets = sum(lesion.target for lesion in report.lesions)
+    lines.append(
+        f"Sum of products over {targets} target{'' if targets == 1 else 's'}: "
+        f"{report.sum_of_products_mm2:.0f} mm2"
+    )
+    lines.append(
+        f"Diameters of {report.region} in mm, in {report.plane} slices {report.slice_mm:g} mm apart"
+    )
+    return "\n".join(lines)
+
+
+def write_csv(report: MeasurementReport, path: Path) -> None:
+    """Write a row for each lesion; points are (x, y, z) in mm, LPS.
+
+    Raises:
+        InputError, ResourceError: if the file cannot be written; an older one stays as it was.
+    """
+    rows = [_row(report, lesion) for lesion in report.lesions]
+    with (
+        atomic_write(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as stream,
+    ):
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _row(report: MeasurementReport, lesion: LesionMeasurement) -> dict[str, object]:
+    return {
+        "lesion": lesion.number,
+        **{f"{name}_ml": lesion.volumes_ml.get(name, "") for name in report.volumes_ml},
+        "longest_mm": _cell(_length(lesion.longest)),
+        "perpendicular_mm": _cell(_length(lesion.perpendicular)),
+        "product_mm2": _cell(lesion.product_mm2 if lesion.longest else None),
+        "angle_degrees": _cell(lesion.angle_degrees),
+        "maximum_3d_mm": _cell(_length(lesion.maximum)),
+        "slices": lesion.slices,
+        "measurable": "yes" if lesion.measurable else "no",
+        "target": "yes" if lesion.target else "no",
+        "reasons": "; ".join(lesion.reasons),
+        **_points("longest", lesion.longest),
+        **_points("perpendicular", lesion.perpendicular),
+    }
+
+
+def _points(name: str, line: Line | None) -> dict[str, object]:
+    return {
+        f"{name}_{end}_{axis}_mm": _cell(getattr(line, end)[number] if line else None)
+        for end in ("start", "end")
+        for number, axis in enumerate(_AXES)
+    }
+
+
+def _cell(value: float | None) -> object:
+    return "" if value is None else round(value, 4)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _length(line: Line | None) -> float | None:
+    return line.length_mm if line else None
+
+
+def _judged(lesion: LesionMeasurement) -> str:
+    if lesion.measurable:
+        return "target" if lesion.target else "measurable"
+    return "not measurable: " + "; ".join(lesion.reasons)
