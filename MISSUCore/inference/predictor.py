@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..core.errors import InputError, MISSUError, ResourceError, says_out_of_memory
 from ..core.events import Progress, Stage
+from ..network.kernels import InstanceNorm
 from .memory import free_main_memory_bytes, limited_bytes
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
@@ -43,8 +44,10 @@ def choose_device(name: str) -> torch.device:
 
 def fastest_layout(network: nn.Module, device: torch.device) -> torch.memory_format:
     """How volumes should lie in memory: channels last, but where that slows normalization down."""
-    instance = any(isinstance(module, nn.InstanceNorm3d) for module in network.modules())
-    slow = instance and device.type == "cpu"
+    slow = device.type == "cpu" and any(
+        isinstance(module, nn.InstanceNorm3d) and not isinstance(module, InstanceNorm)
+        for module in network.modules()
+    )
     return torch.contiguous_format if slow else torch.channels_last_3d
 
 
@@ -86,7 +89,7 @@ class Predictor:
         network: from (1, modalities, D, H, W) to logits (1, outputs, D, H, W).
         membership: (regions, classes) boolean.
         targets: ``"labels"`` or ``"regions"``.
-        device: where it computes; half precision on a CUDA GPU.
+        device: where it computes: a CUDA GPU in float16, a processor that has bfloat16 in that.
         window: size of the sliding window (depth, height, width).
         sliding: True or False force the sliding window or the single pass; None decides by
             memory.
@@ -122,6 +125,9 @@ class Predictor:
 
     def _use(self, device: torch.device) -> None:
         self.device = device
+        self.half_precision = device.type == "cuda" or (
+            device.type == "cpu" and has_bfloat16(device)
+        )
         self.network.to(device)
         # The annotations of Module.to do not know its memory_format.
         self.layout = fastest_layout(self.network, device)
@@ -205,9 +211,11 @@ class Predictor:
     def _forward(self, volume: Tensor) -> Tensor:
         """Probabilities (regions, D, H, W), on the CPU, of a volume that fits into memory."""
         x = volume[None].to(self.device, memory_format=self.layout)
-        with torch.autocast("cuda", torch.float16, enabled=self.device.type == "cuda"):
+        kind = self.device.type
+        half = torch.float16 if kind == "cuda" else torch.bfloat16
+        with torch.autocast(kind, half, enabled=self.half_precision):
             logits = self.network(x)
-        if self.device.type == "cuda" and not logits.isfinite().all():
+        if self.half_precision and not logits.isfinite().all():
             logits = self.network(x)  # they were too large for half precision
         if not logits.isfinite().all():
             raise MISSUError("the network's answer is no number; its weights are damaged")

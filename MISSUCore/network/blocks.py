@@ -10,13 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .kernels import InstanceNorm, attention, upsample2
+
 
 def normalization(kind: str, channels: int) -> nn.Module:
     """The normalization layer of this kind, ``"batch"`` or ``"instance"``."""
     if kind == "batch":
         return nn.BatchNorm3d(channels)
     if kind == "instance":
-        return nn.InstanceNorm3d(channels, affine=True)
+        return InstanceNorm(channels, affine=True)
     raise ValueError(f"normalization must be 'batch' or 'instance', not {kind!r}")
 
 
@@ -74,9 +76,7 @@ class SelfAttention(nn.Module):
             part.unflatten(2, (self.heads, -1)).transpose(1, 2)  # (B, heads, N, d / heads)
             for part in self.query_key_value(tokens).chunk(3, dim=2)
         )
-        # The fused kernel never holds the N x N attention matrix in memory.
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        return self.output(mixed.transpose(1, 2).flatten(2))
+        return self.output(attention(query, key, value).transpose(1, 2).flatten(2))
 
 
 class TransformerLayer(nn.Module):
@@ -146,5 +146,5 @@ class DecoderStep(nn.Module):
 
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
         """Upsample by 2, merge with the skip connection's features, and convolve."""
-        x = F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)
+        x = upsample2(x)
         return self.convolution(x if skip is None else torch.cat([x, skip], dim=1))

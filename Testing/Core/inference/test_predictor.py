@@ -26,6 +26,7 @@ from MISSUCore.inference.predictor import (
     has_bfloat16,
     region_logits,
 )
+from MISSUCore.network.kernels import InstanceNorm
 
 CPU = torch.device("cpu")
 MEMBERSHIP = torch.from_numpy(BRATS.membership)
@@ -34,6 +35,12 @@ WINDOW = (8, 6, 10)
 
 def make_predictor(network: nn.Module, targets: str = "regions", **options: object) -> Predictor:
     return Predictor(network, MEMBERSHIP, targets, CPU, WINDOW, **options)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def _full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Answers are held against exact ones, on whatever processor.
+    monkeypatch.setattr(predictor_module, "has_bfloat16", lambda device: False)
 
 
 @pytest.fixture
@@ -108,6 +115,7 @@ def test_temperatures_divide_the_log_odds_of_each_region(
     [
         (nn.InstanceNorm3d(2), "cpu", torch.contiguous_format),
         (nn.InstanceNorm3d(2), "cuda", torch.channels_last_3d),
+        (InstanceNorm(2), "cpu", torch.channels_last_3d),
         (nn.BatchNorm3d(2), "cpu", torch.channels_last_3d),
     ],
 )
@@ -140,6 +148,32 @@ def test_bfloat16_is_for_gpus_that_have_it(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: version)
     assert has_bfloat16(torch.device("cuda")) == has
+
+
+@pytest.mark.parametrize("has", [False, True])
+def test_a_processor_with_bfloat16_computes_in_it(
+    monkeypatch: pytest.MonkeyPatch, network: nn.Module, volume: Tensor, has: bool
+) -> None:
+    monkeypatch.setattr(predictor_module, "has_bfloat16", lambda device: has)
+    found = make_predictor(network)(volume)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=has):
+        expected = network(volume[None]).float().sigmoid()[0]
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-6)
+    assert found.dtype == torch.float32
+
+
+def test_what_is_too_large_for_half_precision_is_computed_in_full(
+    monkeypatch: pytest.MonkeyPatch, volume: Tensor
+) -> None:
+    monkeypatch.setattr(predictor_module, "has_bfloat16", lambda device: True)
+
+    class Fragile(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x[:, :1].expand(-1, 3, -1, -1, -1) * (
+                float("inf") if torch.is_autocast_enabled("cpu") else 1.0
+            )
+
+    torch.testing.assert_close(make_predictor(Fragile())(volume)[0], volume[0].sigmoid())
 
 
 # Windows
