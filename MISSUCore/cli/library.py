@@ -15,6 +15,7 @@ from .options import Commands, add_scans, preprocessing, scans, tell_warnings
 
 if TYPE_CHECKING:
     from ..contract.case_record import CaseRecord
+    from ..contract.model_identity import ModelIdentity
     from ..finetuning.library.store import CaseLibrary
 
 
@@ -83,7 +84,7 @@ def run_add(options: argparse.Namespace, progress: Progress) -> None:
         brain_mask=options.brain_mask,
         preprocessing=preprocessing(options),
         result=options.result,
-        model=options.model,
+        model=_identity(options.model) if options.model else None,
         scene=options.scene,
         note=options.note,
         tumor=not options.no_tumor,
@@ -97,6 +98,15 @@ def run_add(options: argparse.Namespace, progress: Progress) -> None:
         JsonLines()(ResultEvent({"case": record.id}))
     else:
         print(f"added {record.id}")
+
+
+def _identity(model: str) -> ModelIdentity:
+    from ..contract.model_card import read_card
+    from ..contract.model_identity import ModelIdentity
+    from ..models.store import find_model
+
+    card = read_card(find_model(model))
+    return ModelIdentity(card.name, card.sha256)
 
 
 def run_list(options: argparse.Namespace, progress: Progress) -> None:

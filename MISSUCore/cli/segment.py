@@ -71,6 +71,11 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output-folder", type=Path, metavar="FOLDER", help="where the results of --cases go"
     )
+    _add_network_options(parser)
+    parser.set_defaults(command=run)
+
+
+def _add_network_options(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     parser.add_argument(
         "--mirror", action="store_true", help="average over mirror images (8 times slower)"
@@ -93,7 +98,6 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         metavar="MM3",
         help="take less enhancing tumor than this for none (default 0: off)",
     )
-    parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace, progress: Progress) -> None:

@@ -94,8 +94,7 @@ def segment_files(
 
     Examples:
         >>> from MISSUCore import find_case, segment_files
-        >>> report = segment_files(find_case(folder).scans, folder / "seg.nii.gz")
-        >>> sorted(report.volumes_ml)
+        >>> sorted(segment_files(find_case(folder).scans, folder / "seg.nii.gz").volumes_ml)
         ['ET', 'TC', 'WT']
     """
     began = time.monotonic()

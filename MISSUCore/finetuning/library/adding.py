@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ...contract.case_record import CaseRecord
 from ...contract.labels import BRATS, LabelScheme
-from ...contract.model_card import read_card
 from ...contract.model_identity import ModelIdentity
 from ...core.events import Progress, Stage
 from ...inference.case_scans import read_scans
 from ...io.dicom import ScanSource
-from ...models.store import find_model
 from ...preprocessing.pipeline import PreprocessingOptions
 from .store import CaseLibrary
 
@@ -35,7 +33,7 @@ def add_case(
     brain_mask: Path | None = None,
     preprocessing: PreprocessingOptions | None = None,
     result: Path | None = None,
-    model: str | None = None,
+    model: ModelIdentity | None = None,
     scene: str = "",
     note: str = "",
     tumor: bool = True,
@@ -53,7 +51,7 @@ def add_case(
         brain_mask: takes the place of brain extraction.
         preprocessing: what is done to the scans; by default what they need.
         result: label map that the model gave, to say how much was changed.
-        model: name or path of that model.
+        model: name and checksum of that model.
         scene: where the case comes from; nothing that names the patient.
         note: any text.
         tumor: whether there is one; a label map without any must be meant.
@@ -70,7 +68,6 @@ def add_case(
         ('t1', 't1ce', 't2', 'flair')
     """
     steps = progress or Progress()
-    used = _identity(model) if model else None
     found = read_scans(scans, scheme, reference, brain_mask, preprocessing, steps.part(0, 0.8))
     steps(Stage.ADD, 0.8, "checking and storing")
     record = library.add(
@@ -79,16 +76,15 @@ def add_case(
         scheme,
         as_read=found.case.images,
         result=result,
-        model=used,
+        model=model,
         scene=scene,
         note=note,
         tumor=tumor,
         replacing=replacing,
     )
-    steps(Stage.DONE, 1.0, f"added {record.id}")
-    return AddedCase(record, (*found.prepared.warnings, *record.warnings))
+    return _done(steps, record, found.prepared.warnings)
 
 
-def _identity(model: str) -> ModelIdentity:
-    card = read_card(find_model(model))
-    return ModelIdentity(card.name, card.sha256)
+def _done(progress: Progress, record: CaseRecord, warnings: Sequence[str]) -> AddedCase:
+    progress(Stage.DONE, 1.0, f"added {record.id}")
+    return AddedCase(record, (*warnings, *record.warnings))
