@@ -116,7 +116,18 @@ def add_scans(parser: argparse.ArgumentParser) -> None:
         "--brain-mask", type=Path, metavar="FILE", help="brain mask, in place of brain extraction"
     )
     parser.add_argument(
-        "--bias-field", action="store_true", help="even out slow changes of brightness (N4)"
+        "--bias-field",
+        nargs="?",
+        choices=("auto", "always", "never"),
+        const="always",
+        default="never",
+        help="even out slow changes of brightness (N4) in all scans (always, or no value), where "
+        "they seem strong (auto), or in none (never, the default)",
+    )
+    parser.add_argument(
+        "--allow-different-anatomy",
+        action="store_true",
+        help="go on with scans that show different brains, as far as can be told",
     )
 
 
@@ -178,6 +189,7 @@ def preprocessing(options: argparse.Namespace) -> PreprocessingOptions:
         registration=options.registration == "auto",
         brain_extraction=options.brain_extraction == "auto",
         bias_field=options.bias_field,
+        different_anatomy=options.allow_different_anatomy,
     )
 
 

@@ -12,12 +12,16 @@ from ..core.errors import InputError
 from ..core.messages import Text, a_modality
 from ..io.geometry import overlap
 from ..sequences.appearance import guess_from_images
+from .anatomy import inner_fit
 from .bias_field import strong_field
 from .brain_extraction import Brain, likeness
 
-# Dice of stripped brains: 0.97 and more in one patient, even with slices of 5 mm, and at most 0.945
-# in two whose brains were laid on each other (6 pairs of BraTS cases).
+# Dice of brains that were laid on each other. Below the first a user is warned; brains below the
+# second are not of one patient, if the edges inside them do not fit either. See
+# Testing/Benchmarks/different_anatomy.py for what is measured in one patient and in two.
 SAME_BRAIN = 0.955
+OTHER_BRAIN = 0.95
+OTHER_INSIDE = 0.05
 # Confidence, which is 0.85 at most. No warning in 54 BraTS cases, whole or with scans left out; two
 # scans that were exchanged are noticed in 22 of 27 (T1 and T1ce) to 26 of 27.
 SURELY_ANOTHER = 0.75
@@ -39,24 +43,59 @@ def check_overlap(images: Mapping[str, sitk.Image]) -> None:
             )
 
 
-def brain_warnings(fixed: str, brains: Mapping[str, Brain]) -> list[str]:
-    """Brains in one space that differ in shape from that of the fixed scan."""
-    alike = {
-        name: likeness(brain.mask, brains[fixed].mask)
-        for name, brain in brains.items()
-        if name != fixed
-    }
-    return [
-        Text(
-            a_modality(name),
-            ": its brain and that of ",
-            a_modality(fixed),
-            f" differ in shape (Dice {dice:.2f}); check that both "
-            "are of one patient and lie on each other",
-        )
-        for name, dice in alike.items()
-        if dice < SAME_BRAIN
-    ]
+def check_anatomy(
+    fixed: str,
+    images: Mapping[str, sitk.Image],
+    brains: Mapping[str, Brain],
+    *,
+    only_warn: bool = False,
+) -> list[str]:
+    """Hold the brain in each scan against that in the fixed one.
+
+    Args:
+        fixed: modality of the scan that the others were laid on.
+        images: scans in one space, by modality.
+        brains: of some of them, in the same space.
+        only_warn: whether other anatomy is no error.
+
+    Returns:
+        Warnings of brains whose outlines differ.
+
+    Raises:
+        InputError: if outline and inside of a brain differ: it is another, or lies elsewhere.
+    """
+    warnings: list[str] = []
+    for name, brain in brains.items():
+        if name == fixed or fixed not in brains:
+            continue
+        dice = likeness(brain.mask, brains[fixed].mask)
+        if dice >= SAME_BRAIN:
+            continue
+        fit = inner_fit(images[name], images[fixed], brain.mask, brains[fixed].mask)
+        if dice >= OTHER_BRAIN or fit is None or fit >= OTHER_INSIDE:
+            told = Text(
+                a_modality(name),
+                ": its brain and that of ",
+                a_modality(fixed),
+                f" differ in shape (Dice {dice:.2f}); check that both "
+                "are of one patient and lie on each other",
+            )
+        else:
+            told = Text(
+                a_modality(name),
+                ": shows another brain than ",
+                a_modality(fixed),
+                f", or does not lie on it: their outlines differ (Dice {dice:.2f}), and the edges "
+                "inside fit no better than by chance",
+            )
+            if not only_warn:
+                raise InputError(
+                    told,
+                    "; give scans of one patient, or, if they are, leave this one out or go on by "
+                    "--allow-different-anatomy",
+                )
+        warnings.append(told)
+    return warnings
 
 
 def sequence_warnings(images: Mapping[str, sitk.Image]) -> list[str]:
@@ -74,9 +113,14 @@ def sequence_warnings(images: Mapping[str, sitk.Image]) -> list[str]:
     ]
 
 
-def bias_field_warnings(images: Mapping[str, sitk.Image]) -> list[str]:
-    """Stripped scans that seem to have a strong bias field."""
+def strong_fields(images: Mapping[str, sitk.Image]) -> dict[str, float]:
+    """How strong the bias field is in those stripped scans that seem to have a strong one."""
     strengths = {name: strong_field(image) for name, image in images.items()}
+    return {name: strength for name, strength in strengths.items() if strength is not None}
+
+
+def bias_field_warnings(strengths: Mapping[str, float]) -> list[str]:
+    """Scans with a strong bias field that was left in them."""
     return [
         Text(
             a_modality(name),
@@ -84,5 +128,4 @@ def bias_field_warnings(images: Mapping[str, sitk.Image]) -> list[str]:
             f"{strength:.0%}), which can spoil the result; correct it (--bias-field) and compare",
         )
         for name, strength in strengths.items()
-        if strength is not None
     ]

@@ -21,7 +21,13 @@ from ..io.geometry import same_grid
 from .background import lifted
 from .bias_field import correct_bias_field
 from .brain_extraction import Brain, agreed_brain, content_ml, find_brains, strip
-from .checks import bias_field_warnings, brain_warnings, check_overlap, sequence_warnings
+from .checks import (
+    bias_field_warnings,
+    check_anatomy,
+    check_overlap,
+    sequence_warnings,
+    strong_fields,
+)
 from .registration.rigid import Registration, moved, register
 
 # Dice of the brain in one scan with the brain that all agree on; 0.95 and more if all is well.
@@ -35,12 +41,15 @@ class PreprocessingOptions:
     Args:
         registration: move scans that do not lie on each other; False trusts their headers.
         brain_extraction: take off skulls; False takes what is not 0 for brain.
-        bias_field: even out slow changes of brightness (N4); seldom needed, and takes longer.
+        bias_field: even out slow changes of brightness (N4): "always", "never", or "auto", in scans
+            where they seem to be strong.
+        different_anatomy: go on with scans that show different brains, with a warning.
     """
 
     registration: bool = True
     brain_extraction: bool = True
-    bias_field: bool = False
+    bias_field: str = "never"
+    different_anatomy: bool = False
 
 
 AS_THEY_ARE = PreprocessingOptions(registration=False, brain_extraction=False)
@@ -127,7 +136,7 @@ def preprocess(
             does not lie on them.
     """
     progress = progress or Progress()
-    if not is_head and (brain_mask is not None or options.bias_field):
+    if not is_head and (brain_mask is not None or options.bias_field == "always"):
         raise InputError(
             "a brain mask or the correction of the bias field is for scans of the head, and the "
             "model segments something else; leave it out"
@@ -150,15 +159,13 @@ def preprocess(
         with _timed(case, "register"):
             _register(case, brains, progress.part(0.3, 0.8))
     case.images = dict(case.whole)
-    if brains:
-        with _timed(case, "brain"):
-            _strip_heads(case, _moved_brains(case, brains), given=brain_mask is not None)
+    with _timed(case, "brain"):
+        brains = _moved_brains(case, brains)
+        _check_anatomy(case, brains, options)
+        if brains:
+            _strip_heads(case, brains, given=brain_mask is not None)
     case.warnings += sequence_warnings(case.images)
-    if options.bias_field:
-        with _timed(case, "bias"):
-            _correct_bias_fields(case, progress.part(0.8, 1.0))
-    else:
-        case.warnings += bias_field_warnings(case.images)
+    _even_out(case, options.bias_field, progress.part(0.8, 1.0))
     return case
 
 
@@ -212,6 +219,16 @@ def _register(case: PreprocessedCase, brains: Mapping[str, Brain], progress: Pro
         case.whole[name] = case.moved_along(case.whole[name], name)
 
 
+def _check_anatomy(
+    case: PreprocessedCase, brains: Mapping[str, Brain], options: PreprocessingOptions
+) -> None:
+    """Do the scans show one brain? Without registration they may lie beside each other as yet."""
+    if not (brains or options.brain_extraction):
+        brains = {name: Brain(image != 0, stripped=True) for name, image in case.whole.items()}
+    only_warn = options.different_anatomy or not options.registration
+    case.warnings += check_anatomy(case.fixed, case.whole, brains, only_warn=only_warn)
+
+
 def _strip_heads(case: PreprocessedCase, brains: Mapping[str, Brain], given: bool) -> None:
     """Take off the skull of the scans that have one.
 
@@ -226,7 +243,6 @@ def _strip_heads(case: PreprocessedCase, brains: Mapping[str, Brain], given: boo
     stripped = [name for name, brain in brains.items() if brain.stripped]
     if len(stripped) == len(case.whole):
         case.brain_method = "the scans came without skull"
-        case.warnings += brain_warnings(case.fixed, brains)
         return
     if given:
         ((_, brain),) = brains.items()
@@ -259,13 +275,29 @@ def _strip_heads(case: PreprocessedCase, brains: Mapping[str, Brain], given: boo
                 )
 
 
-def _correct_bias_fields(case: PreprocessedCase, progress: Progress) -> None:
-    for number, (name, image) in enumerate(case.images.items()):
-        progress(Stage.BIAS, number / len(case.images), f"evening out the brightness of {name}")
+def _even_out(case: PreprocessedCase, bias_field: str, progress: Progress) -> None:
+    """Correct bias fields, or warn of those that are left."""
+    strong = {} if bias_field == "always" else strong_fields(case.images)
+    if bias_field == "never":
+        case.warnings += bias_field_warnings(strong)
+        return
+    names = strong if bias_field == "auto" else list(case.images)
+    for number, name in enumerate(names):
+        image = case.images[name]
+        progress(Stage.BIAS, number / len(names), f"evening out the brightness of {name}")
         try:
-            case.images[name] = correct_bias_field(image, image != 0)
+            with _timed(case, "bias"):
+                case.images[name] = correct_bias_field(image, image != 0)
         except InputError as error:
             raise InputError(a_modality(name), ": ", error.text) from error
+    case.warnings += [
+        Text(
+            a_modality(name),
+            f": had a strong bias field (about {strength:.0%}), which was evened out; look whether "
+            "the result is right, and compare with --bias-field never",
+        )
+        for name, strength in strong.items()
+    ]
 
 
 @contextmanager

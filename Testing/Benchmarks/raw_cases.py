@@ -59,7 +59,7 @@ def main() -> None:
             truth = [sitk.GetArrayFromImage(mask) > 0 for mask in thick_masks]
             rows.append(_scores(before, masks) + _scores(after, truth))
             print(case.name, *(f"{score:.3f}" for score in rows[-1]), sep="\t", flush=True)
-            print(after["seconds"], *after["warnings"], sep="\n    ")
+            print(after.seconds, *after.warnings, sep="\n    ")
     print("mean", *(f"{score:.3f}" for score in np.mean(rows, axis=0)), sep="\t")
 
 

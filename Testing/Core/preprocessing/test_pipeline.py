@@ -304,6 +304,36 @@ def test_brains_of_two_patients_are_noticed(
     assert warning.startswith("flair: its brain and that of t1 differ in shape")
 
 
+@pytest.mark.parametrize(
+    ("options", "is_error"),
+    [
+        (PreprocessingOptions(), True),
+        (PreprocessingOptions(brain_extraction=False), True),
+        (PreprocessingOptions(different_anatomy=True), False),
+        # They may lie beside each other as yet.
+        (PreprocessingOptions(registration=False), False),
+        (AS_THEY_ARE, False),
+    ],
+)
+def test_another_brain_is_an_error_where_scans_were_laid_on_each_other(
+    images: dict[str, sitk.Image],
+    known_registration: list[dict[str, object]],
+    monkeypatch: pytest.MonkeyPatch,
+    options: PreprocessingOptions,
+    is_error: bool,
+) -> None:
+    found = {name: Brain(image != 0, stripped=True) for name, image in images.items()}
+    brains(monkeypatch, found)
+    monkeypatch.setattr(scan_checks, "likeness", lambda one, other: 0.9)
+    monkeypatch.setattr(scan_checks, "inner_fit", lambda *scans_and_brains: 0.0)
+    if is_error:
+        with pytest.raises(InputError, match="flair: shows another brain than t1"):
+            preprocess(images, options)
+    else:
+        told = [text for text in preprocess(images, options).warnings if "another brain" in text]
+        assert [text.split(":")[0] for text in told] == ["flair", "t2", "t1ce"]
+
+
 def test_exchanged_scans_are_noticed(
     images: dict[str, sitk.Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,7 +352,7 @@ def test_exchanged_scans_are_noticed(
 
 @pytest.mark.parametrize("what", ["mask", "bias"])
 def test_what_is_for_heads_is_refused_elsewhere(images: dict[str, sitk.Image], what: str) -> None:
-    options = PreprocessingOptions(bias_field=what == "bias")
+    options = PreprocessingOptions(bias_field="always" if what == "bias" else "never")
     mask = images["t1"] > 5 if what == "mask" else None
     with pytest.raises(InputError, match="is for scans of the head"):
         preprocess(images, options, is_head=False, brain_mask=mask)
@@ -334,7 +364,7 @@ def test_bias_fields_are_evened_out_inside_the_brain(
     monkeypatch.setattr(
         preprocessing, "correct_bias_field", lambda image, mask, **_: sitk.Mask(image * 2, mask)
     )
-    options = PreprocessingOptions(registration=False, brain_extraction=False, bias_field=True)
+    options = PreprocessingOptions(registration=False, brain_extraction=False, bias_field="always")
     case = preprocess(images, options)
     for name, image in images.items():
         same(case.images[name], image * 2)
@@ -342,18 +372,31 @@ def test_bias_fields_are_evened_out_inside_the_brain(
     assert "bias" in case.seconds
 
 
-@pytest.mark.parametrize("corrected", [False, True])
-def test_a_strong_bias_field_is_warned_of_unless_it_is_corrected(
-    images: dict[str, sitk.Image], monkeypatch: pytest.MonkeyPatch, corrected: bool
+@pytest.mark.parametrize(
+    ("bias_field", "told", "changed"),
+    [
+        ("never", ["t2: is much brighter in one part"], []),
+        ("auto", ["t2: had a strong bias field (about 60%)"], ["t2"]),
+        ("always", [], ["flair", "t2", "t1ce", "t1"]),
+    ],
+)
+def test_a_strong_bias_field_is_corrected_or_warned_of(
+    images: dict[str, sitk.Image],
+    monkeypatch: pytest.MonkeyPatch,
+    bias_field: str,
+    told: list[str],
+    changed: list[str],
 ) -> None:
-    monkeypatch.setattr(preprocessing, "correct_bias_field", lambda image, mask, **_: image)
+    monkeypatch.setattr(preprocessing, "correct_bias_field", lambda image, mask, **_: image * 2)
     spacing = images["t2"].GetSpacing()
     monkeypatch.setattr(
         scan_checks, "strong_field", lambda image: 0.6 if image.GetSpacing() == spacing else None
     )
-    told = preprocess(images, PreprocessingOptions(False, False, bias_field=corrected)).warnings
-    warnings = [text for text in told if "bias field of about 60%" in text]
-    assert [text.split(":")[0] for text in warnings] == ([] if corrected else ["t2"])
+    case = preprocess(images, PreprocessingOptions(False, False, bias_field=bias_field))
+    warnings = [text for text in case.warnings if "bias field" in text]
+    assert [text[: len(start)] for text, start in zip(warnings, told, strict=True)] == told
+    for name, image in images.items():
+        same(case.images[name], image * 2 if name in changed else image)
 
 
 def test_scans_that_lie_apart_are_refused_unless_they_may_be_moved(
