@@ -1,7 +1,8 @@
-"""The anatomy of a simulated case: the MNI152 template, a little different for every seed.
+"""The anatomy of a simulated case, a little different for every seed: a template, or drawn.
 
 The template is MNI ICBM152 2009a symmetric (Fonov et al. 2011) with its maps of gray and white
-matter. The nilearn package carries them inside its wheel, so that nothing is downloaded.
+matter. The nilearn package carries them inside its wheel, so that nothing is downloaded. The drawn
+one is made of ellipsoids and needs no package that Slicer has not: it is the module's sample case.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ from ..io.geometry import image_like
 Volume = NDArray[np.float32]
 MARGIN_MM = 5.0
 BEND_MM = 5.0  # Standard deviation at the control points; the brain itself moves about half.
+# Of the drawn brain, (superior, posterior, left) like the axes of its arrays.
+BRAIN_RADII_MM = (64.0, 84.0, 68.0)
+VENTRICLE_RADII_MM = (10.0, 26.0, 5.0)
+VENTRICLE_CENTERS_MM = ((4.0, 0.0, -9.0), (4.0, 0.0, 9.0))
+CORTEX_BEGINS = 0.86  # of the radius
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,34 @@ def bent_template(rng: np.random.Generator, spacing_mm: float) -> Anatomy:
     shares *= brain / np.maximum(shares.sum(axis=0), 1e-6)
     white, gray, fluid = shares
     return Anatomy(white, gray, fluid, detail * brain, brain, grid)
+
+
+def drawn_brain(rng: np.random.Generator, spacing_mm: float) -> Anatomy:
+    """A brain of ellipsoids with white matter, cortex, sulci and ventricles, around the origin."""
+    radii_mm = np.array(BRAIN_RADII_MM) * rng.normal(1, 0.02, 3)
+    shape = tuple(int(n) for n in np.ceil(2 * (radii_mm + MARGIN_MM) / spacing_mm))
+    places_mm = spacing_mm * (np.indices(shape).T - (np.array(shape) - 1) / 2).T
+
+    def distance(center_mm: Any, radii_mm: Any) -> Volume:
+        """From a center, in units of the radii."""
+        parts = zip(places_mm, center_mm, radii_mm)
+        return np.sqrt(sum(((place - center) / radius) ** 2 for place, center, radius in parts))
+
+    from_center = distance((0.0, 0.0, 0.0), radii_mm)
+    brain = from_center + 0.01 * smooth_noise(shape, 6.0, spacing_mm, rng) < 1
+    cortex = from_center + 0.06 * smooth_noise(shape, 4.0, spacing_mm, rng) > CORTEX_BEGINS
+    sulci = cortex & (smooth_noise(shape, 2.0, spacing_mm, rng) > 0.9)
+    ventricles = [distance(center, VENTRICLE_RADII_MM) < 1 for center in VENTRICLE_CENTERS_MM]
+    filled = np.logical_or.reduce([sulci, *ventricles])
+    tissues = (~cortex & ~filled, cortex & ~filled, filled)
+    fractions = np.stack(
+        [ndimage.gaussian_filter((brain & tissue).astype(np.float32), 0.5) for tissue in tissues]
+    )
+    white, gray, fluid = fractions * (brain / np.maximum(fractions.sum(axis=0), 1e-6))
+    grid = sitk.Image([*shape[::-1]], sitk.sitkUInt8)
+    grid.SetSpacing([spacing_mm] * 3)
+    grid.SetOrigin(places_mm[:, 0, 0, 0][::-1].tolist())
+    return Anatomy(white, gray, fluid, np.zeros_like(white), brain, grid)
 
 
 def from_nifti(nifti: Any) -> sitk.Image:

@@ -1,4 +1,4 @@
-"""A simulated case to try MISSU on without patient data: four sequences of a real anatomy.
+"""A simulated case to try MISSU on without patient data: four sequences of an anatomy.
 
 Every seed gives another brain with another glioblastoma, whose true outline is known. The images
 are plausible, not physical: each tissue is painted with the intensity it has in BraTS.
@@ -6,6 +6,7 @@ are plausible, not physical: each tissue is painted with the intensity it has in
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,23 +46,34 @@ class SimulatedCase:
 
 
 def simulate_case(
-    seed: int = 0, lesion: bool = True, spacing_mm: float = 1.0, look: Look = BRATS_LOOK
+    seed: int = 0,
+    lesion: bool = True,
+    spacing_mm: float = 1.0,
+    look: Look = BRATS_LOOK,
+    anatomy: Callable[[np.random.Generator, float], Anatomy] = bent_template,
 ) -> SimulatedCase:
-    """The simulated case of this seed: same seed and look, same case.
+    """The simulated case of this seed: same seed, look and anatomy, same case.
 
     All five images have one grid: axes LPS as in BraTS, isotropic voxels of ``spacing_mm``.
 
+    Args:
+        seed: another number is another patient.
+        lesion: whether there is a tumor.
+        spacing_mm: edge of a voxel.
+        look: how the sequences show the tissues.
+        anatomy: :func:`.bent_template` or :func:`.drawn_brain`.
+
     Raises:
-        MISSUError: if nilearn is not installed.
+        MISSUError: if nilearn, which has the template, is not installed.
     """
     rng = np.random.default_rng(seed)
-    anatomy = bent_template(rng, spacing_mm)
-    labels = grow_lesion(anatomy, rng) if lesion else np.zeros(anatomy.brain.shape, np.uint8)
+    brain = anatomy(rng, spacing_mm)
+    labels = grow_lesion(brain, rng) if lesion else np.zeros(brain.brain.shape, np.uint8)
     images = {
-        name: anatomy.to_image(_scan(sequence, look, anatomy, labels, rng))
+        name: brain.to_image(_scan(sequence, look, brain, labels, rng))
         for name, sequence in look.sequences.items()
     }
-    return SimulatedCase(f"simulated{seed}", images, anatomy.to_image(labels))
+    return SimulatedCase(f"simulated{seed}", images, brain.to_image(labels))
 
 
 def _scan(

@@ -111,6 +111,19 @@ def test_the_library_knows_no_slicer(module: str) -> None:
     assert not imported & {"slicer", "qt", "ctk", "vtk"}
 
 
+def printed(program: str) -> str:
+    """What a program prints in a Python of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=PACKAGE.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return done.stdout.strip()
+
+
 def test_what_the_slicer_module_imports_loads_light() -> None:
     light = sorted(name for name in MODULES if room(name) in ("core", "contract"))
     assert len(light) > 6
@@ -120,12 +133,17 @@ def test_what_the_slicer_module_imports_loads_light() -> None:
         "import MISSUCore.sequences.rules\n"
         "print(sorted({'torch', 'SimpleITK', 'scipy'} & set(sys.modules)))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=PACKAGE.parent,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
+    assert printed(program) == "[]"
+
+
+def test_a_case_is_drawn_with_what_slicer_has() -> None:
+    """As for the module's sample, before torch is installed."""
+    program = (
+        "import sys\n"
+        "for name in ('torch', 'nilearn', 'pydicom', 'matplotlib'): sys.modules[name] = None\n"
+        "from MISSUCore.simulation.anatomy import drawn_brain\n"
+        "from MISSUCore.simulation.case import simulate_case\n"
+        "case = simulate_case(spacing_mm=6.0, anatomy=drawn_brain)\n"
+        "print(*case.images)"
     )
-    assert done.stdout.strip() == "[]"
+    assert printed(program) == "t1 t1ce t2 flair"

@@ -85,7 +85,7 @@ class PanelInputs:
         self._showMessage("\n".join(lines))
 
     def onSampleButton(self) -> None:
-        from ..Scene.SampleCase import addSampleCase  # takes scipy, which is slow to load
+        from ..Scene.SampleCase import addSampleCase  # takes SimpleITK, which is slow to load
 
         with slicer.util.tryWithErrorDisplay(_("The sample cannot be made."), waitCursor=True):
             volumes, truth = addSampleCase()

@@ -48,7 +48,7 @@ def registerSampleData(iconFolder: Path) -> None:
 
 
 def _addSampleCase(source: object) -> None:
-    from .SampleCase import addSampleCase  # takes scipy, which is slow to load
+    from .SampleCase import addSampleCase  # takes SimpleITK, which is slow to load
 
     volumes, _ = addSampleCase()
     slicer.util.setSliceViewerLayers(background=volumes["flair"], fit=True)

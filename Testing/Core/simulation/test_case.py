@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from MISSUCore.core.errors import MISSUError
 from MISSUCore.sequences.rules import modality_of_file_name
-from MISSUCore.simulation.anatomy import from_nifti, smooth_noise
+from MISSUCore.simulation.anatomy import bent_template, drawn_brain, from_nifti, smooth_noise
 from MISSUCore.simulation.case import SimulatedCase, simulate_case
 from MISSUCore.simulation.lesion import CORE_ML, ED, EDEMA_ML, ET, NCR
 
@@ -22,9 +22,11 @@ SPACING_MM = 2.0
 VOXEL_ML = SPACING_MM**3 / 1000
 
 
-@pytest.fixture(scope="module")
-def case() -> SimulatedCase:
-    return simulate_case(seed=1, spacing_mm=SPACING_MM)
+@pytest.fixture(scope="module", params=["template", "drawn"])
+def case(request) -> SimulatedCase:
+    """A case on each anatomy; the drawn one is the Slicer module's sample."""
+    seed, anatomy = {"template": (1, bent_template), "drawn": (0, drawn_brain)}[request.param]
+    return simulate_case(seed, spacing_mm=SPACING_MM, anatomy=anatomy)
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +121,25 @@ def test_landmarks_lie_where_mni_has_them(healthy):
     assert at(0, 29, 8) > at(8, 12, 14)
 
 
+def test_the_drawn_brain_is_made_of_its_tissues():
+    brain = drawn_brain(np.random.default_rng(0), SPACING_MM)
+    total = brain.white + brain.gray + brain.fluid
+    np.testing.assert_allclose(total[brain.brain], 1, atol=1e-5)
+    assert not total[~brain.brain].any()
+
+    def at(*point_lps_mm: float) -> tuple[float, float, float]:
+        x, y, z = brain.grid.TransformPhysicalPointToIndex(point_lps_mm)
+        return brain.white[z, y, x], brain.gray[z, y, x], brain.fluid[z, y, x]
+
+    assert at(9, 0, 4) == pytest.approx((0, 0, 1), abs=0.01)  # the left ventricle
+    assert at(-35, 0, 4) == pytest.approx((1, 0, 0), abs=0.01)
+    x, y, z = brain.grid.TransformPhysicalPointToIndex((0, 79, 0))
+    cortex = brain.gray[z - 3 : z + 4, y, x - 3 : x + 4]  # occipital, with its sulci
+    assert cortex.max() > 0.9 and cortex.mean() > 0.5
+    # An ellipsoid, its radii a few percent off.
+    assert brain.brain.sum() * VOXEL_ML == pytest.approx(4 / 3 * np.pi * 6.4 * 8.4 * 6.8, rel=0.15)
+
+
 def test_nifti_reads_as_simpleitk_reads_it(tmp_path):
     # A left-handed, anisotropic grid tells every axis and sign from every other.
     affine = np.array([[-1.0, 0, 0, 9], [0, 0, 2, -7], [0, 3, 0, 5], [0, 0, 0, 1]])
@@ -133,8 +154,11 @@ def test_nifti_reads_as_simpleitk_reads_it(tmp_path):
     assert image.GetDirection() == pytest.approx(expected.GetDirection())
 
 
-def test_same_seed_same_case_other_seed_other_case():
-    first, again, other = (simulate_case(seed, spacing_mm=4.0) for seed in (2, 2, 3))
+@pytest.mark.parametrize("anatomy", [bent_template, drawn_brain])
+def test_same_seed_same_case_other_seed_other_case(anatomy):
+    first, again, other = (
+        simulate_case(seed, spacing_mm=4.0, anatomy=anatomy) for seed in (2, 2, 3)
+    )
     for name in first.images:
         np.testing.assert_array_equal(
             sitk.GetArrayFromImage(first.images[name]), sitk.GetArrayFromImage(again.images[name])
