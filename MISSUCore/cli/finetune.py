@@ -65,6 +65,8 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
     from ..models.store import default_model, load_model
 
     base = load_model(options.base or default_model())
+    if not options.base and base.finder:  # what looks twice is not tuned, but what it goes by is
+        base = base.finder
     cases, scheme = tuning_cases(
         CaseLibrary(options.library) if options.library else options.cases,
         base.card,

@@ -20,6 +20,7 @@ from .verdict import Dice, MeanDice
 RESEARCH_ONLY = "Research software, not a medical device. Check every result before using it."
 # Finer, and a head fills no memory; coarser, and no tumor is seen.
 SPACINGS_MM = (0.1, 50.0)
+MOST_MARGIN = 100  # voxels: beyond, a box is the whole brain
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,25 @@ class Tuning:
 
 
 @dataclass(frozen=True)
+class FirstLook:
+    """How a fine model is told where to look: another model looks at the whole case first.
+
+    Attributes:
+        model: name of that model, of the same modalities and regions; empty: the fine model looks
+            at the whole case itself.
+        threshold: log-odds of a tumor above which the fine model looks closer.
+        margin: voxels of the fine model around what was found.
+        averaged: regions whose log-odds are the mean of both models'; those of the others are
+            the fine model's alone.
+    """
+
+    model: str = ""
+    threshold: float = -1.0
+    margin: int = 10
+    averaged: tuple[str, ...] = many(str)
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """What a model is, what it was trained on, how good it is, and where it must not be trusted.
 
@@ -70,6 +90,7 @@ class ModelCard:
         targets: ``"labels"`` or ``"regions"``: what the network's outputs stand for.
         spacing_mm: working spacing (depth, height, width).
         network: the network's configuration.
+        first_look: how it is told where to look.
         temperatures: by region: what log-odds are divided by to make probabilities frequencies;
             none: nothing is known.
         doubtful_below: expected Dice by region under which a result is called doubtful; none:
@@ -93,6 +114,7 @@ class ModelCard:
     targets: str = "labels"
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
     network: NetworkConfig = field(default_factory=NetworkConfig)
+    first_look: FirstLook = field(default_factory=FirstLook)
     temperatures: tuple[float, ...] = ()
     doubtful_below: tuple[float, ...] = ()
     unreliable_without: dict[str, list[str]] = field(default_factory=dict)
@@ -192,6 +214,23 @@ def check_card(card: ModelCard) -> None:
                 "unreliable_without names modalities and lists of regions of the model, not "
                 f"{modality!r}: {regions!r}"
             )
+    _check_first_look(card)
     outputs = scheme.outputs(card.targets)
     if (card.network.modalities, card.network.outputs) != (len(card.modalities), outputs):
         raise InputError("its network does not fit its modalities and regions")
+
+
+def _check_first_look(card: ModelCard) -> None:
+    first = card.first_look
+    if not first.model:
+        return
+    if not re.fullmatch(NAME, first.model):
+        raise InputError(f"a model cannot be named {first.model!r}; take letters, digits, - and _")
+    if first.model == card.name:
+        raise InputError("first_look names the model itself; name one that looks at whole cases")
+    if not math.isfinite(first.threshold):
+        raise InputError(f"the threshold of first_look must be a number, not {first.threshold}")
+    if not 0 <= first.margin <= MOST_MARGIN:
+        raise InputError(f"the margin of first_look must be 0 to {MOST_MARGIN}, not {first.margin}")
+    if not set(first.averaged) <= set(card.label_scheme().region_names):
+        raise InputError(f"averaged of first_look names regions of the model, not {first.averaged}")

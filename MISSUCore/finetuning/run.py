@@ -108,6 +108,11 @@ def fine_tune(
             f"{len(cases)} cases to tune on; give {MINIMUM_CASES} or more, for some must be held "
             "out to see whether the tuned model is better"
         )
+    if base.finder:
+        raise InputError(
+            f"model {base.card.name} looks only where {base.finder.card.name} finds something, and "
+            f"cannot be tuned; tune {base.finder.card.name}"
+        )
     options = options or FineTuningOptions()
     context = tuning_context(cases, scheme, base, folder, options)
     return _FineTuning(context, name, options, progress or Progress()).run()

@@ -49,7 +49,7 @@ class CohortOptions:
         """What decides the result beside the scans; with something else a case is done anew."""
         return {
             "missu_version": __version__,
-            "model": model.card.sha256,
+            "model": model.checksum,
             "options": {**asdict(self.segmentation), "device": ""},
             "preprocessing": asdict(self.preprocessing),
             "reference": self.reference,

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import SimpleITK as sitk
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..core.errors import ResourceError
@@ -29,7 +31,13 @@ from ..preprocessing.working_grid import prepare, to_reference
 from .case_scans import input_files, read_scans
 from .outputs import check_outputs, write_image
 from .predictor import choose_device, is_out_of_memory, region_logits
-from .segmentation import check_modalities, checked_reference
+from .second_look import hull, look_first
+from .segmentation import (
+    SegmentationOptions,
+    check_modalities,
+    checked_reference,
+    make_predictor,
+)
 
 
 def gradient_maps(network: TransUNet, volume: Tensor, membership: Tensor, targets: str) -> Tensor:
@@ -99,18 +107,32 @@ def explain_case(
     progress = progress or Progress()
     check_modalities(list(images), model)
     reference = checked_reference(images, reference)
-    card = model.card
-    scheme = card.label_scheme()
-    place = choose_device(device)
-    progress(Stage.PREPARE, 0.0, "bringing the scans to one grid")
-    prepared = prepare(images, card.modalities, card.spacing_mm)
+    scheme = model.card.label_scheme()
+    volume, grid = _looked_at(images, model, device, progress.part(0.0, 0.3))
     progress(Stage.EXPLAIN, 0.3, "looking for what speaks for each region")
+    if volume is None:
+        maps = np.zeros((len(scheme.regions), *grid.GetSize()[::-1]), dtype=np.float32)
+    else:
+        maps = _maps(volume, model, choose_device(device))
+    progress(Stage.RESTORE, 0.8, "bringing the maps to the reference grid")
+    restored = to_reference(maps, grid, reference)
+    return {
+        name: image_like(channel, reference) for name, channel in zip(scheme.region_names, restored)
+    }
+
+
+def _maps(volume: NDArray[np.float32], model: Model, device: torch.device) -> NDArray[np.float32]:
+    """Grad-CAM (regions, D, H, W) of what the network sees.
+
+    Raises:
+        ResourceError: if the memory does not suffice for a single pass.
+    """
     try:
         maps = gradient_maps(
-            model.network.to(place),
-            torch.from_numpy(prepared.volume).to(place),
-            torch.from_numpy(scheme.membership).to(place),
-            card.targets,
+            model.network.to(device),
+            torch.from_numpy(volume).to(device),
+            torch.from_numpy(model.card.label_scheme().membership).to(device),
+            model.card.targets,
         )
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -118,11 +140,26 @@ def explain_case(
         raise ResourceError(
             "out of memory; try --device cpu, or a machine with more memory"
         ) from error
-    progress(Stage.RESTORE, 0.8, "bringing the maps to the reference grid")
-    restored = to_reference(maps.cpu().numpy(), prepared.grid, reference)
-    return {
-        name: image_like(channel, reference) for name, channel in zip(scheme.region_names, restored)
-    }
+    return maps.cpu().numpy()
+
+
+def _looked_at(
+    images: Mapping[str, sitk.Image], model: Model, device: str, progress: Progress
+) -> tuple[NDArray[np.float32] | None, sitk.Image]:
+    """What the network sees of a case (modalities, D, H, W), and the grid of it.
+
+    Of a model that looks twice that is the block of its second look, or None if there is none.
+    """
+    if model.finder is None:
+        progress(Stage.PREPARE, 0.0, "bringing the scans to one grid")
+        prepared = prepare(images, model.card.modalities, model.card.spacing_mm)
+        return prepared.volume, prepared.grid
+    options = SegmentationOptions(device=device)
+    first = look_first(images, model, lambda finder: make_predictor(finder, options), progress)
+    if not first.boxes:
+        return None, first.grid
+    z, y, x = hull(first.boxes)
+    return np.ascontiguousarray(first.fine.volume[:, z, y, x]), first.fine.grid[x, y, z]
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,11 @@ def _outer_regions(index: int, scheme: LabelScheme) -> list[int]:
     return [outer for outer in range(index) if inner < set(scheme.regions[outer].labels)]
 
 
+def outermost_regions(scheme: LabelScheme) -> list[int]:
+    """The regions that lie in no other."""
+    return [index for index in range(len(scheme.regions)) if not _outer_regions(index, scheme)]
+
+
 def _without_islands(mask: NDArray[np.bool_], minimum_voxels: float) -> NDArray[np.bool_]:
     """The mask without parts, connected by faces, edges or corners, of fewer voxels."""
     if minimum_voxels <= 1:

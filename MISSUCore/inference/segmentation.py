@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import compress
 
 import numpy as np
@@ -25,6 +25,9 @@ from .confidence import doubts, expected_dice
 from .postprocessing import Cleanup, nest
 from .predictor import Predictor, choose_device
 from .restoring import ProbabilityMaps, likely_block
+from .second_look import look_closely, look_first
+
+NO_SECOND_LOOK = "the first look found nothing that could be a tumor, so there was no second look"
 
 
 @dataclass(frozen=True)
@@ -104,22 +107,31 @@ def segment_case(
     """
     options = options or SegmentationOptions()
     progress = progress or Progress()
-    card = model.card
-    scheme = card.label_scheme()
     warnings = check_modalities(list(images), model)
     reference = checked_reference(images, reference)
-    predicted = _predict(images, model, options, progress)
-    warnings += predicted.warnings
-
-    began = time.monotonic()
+    predicted = predict(images, model, options, progress.part(0.0, 0.85))
     progress(Stage.RESTORE, 0.85, "bringing the result to the reference grid")
+    missing = [name for name in model.card.modalities if name not in images]
+    result = _restored(predicted, model.card, missing, reference, options.cleanup)
+    return replace(result, warnings=[*warnings, *result.warnings])
+
+
+def _restored(
+    predicted: Prediction,
+    card: ModelCard,
+    missing: Sequence[str],
+    reference: sitk.Image,
+    cleanup: Cleanup,
+) -> Segmentation:
+    """What was predicted, cleaned up on the grid of the reference; some scans may be missing."""
+    began = time.monotonic()
+    scheme, warnings = card.label_scheme(), list(predicted.warnings)
     probabilities = nest(predicted.probabilities, scheme)
     block = likely_block(probabilities, predicted.grid, reference)
-    masks = block.masks(scheme, reference, options.cleanup)
+    masks = block.masks(scheme, reference, cleanup)
     spacing_mm = reference.GetSpacing()[::-1]
     if not masks.any():
         warnings.append("nothing was found, all regions are empty")
-    missing = [name for name in card.modalities if name not in images]
     confidence, doubtful = _confidence(card, missing, block.probabilities, masks, spacing_mm)
     warnings += doubtful
     seconds = {**predicted.seconds, "restore": time.monotonic() - began}
@@ -138,8 +150,17 @@ def segment_case(
 
 
 @dataclass(frozen=True)
-class _Prediction:
-    """What the network says, on the working grid (of which only the place is looked at)."""
+class Prediction:
+    """What a model says of a case, before anything is cleaned up.
+
+    Attributes:
+        probabilities: (regions, D, H, W), calibrated if the model is.
+        grid: working grid, or the block of it that was looked at (an image without content).
+        warnings: what the user should know.
+        seconds: by stage.
+        windows: into how many pieces it was cut.
+        device: where it was computed.
+    """
 
     probabilities: NDArray[np.float32]
     grid: sitk.Image
@@ -149,37 +170,80 @@ class _Prediction:
     device: str
 
 
-def _predict(
+def predict(
     images: Mapping[str, sitk.Image], model: Model, options: SegmentationOptions, progress: Progress
-) -> _Prediction:
-    """Bring the scans to the working grid, and apply the network."""
+) -> Prediction:
+    """Bring the scans to the working grid, and apply the network, or both if it looks twice.
+
+    Args:
+        images: skull-stripped, co-registered 3-D float images by modality.
+        model: fitting them, see :func:`check_modalities`.
+        options: how; nothing is cleaned up.
+        progress: hears of the stages.
+
+    Raises:
+        InputError: if a scan has no contrast.
+        ResourceError: if the memory does not suffice.
+    """
+    if model.finder:
+        return _predict_twice(images, model, options, progress)
     card = model.card
-    scheme = card.label_scheme()
     began = time.monotonic()
     progress(Stage.PREPARE, 0.0, "bringing the scans to one grid")
     prepared = prepare(images, card.modalities, card.spacing_mm)
-    warnings = _brain_warnings(prepared) if scheme.is_in_brain else []
     prepare_seconds = time.monotonic() - began
 
     began = time.monotonic()
-    predictor = Predictor(
+    predictor = make_predictor(model, options, card.temperatures)
+    volume = torch.from_numpy(prepared.volume)
+    probabilities = predictor(volume, progress.part(0.18, 1.0)).numpy()
+    return Prediction(
+        probabilities,
+        prepared.grid,
+        [*_brain_warnings(prepared, card), *predictor.notes],
+        {"prepare": prepare_seconds, "predict": time.monotonic() - began},
+        predictor.windows,
+        str(predictor.device),
+    )
+
+
+def _predict_twice(
+    images: Mapping[str, sitk.Image], model: Model, options: SegmentationOptions, progress: Progress
+) -> Prediction:
+    """Apply the model's finder to the whole case, and the model where that found something."""
+    began = time.monotonic()
+    predictor = make_predictor(model, options)
+    first = look_first(
+        images, model, lambda finder: make_predictor(finder, options), progress.part(0.0, 0.4)
+    )
+    second = look_closely(first, model, predictor, progress.part(0.4, 1.0))
+    notes = [*first.notes, *(predictor.notes if first.boxes else [NO_SECOND_LOOK])]
+    return Prediction(
+        second.probabilities,
+        second.grid,
+        [*_brain_warnings(first.fine, model.card), *dict.fromkeys(notes)],
+        {
+            "prepare": first.prepare_seconds,
+            "predict": time.monotonic() - began - first.prepare_seconds,
+        },
+        second.windows,
+        str(predictor.device),
+    )
+
+
+def make_predictor(
+    model: Model, options: SegmentationOptions, temperatures: Sequence[float] = ()
+) -> Predictor:
+    """Applies the network of a model, without its finder, as the options say."""
+    card = model.card
+    return Predictor(
         model.network,
-        torch.from_numpy(scheme.membership),
+        torch.from_numpy(card.label_scheme().membership),
         card.targets,
         choose_device(options.device),
         sliding=options.sliding,
         mirror=options.mirror,
-        temperatures=card.temperatures,
-    )
-    volume = torch.from_numpy(prepared.volume)
-    probabilities = predictor(volume, progress.part(0.15, 0.85)).numpy()
-    return _Prediction(
-        probabilities,
-        prepared.grid,
-        [*warnings, *predictor.notes],
-        {"prepare": prepare_seconds, "predict": time.monotonic() - began},
-        predictor.windows,
-        str(predictor.device),
+        temperatures=temperatures,
     )
 
 
@@ -252,6 +316,8 @@ def _without(card: ModelCard, modality: str) -> str:
 
 def _guesses(card: ModelCard, modality: str) -> Text:
     """Which regions are not to be believed without a modality, as far as that was looked at."""
+    if card.temperatures and modality not in card.unreliable_without:
+        return Text("; how good it is then was never measured, and no expected Dice is given")
     regions = ", ".join(card.unreliable_without.get(modality, ()))
     if not regions:
         return Text()
@@ -262,7 +328,9 @@ def _guesses(card: ModelCard, modality: str) -> Text:
     )
 
 
-def _brain_warnings(prepared: PreparedCase) -> list[str]:
+def _brain_warnings(prepared: PreparedCase, card: ModelCard) -> list[str]:
+    if not card.label_scheme().is_in_brain:
+        return []
     brain_ml = prepared.volume.any(axis=0).sum() * float(np.prod(prepared.grid.GetSpacing())) / 1000
     low, high = PLAUSIBLE_BRAIN_ML
     if brain_ml > high:

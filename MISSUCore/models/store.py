@@ -1,9 +1,10 @@
 """Models on disk: a weight file, and beside it a model card that says what it is.
 
-``NAME.pt`` holds the weights of a :class:`TransUNet` in half precision, ``NAME.json`` the card with
-the weight file's SHA-256. Models come with the package, from the user's folder (``~/.missu/models``
-or the environment variable ``MISSU_MODELS``), or from an explicit path. ``default.txt`` in the
-user's folder names the model that is used where none is named.
+``NAME.pt`` holds the weights of a :class:`TransUNet` in half precision, or its matrices and
+convolutions in 8-bit integers, ``NAME.json`` the card with the weight file's SHA-256. Models come
+with the package, from the user's folder (``~/.missu/models`` or the environment variable
+``MISSU_MODELS``), or from an explicit path. ``default.txt`` in the user's folder names the model
+that is used where none is named.
 """
 
 from __future__ import annotations
@@ -21,18 +22,36 @@ from ..contract.model_card import ModelCard, check_card, read_card, write_card
 from ..core.errors import InputError
 from ..core.files import NAME, atomic_write, sha256
 from ..network.transunet import TransUNet
+from .eight_bit import pack, unpack
 
 BUNDLED_FOLDER = Path(__file__).parents[1] / "weights"
-DEFAULT_MODEL = "missu-brats-fast"
+# The precise model, where it comes with the package.
+DEFAULT_MODEL = next(
+    (name for name in ("missu-brats-precise",) if (BUNDLED_FOLDER / f"{name}.json").is_file()),
+    "missu-brats-fast",
+)
 DEFAULT_FILE = "default.txt"
 
 
 @dataclass(frozen=True)
 class Model:
-    """A network in evaluation mode, and its card."""
+    """A network in evaluation mode, and its card.
+
+    Attributes:
+        network: that segments.
+        card: of it.
+        finder: the model that looks at the whole case first and finds what this one looks at
+            closely; None if this one looks at whole cases.
+    """
 
     network: TransUNet
     card: ModelCard
+    finder: Model | None = None
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the weight file; of both files, joined by +, if it looks twice."""
+        return f"{self.card.sha256}+{self.finder.card.sha256}" if self.finder else self.card.sha256
 
 
 def user_folder() -> Path:
@@ -63,8 +82,8 @@ def list_models() -> list[ModelCard]:
 
     Examples:
         >>> from MISSUCore import list_models
-        >>> [card.name for card in list_models() if card.name.startswith("missu")]
-        ['missu-brats-fast']
+        >>> "missu-brats-fast" in [card.name for card in list_models()]
+        True
     """
     cards: dict[str, ModelCard] = {}
     for folder in _folders():
@@ -110,7 +129,8 @@ def load_model(name_or_path: str) -> Model:
     """The model of this name, or in this file, verified.
 
     Raises:
-        InputError: if there is no such model, its weights are damaged, or they do not fit its card.
+        InputError: if there is no such model, its weights are damaged, or they do not fit its card;
+            also for the model that finds where this one looks.
 
     Examples:
         >>> from MISSUCore import load_model
@@ -118,6 +138,39 @@ def load_model(name_or_path: str) -> Model:
         ('t1', 't1ce', 't2', 'flair')
     """
     card_path = find_model(name_or_path)
+    model = _load(card_path)
+    if not model.card.first_look.model:
+        return model
+    return replace(model, finder=_load_finder(card_path, model.card))
+
+
+def _load_finder(card_path: Path, card: ModelCard) -> Model:
+    """The model that finds where a model looks: beside it, or installed.
+
+    Raises:
+        InputError: if there is none, or it does not fit.
+    """
+    name = card.first_look.model
+    beside = card_path.with_name(f"{name}.json")
+    try:
+        finder = _load(beside if beside.is_file() else find_model(name))
+    except InputError as error:
+        reason = f"model {card.name} looks where {name} finds something: "
+        raise InputError(reason, error.text) from error
+    other = finder.card
+    if other.first_look.model:
+        raise InputError(f"model {card.name} looks where {name} looks, which looks twice itself")
+    if other.label_scheme().regions != card.label_scheme().regions:
+        raise InputError(f"model {card.name} looks where {name} looks, which has other regions")
+    if set(other.modalities) != set(card.modalities) or other.may_miss < card.may_miss:
+        raise InputError(
+            f"model {card.name} looks where {name} looks, which takes other scans, or of which "
+            "fewer may be missing"
+        )
+    return finder
+
+
+def _load(card_path: Path) -> Model:
     card = read_card(card_path)
     path = card_path.with_suffix(".pt")
     if not path.is_file():
@@ -131,7 +184,7 @@ def load_model(name_or_path: str) -> Model:
         weights = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         with torch.device("meta"):  # no memory, no time: every weight is replaced
             network = TransUNet(card.network)
-        network.load_state_dict(_in_memory(weights), assign=True)
+        network.load_state_dict(unpack(weights), assign=True)
     except Exception as error:  # of any kind, in a file that is something else
         reason = (str(error).splitlines() or [repr(error)])[0]
         raise InputError(
@@ -140,22 +193,16 @@ def load_model(name_or_path: str) -> Model:
     return Model(network.eval(), card)
 
 
-def _in_memory(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Copies of the weights in a file, in single precision; counters stay whole numbers."""
-    kinds = {
-        name: torch.float32 if value.is_floating_point() else value.dtype
-        for name, value in weights.items()
-    }
-    return {name: value.to(kinds[name], copy=True) for name, value in weights.items()}
-
-
-def save_model(folder: Path, card: ModelCard, weights: dict[str, Tensor]) -> ModelCard:
+def save_model(
+    folder: Path, card: ModelCard, weights: dict[str, Tensor], eight_bit: bool = False
+) -> ModelCard:
     """Write a model's weights in half precision and its card; returns the card with the checksum.
 
     Args:
         folder: where ``NAME.pt`` and ``NAME.json`` go.
         card: its name is the files' name.
         weights: state of a :class:`TransUNet` of the card's configuration.
+        eight_bit: matrices and convolutions in 8-bit integers, which takes half the space.
 
     Raises:
         InputError: if the card makes no sense, or the folder cannot be written.
@@ -173,7 +220,7 @@ def save_model(folder: Path, card: ModelCard, weights: dict[str, Tensor]) -> Mod
         raise ValueError("the weights are not finite in half precision")
     path = folder / f"{card.name}.pt"
     buffer = io.BytesIO()  # torch.save does not say that a disk is full
-    torch.save(halves, buffer)
+    torch.save(pack(halves) if eight_bit else halves, buffer)
     with atomic_write(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
     card = replace(card, sha256=sha256(path))

@@ -45,7 +45,7 @@ def upsample2(x: Tensor) -> Tensor:
     """Twice the size along each axis, trilinear: (B, C, D, H, W) to (B, C, 2 D, 2 H, 2 W)."""
     if x.device.type != "cpu" or not is_channels_last(x):
         return F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)
-    doubled: Tensor = _Upsample2.apply(x)  # type: ignore[no-untyped-call]
+    doubled: Tensor = _Upsample2.apply(x)
     return doubled
 
 

@@ -1,0 +1,241 @@
+"""Two looks: a coarse model finds where a tumor may be, and a fine one looks there closely.
+
+The fine model sees boxes of its own working grid only. What lies outside of them is no tumor: there
+the coarse model ruled it out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from ..contract.model_card import ModelCard
+from ..core.events import Progress, Stage
+from ..io.geometry import image_like
+from ..models.store import Model
+from ..preprocessing.resampling import interpolate
+from ..preprocessing.working_grid import PreparedCase, prepare
+from .postprocessing import outermost_regions
+from .predictor import Predictor
+
+# Log-odds of what is ruled out; beyond it nothing is told apart any more.
+CERTAIN = 13.0
+# Boxes are no smaller: a network needs surroundings, and never learned from less.
+SMALLEST_BOX = 64
+
+Box = tuple[slice, ...]
+Odds = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class FirstResult:
+    """What the first look found.
+
+    Attributes:
+        log_odds: (regions, D, H, W) of the coarse model, on its working grid.
+        grid: of it.
+        fine: the case as the fine model sees it, all of it.
+        boxes: of the fine working grid (D, H, W); none if there is nothing to look at.
+        notes: how it went.
+        prepare_seconds: that both preparations took.
+    """
+
+    log_odds: Odds
+    grid: sitk.Image
+    fine: PreparedCase
+    boxes: list[Box]
+    notes: list[str]
+    prepare_seconds: float
+
+
+@dataclass(frozen=True)
+class SecondResult:
+    """What both looks say together.
+
+    Attributes:
+        probabilities: (regions, D, H, W) on the grid.
+        grid: the block of the fine working grid that holds all boxes, or the coarse working grid
+            if there are none.
+        windows: into how many pieces a box was cut, at most.
+    """
+
+    probabilities: Odds
+    grid: sitk.Image
+    windows: int
+
+
+def look_first(
+    images: Mapping[str, sitk.Image],
+    model: Model,
+    predictor: Callable[[Model], Predictor],
+    progress: Progress,
+) -> FirstResult:
+    """Let the model's finder look at all of a case.
+
+    Args:
+        images: as :func:`.segment_case` takes them.
+        model: fine; its finder is loaded.
+        predictor: makes a predictor of log-odds, without temperatures, for a model.
+        progress: hears of the stages.
+    """
+    finder = model.finder
+    if finder is None:
+        raise ValueError(f"model {model.card.name} looks once")
+    progress(Stage.PREPARE, 0.0, "bringing the scans to one grid")
+    began = time.monotonic()
+    coarse = prepare(images, finder.card.modalities, finder.card.spacing_mm)
+    progress(Stage.PREPARE, 0.15, "bringing the scans to a finer grid")
+    fine = prepare(images, model.card.modalities, model.card.spacing_mm)
+    seconds = time.monotonic() - began
+    predict = predictor(finder)
+    probabilities = predict(torch.from_numpy(coarse.volume), progress.part(0.4, 1.0)).numpy()
+    odds = log_odds(probabilities)
+    outermost = outermost_regions(finder.card.label_scheme())
+    found = odds[outermost].max(axis=0) > model.card.first_look.threshold
+    return FirstResult(
+        odds,
+        coarse.grid,
+        fine,
+        find_boxes(found, coarse.grid, fine.grid, model.card.first_look.margin),
+        predict.notes,
+        seconds,
+    )
+
+
+def look_closely(
+    first: FirstResult, model: Model, predict: Predictor, progress: Progress
+) -> SecondResult:
+    """Let the fine model look at the boxes, and bring both answers together.
+
+    Args:
+        first: what its finder found.
+        model: fine.
+        predict: its predictor of log-odds, without temperatures.
+        progress: hears of the boxes.
+    """
+    temperatures = np.array(model.card.temperatures or (1.0,), dtype=np.float32)
+    temperatures = temperatures[:, None, None, None]
+    if not first.boxes:
+        return SecondResult(probability(first.log_odds / temperatures), first.grid, 1)
+    block = hull(first.boxes)
+    z, y, x = block
+    grid = first.fine.grid[x, y, z]
+    odds = np.full((len(first.log_odds), *grid.GetSize()[::-1]), -CERTAIN, dtype=np.float32)
+    windows, done = 1, 0
+    voxels = sum(map(_voxels, first.boxes))
+    for box in first.boxes:
+        part = progress.part(done / voxels, (done + _voxels(box)) / voxels)
+        volume = np.ascontiguousarray(first.fine.volume[(slice(None), *box)])
+        answer = log_odds(predict(torch.from_numpy(volume), part).numpy())
+        place = tuple(
+            slice(span.start - whole.start, span.stop - whole.start)
+            for span, whole in zip(box, block)
+        )
+        odds[(slice(None), *place)] = _together(answer, first, box, model.card)
+        windows, done = max(windows, predict.windows), done + _voxels(box)
+    return SecondResult(probability(odds / temperatures), grid, windows)
+
+
+def _together(fine: Odds, first: FirstResult, box: Box, card: ModelCard) -> Odds:
+    """Log-odds in a box: of the fine model, or the mean of both models."""
+    z, y, x = box
+    grid, names = first.fine.grid[x, y, z], card.label_scheme().region_names
+    for name in card.first_look.averaged:
+        region = names.index(name)
+        # Beyond the coarse grid's end there is nothing, and interpolation gives 0 there.
+        above = first.log_odds[region] + CERTAIN
+        coarse = interpolate(image_like(above, first.grid), grid) - CERTAIN
+        fine[region] = (fine[region] + coarse) / 2
+    return fine
+
+
+def find_boxes(
+    found: NDArray[np.bool_], coarse: sitk.Image, fine: sitk.Image, margin: int
+) -> list[Box]:
+    """Boxes of a fine grid around what was found on a coarse one.
+
+    Both grids lie along the same axes. Parts that are far apart get a box each where that is less
+    to compute than one around both.
+
+    Args:
+        found: (D, H, W) on the coarse grid.
+        coarse: its geometry.
+        fine: geometry of the boxes.
+        margin: voxels of the fine grid that a box reaches beyond the middle of what was found.
+    """
+    parts, _ = ndimage.label(found, structure=np.ones((3, 3, 3)))
+    boxes = [_on_fine(part, coarse, fine, margin) for part in ndimage.find_objects(parts)]
+    return _merged(boxes, fine.GetSize()[::-1])
+
+
+def _on_fine(part: Box, coarse: sitk.Image, fine: sitk.Image, margin: int) -> Box:
+    """The box of a fine grid around a box of a coarse one."""
+    ends = [[span.start for span in part[::-1]], [span.stop - 1 for span in part[::-1]]]
+    points = [coarse.TransformIndexToPhysicalPoint(end) for end in ends]
+    low, high = (fine.TransformPhysicalPointToContinuousIndex(point)[::-1] for point in points)
+    spans = []
+    for first, last, length in zip(low, high, fine.GetSize()[::-1]):
+        # An index that is whole but for rounding errors is whole.
+        start = min(max(0, int(np.floor(first + 1e-3)) - margin), length - 1)
+        stop = min(length, int(np.ceil(last - 1e-3)) + margin + 1)
+        spans.append(slice(start, max(start + 1, stop)))
+    return tuple(spans)
+
+
+def _merged(boxes: Sequence[Box], size: Sequence[int]) -> list[Box]:
+    """The boxes, of which any two that overlap, or are cheaper as one, have become one."""
+    merged: list[Box] = []
+    for small in boxes:
+        box = _grown(small, size)
+        while near := next((other for other in merged if _better_as_one(box, other)), None):
+            merged.remove(near)
+            box = hull([box, near])
+        merged.append(box)
+    return merged
+
+
+def _better_as_one(one: Box, other: Box) -> bool:
+    overlap = all(a.start < b.stop and b.start < a.stop for a, b in zip(one, other))
+    return overlap or _voxels(hull([one, other])) <= _voxels(one) + _voxels(other)
+
+
+def _grown(box: Box, size: Sequence[int]) -> Box:
+    """The box, its sides no shorter than a network needs, as far as the grid reaches."""
+    spans = []
+    for span, length in zip(box, size):
+        lacking = max(0, min(SMALLEST_BOX, length) - (span.stop - span.start))
+        start = min(max(0, span.start - lacking // 2), length - (span.stop - span.start) - lacking)
+        spans.append(slice(start, start + span.stop - span.start + lacking))
+    return tuple(spans)
+
+
+def hull(boxes: Sequence[Box]) -> Box:
+    """The smallest box that holds all of them."""
+    return tuple(
+        slice(min(span.start for span in spans), max(span.stop for span in spans))
+        for spans in zip(*boxes)
+    )
+
+
+def _voxels(box: Box) -> int:
+    return int(np.prod([span.stop - span.start for span in box]))
+
+
+def log_odds(probabilities: Odds) -> Odds:
+    """Of probabilities, between bounds."""
+    bound = np.float32(1 / (1 + np.exp(CERTAIN)))
+    inside = np.clip(probabilities, bound, 1 - bound)
+    odds: Odds = np.log(inside) - np.log1p(-inside)
+    return odds
+
+
+def probability(odds: Odds) -> Odds:
+    """Of log-odds."""
+    return np.asarray(torch.from_numpy(odds).sigmoid().numpy())
