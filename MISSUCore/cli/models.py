@@ -71,6 +71,10 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         spacing = " x ".join(f"{length:g}" for length in card.spacing_mm)
         print(f"{card.name}{'  (default)' if entry['default'] else ''}")
         print(f"  {card.task}\n  from {', '.join(card.modalities)} at {spacing} mm")
+        if card.first_look.model:
+            print(f"  looks closely where {card.first_look.model} finds something")
+        if dice := card.dice_by_region():
+            print(f"  mean Dice {', '.join(f'{name} {value:.2f}' for name, value in dice.items())}")
         for tuning in card.history:
             print(
                 f"  tuned {tuning.date} from {tuning.base.name} on {len(tuning.cases)} cases: "

@@ -55,6 +55,7 @@ class SegmentationReport:
         reference: file on whose grid the label map lies.
         output: path of the label map.
         model: that segmented.
+        finder: model that found where that one looked; empty if it looked at all.
         options: of the segmentation, and of the preprocessing.
         device: on which it ran.
         windows: how many pieces the case was cut into; 1 if it was not.
@@ -77,6 +78,7 @@ class SegmentationReport:
     reference: FileFact = field(default_factory=FileFact)
     output: str = ""
     model: ModelIdentity = field(default_factory=ModelIdentity)
+    finder: ModelIdentity = field(default_factory=ModelIdentity)
     options: Mapping[str, object] = field(default_factory=dict)
     device: str = ""
     windows: int = 1
@@ -106,6 +108,7 @@ class SegmentationReport:
             "reference": asdict(self.reference),
             "output": self.output,
             "model": asdict(self.model),
+            "finder": asdict(self.finder),
             "options": dict(self.options),
             "device": self.device,
             "windows": self.windows,
@@ -134,6 +137,7 @@ class SegmentationReport:
                 sequences=dict(_items(values, "sequences")),
                 reference=FileFact(**dict(_items(values, "reference"))),
                 model=ModelIdentity(**dict(_items(values, "model"))),
+                finder=ModelIdentity(**dict(_items(values, "finder"))),
                 options=dict(_items(values, "options")),
                 seconds=_numbers(values, "seconds"),
                 fixed=str(registration.get("fixed", "")),

@@ -295,7 +295,6 @@ def _report(
     """What the scans and the result tell."""
     case, prepared, name = scans.case, scans.prepared, scans.reference_name
     path = case.paths.get(name, Path(name))
-    card = plan.model.card
     transforms = {scan: file.name for scan, file in plan.transforms.items()}
     return SegmentationReport(
         missu_version=__version__,
@@ -307,7 +306,8 @@ def _report(
         sequences=dict(plan.sequences),
         reference=FileFact(str(path), case.checksums.get(name) or checksum(Path(name))),
         output=str(plan.files.labels),
-        model=ModelIdentity(card.name, card.sha256),
+        model=_identity(plan.model),
+        finder=_identity(plan.model.finder),
         options={**asdict(plan.options), "preprocessing": asdict(plan.inputs.preprocessing)},
         device=result.device,
         windows=result.windows,
@@ -333,3 +333,7 @@ def _left_out(plan: _Plan, result: Segmentation) -> list[str]:
     if len(empty) == len(result.volumes_ml):
         return ["nothing was found, so no DICOM segmentation was written"]
     return [f"left out of the DICOM segmentation, being empty: {', '.join(empty)}"]
+
+
+def _identity(model: Model | None) -> ModelIdentity:
+    return ModelIdentity(model.card.name, model.card.sha256) if model else ModelIdentity()

@@ -112,18 +112,26 @@ def segment_case(
     predicted = predict(images, model, options, progress.part(0.0, 0.85))
     progress(Stage.RESTORE, 0.85, "bringing the result to the reference grid")
     missing = [name for name in model.card.modalities if name not in images]
-    result = _restored(predicted, model.card, missing, reference, options.cleanup)
+    result = restored(predicted, model.card, missing, reference, options.cleanup)
     return replace(result, warnings=[*warnings, *result.warnings])
 
 
-def _restored(
+def restored(
     predicted: Prediction,
     card: ModelCard,
     missing: Sequence[str],
     reference: sitk.Image,
     cleanup: Cleanup,
 ) -> Segmentation:
-    """What was predicted, cleaned up on the grid of the reference; some scans may be missing."""
+    """What was predicted, cleaned up on the grid of the reference.
+
+    Args:
+        predicted: by :func:`predict`.
+        card: of the model.
+        missing: modalities that were not there.
+        reference: its grid is the result's.
+        cleanup: what is put right.
+    """
     began = time.monotonic()
     scheme, warnings = card.label_scheme(), list(predicted.warnings)
     probabilities = nest(predicted.probabilities, scheme)

@@ -191,16 +191,19 @@ def modelFolder() -> Path:
 
 
 def modelCards() -> dict[str, ModelCard]:
-    """The model cards by name, the bundled ones first.
+    """The model cards by name, the bundled ones first, and of these one that looks twice.
 
     Read from the files, for ``missu models`` loads PyTorch and takes seconds. Files that are no
     model card are passed over.
     """
     cards: dict[str, ModelCard] = {}
     for folder in (coreFolder() / "MISSUCore" / "weights", modelFolder()):
+        found = []
         for path in sorted(folder.glob("*.json")):
             with contextlib.suppress(InputError):
-                cards.setdefault(path.stem, read_card(path))
+                found.append(read_card(path))
+        for card in sorted(found, key=lambda card: not card.first_look.model):
+            cards.setdefault(card.name, card)
     return cards
 
 

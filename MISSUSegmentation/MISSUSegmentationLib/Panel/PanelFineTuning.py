@@ -91,8 +91,9 @@ class PanelFineTuning:
         box = self._ui.baseComboBox
         chosen = box.currentText
         box.clear()
-        for name in self._models.cards:
-            box.addItem(name)
+        for name, card in self._models.cards.items():
+            if not card.first_look.model:  # what looks twice cannot be tuned
+                box.addItem(name)
         box.setCurrentIndex(max(0, box.findText(chosen or self._models.default)))
         self.update()
 

@@ -74,3 +74,12 @@ def test_what_is_no_report_is_refused(tmp_path: Path, content: str) -> None:
     path.write_text(content)
     with pytest.raises(InputError, match=r"report\.json: cannot be read.*segment again"):
         read_report(path)
+
+
+def test_the_model_that_found_where_to_look_is_named() -> None:
+    report = SegmentationReport(finder=ModelIdentity("coarse", "ab"))
+    values = report.to_dict()
+    assert values["finder"] == {"name": "coarse", "sha256": "ab"}
+    assert SegmentationReport.from_dict(values).finder == report.finder
+    del values["finder"]  # as in reports of before
+    assert SegmentationReport.from_dict(values).finder == ModelIdentity()

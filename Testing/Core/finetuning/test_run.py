@@ -347,6 +347,11 @@ def test_a_case_that_is_there_twice_is_refused(tune: Callable, brats_folder: Pat
     assert tune().folds == 3  # in the same folder, for nothing was trained yet
 
 
+def test_a_model_that_looks_twice_is_not_tuned(tune: Callable, base: Model) -> None:
+    with pytest.raises(InputError, match=r"looks only where tiny finds something.*tune tiny"):
+        tune(start=replace(base, finder=base))
+
+
 def test_two_cases_are_too_few(tune: Callable, brats_folder: Path) -> None:
     with pytest.raises(InputError, match="2 cases to tune on; give 3 or more"):
         tune(cases=find_brats_cases(brats_folder)[:2])
