@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ..io.resampling import on_grid
 from .working_grid import working_grid
 
 Values = NDArray[np.float32]
@@ -45,12 +46,12 @@ def inner_fit(
         The difference; None if the brains share too little to tell, or there are no edges.
     """
     grid = working_grid([fixed_brain], (_SPACING_MM,) * 3)
-    inside = (_on(grid, fixed_brain) >= 0.5) & (_on(grid, moving_brain) >= 0.5)
+    inside = (on_grid(fixed_brain, grid) >= 0.5) & (on_grid(moving_brain, grid) >= 0.5)
     inside = ndimage.distance_transform_edt(np.pad(inside, 1), sampling=_SPACING_MM) > _RIM_MM
     inside = inside[1:-1, 1:-1, 1:-1]
     if np.count_nonzero(inside) < _ENOUGH_VOXELS:
         return None
-    edges = [_edges(_on(grid, scan), inside) for scan in (fixed, moving)]
+    edges = [_edges(on_grid(scan, grid), inside) for scan in (fixed, moving)]
     if not all(edge.any() for edge in edges):
         return None
     aside = [
@@ -59,11 +60,6 @@ def inner_fit(
         for step in (-_ASIDE_VOXELS, _ASIDE_VOXELS)
     ]
     return _fit(edges[0], edges[1], inside) - max(aside)
-
-
-def _on(grid: sitk.Image, image: sitk.Image) -> Values:
-    image = sitk.Cast(image, sitk.sitkFloat32)
-    return sitk.GetArrayFromImage(sitk.Resample(image, grid, sitk.Transform(), sitk.sitkLinear))
 
 
 def _edges(values: Values, inside: NDArray[np.bool_]) -> Values:

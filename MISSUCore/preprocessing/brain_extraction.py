@@ -19,6 +19,7 @@ from ..core.errors import ErrorCode, InputError
 from ..core.events import Progress, Stage
 from ..core.messages import a_modality
 from ..io.geometry import image_like, same_grid
+from ..io.resampling import on_grid
 from .background import FAINT, background, content_mask, contrast_to_background
 from .working_grid import working_grid
 
@@ -207,8 +208,8 @@ def agreed_brain(brains: Mapping[str, Brain]) -> AgreedBrain:
             ),
         )
     grid = _grid_around(list(masks.values()))
-    own = {name: _resampled(brain.mask, grid) for name, brain in brains.items()}
-    reach = {name: _resampled(brain.mask * 0 + 1, grid) for name, brain in brains.items()}
+    own = {name: on_grid(brain.mask, grid) for name, brain in brains.items()}
+    reach = {name: on_grid(brain.mask * 0 + 1, grid) for name, brain in brains.items()}
     votes = np.sum([_VOTES.get(name, 1) * own[name] for name in masks], axis=0)
     voters = np.sum([_VOTES.get(name, 1) * reach[name] for name in masks], axis=0)
     majority = (voters > 0) & (votes >= 0.5 * voters)
@@ -224,8 +225,8 @@ def agreed_brain(brains: Mapping[str, Brain]) -> AgreedBrain:
 def likeness(first: sitk.Image, second: sitk.Image) -> float:
     """Dice of two brain masks (0 and 1) on any grids, at 2 mm, in what both images show."""
     grid = working_grid([first, second], (_COARSE_MM,) * 3)
-    masks = [_resampled(mask, grid) >= 0.5 for mask in (first, second)]
-    reach = [_resampled(mask * 0 + 1, grid) >= 0.5 for mask in (first, second)]
+    masks = [on_grid(mask, grid) >= 0.5 for mask in (first, second)]
+    reach = [on_grid(mask * 0 + 1, grid) >= 0.5 for mask in (first, second)]
     return _dice(masks[0] & reach[1], masks[1] & reach[0])
 
 
@@ -239,7 +240,7 @@ def strip(image: sitk.Image, mask: sitk.Image) -> sitk.Image:
     if same_grid(mask, image):
         inside = sitk.GetArrayViewFromImage(mask) > 0
     else:
-        inside = _resampled(mask, image) >= 0.5
+        inside = on_grid(mask, image) >= 0.5
     return image_like(np.where(inside, voxels, np.float32(0)), image)
 
 
@@ -270,13 +271,6 @@ def _grid_around(masks: list[sitk.Image]) -> sitk.Image:
     thickest_mm = max(max(mask.GetSpacing()) for mask in masks)
     margin = [int(thickest_mm / 2) + _CLOSING_MM + 1] * 3
     return sitk.ConstantPad(working_grid(masks, (1.0, 1.0, 1.0)), margin, margin)
-
-
-def _resampled(mask: sitk.Image, grid: sitk.Image) -> NDArray[np.float32]:
-    """The part of a mask in each voxel of a grid, 0 where the mask does not reach."""
-    return sitk.GetArrayFromImage(
-        sitk.Resample(mask, grid, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)
-    )
 
 
 def _in_one_piece(mask: sitk.Image) -> sitk.Image:

@@ -18,7 +18,7 @@ from ..contract.labels import LabelScheme
 from ..core.errors import InputError
 from ..core.messages import a_modality
 from ..io.geometry import image_like, physical_box
-from .resampling import interpolate, resample
+from ..io.resampling import interpolate, resample
 
 # Published scans have a few voxels far above the brain's range.
 CLIPPED_PERCENTILES = (0.05, 99.95)

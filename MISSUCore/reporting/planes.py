@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..core.errors import InputError
+from ..io.resampling import on_grid
 from ..preprocessing.working_grid import working_grid
 
 # Axes of a grid for pictures: columns, rows and slices are numbered towards left, posterior and
@@ -90,11 +91,6 @@ def picture_grid(masks: Sequence[sitk.Image], pixels: int, margin_mm: float) -> 
     return sitk.DICOMOrient(grid, UPRIGHT)
 
 
-def on_grid(image: sitk.Image, grid: sitk.Image, interpolator: int) -> NDArray[Any]:
-    """Values (depth, height, width) of an image on a grid; 0 where the image does not reach."""
-    return sitk.GetArrayFromImage(sitk.Resample(image, grid, sitk.Transform(), interpolator))
-
-
 def inside(mask: sitk.Image, grid: sitk.Image) -> NDArray[np.bool_]:
     """Where (depth, height, width) a mask is not 0 on a grid, at the nearest voxel."""
     return on_grid(mask, grid, sitk.sitkNearestNeighbor) != 0
@@ -104,7 +100,7 @@ def cut(image: sitk.Image, grid: sitk.Image, plane: Plane, index: int) -> NDArra
     """Values (rows, columns) of an image on one slice of a grid, interpolated linearly."""
     part = [slice(None)] * 3
     part[2 - plane.axis] = slice(index, index + 1)
-    return on_grid(image, grid[tuple(part)], sitk.sitkLinear).squeeze(plane.axis)
+    return on_grid(image, grid[tuple(part)]).squeeze(plane.axis)
 
 
 def areas(mask: NDArray[np.bool_], plane: Plane) -> NDArray[np.int64]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..contract.modalities import BRATS_MODALITIES
 from ..core.errors import InputError
 from ..io.geometry import image_like, shrink_factors
+from ..io.resampling import on_grid
 from .rules import Guess, Key
 
 # Fluid, white matter and vessels are seen at this spacing, noise is not.
@@ -178,7 +179,7 @@ def correlations(middles: list[Middle]) -> NDArray[np.float64]:
     for i, first in enumerate(middles):
         for j, second in enumerate(middles[:i]):
             voxels, inside = (
-                sitk.GetArrayFromImage(sitk.Resample(image, first.image))
+                on_grid(image, first.image)
                 for image in (
                     second.image,
                     image_like(second.inside.astype(np.float32), second.image),

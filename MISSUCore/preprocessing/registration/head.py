@@ -13,6 +13,7 @@ from scipy import ndimage
 from ...core.errors import InputError
 from ...core.messages import a_modality
 from ...io.geometry import image_like
+from ...io.resampling import on_grid
 
 Points = NDArray[np.float64]
 
@@ -91,7 +92,7 @@ def find_head(name: str, image: sitk.Image, mask: sitk.Image | None = None) -> H
         inside = _bright_part(name, voxels)
     else:
         fractions = _shrunk(sitk.Cast(mask != 0, sitk.sitkFloat32), MASK_SPACING_MM)
-        inside = sitk.GetArrayFromImage(sitk.Resample(fractions, small)) >= 0.5
+        inside = on_grid(fractions, small) >= 0.5
         if not inside.any():
             raise InputError(a_modality(name), ": its mask is empty or lies outside of it")
     points = np.array(np.nonzero(inside)[::-1]).T * small.GetSpacing()

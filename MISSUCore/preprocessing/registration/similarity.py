@@ -7,6 +7,7 @@ import SimpleITK as sitk
 from numpy.typing import ArrayLike, NDArray
 
 from ...core.errors import InputError
+from ...io.resampling import on_grid
 from ..working_grid import working_grid
 from .head import Head, find_head
 
@@ -55,7 +56,7 @@ class Overlay:
 
     def __init__(self, moving: Head, fixed: Head) -> None:
         grid = working_grid([fixed.mask], (_GRID_SPACING_MM,) * 3)
-        values = _resampled(fixed.shrunk(_SPACING_MM), grid, sitk.Transform())
+        values = on_grid(fixed.shrunk(_SPACING_MM), grid, outside=np.nan)
         self._inside = (sitk.GetArrayFromImage(fixed.mask_on(grid)) > 0) & np.isfinite(values)
         self._fixed = values[self._inside]
         self._moving = moving.shrunk(_SPACING_MM)
@@ -92,7 +93,8 @@ class Overlay:
 
     def _values(self, transform: sitk.Transform) -> Values:
         """The moving scan at the points in the fixed scan's head; NaN where it does not reach."""
-        return _resampled(self._moving, self._grid, transform)[self._inside]
+        values = on_grid(self._moving, self._grid, transform=transform, outside=np.nan)
+        return values[self._inside]
 
 
 def is_small(transform: sitk.Euler3DTransform) -> bool:
@@ -114,12 +116,6 @@ def _changed(
     result = sitk.Euler3DTransform(transform)
     result.SetParameters(values)
     return result
-
-
-def _resampled(image: sitk.Image, grid: sitk.Image, transform: sitk.Transform) -> Values:
-    return sitk.GetArrayFromImage(
-        sitk.Resample(image, grid, transform, sitk.sitkLinear, float("nan"))
-    )
 
 
 def _normalized_mutual_information(first: Values, second: Values) -> float:

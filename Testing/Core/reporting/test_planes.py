@@ -10,6 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from MISSUCore.core.errors import InputError
+from MISSUCore.io.resampling import on_grid
 from MISSUCore.reporting.planes import (
     AXIAL,
     CORONAL,
@@ -20,7 +21,6 @@ from MISSUCore.reporting.planes import (
     cut,
     gray_window,
     largest_slice,
-    on_grid,
     outline_path,
     picture_grid,
     png,

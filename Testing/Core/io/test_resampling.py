@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from MISSUCore.preprocessing.resampling import interpolate, resample
+from MISSUCore.io.resampling import interpolate, resample
 
 
 def along_the_axes(rng: np.random.Generator) -> list[float]:

@@ -1,4 +1,4 @@
-"""From one grid to another in physical space, as ITK does it, but faster along shared axes.
+"""From one grid to another in physical space, as ITK does it, or faster along shared axes.
 
 Smoothing and interpolation work along each axis by itself. Where two grids have the same axes, in
 whatever order, both together are one matrix for each axis, and three products of matrices take the
@@ -9,6 +9,7 @@ the last digits.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -45,9 +46,7 @@ def resample(image: sitk.Image, grid: sitk.Image) -> Voxels:
         return _applied(sitk.GetArrayViewFromImage(image), axes, operators)
     if variance.any():
         image = sitk.DiscreteGaussian(image, variance.tolist(), maximumKernelWidth=64)
-    return sitk.GetArrayFromImage(
-        sitk.Resample(image, grid, sitk.Transform(), interpolator, 0.0, sitk.sitkFloat32)
-    )
+    return on_grid(image, grid, interpolator)
 
 
 def interpolate(image: sitk.Image, grid: sitk.Image) -> Voxels:
@@ -56,8 +55,30 @@ def interpolate(image: sitk.Image, grid: sitk.Image) -> Voxels:
     if axes:
         operators = [_operator(axis, 0.0, sitk.sitkLinear) for axis in axes]
         return _applied(sitk.GetArrayViewFromImage(image), axes, operators)
+    return on_grid(image, grid)
+
+
+def on_grid(
+    image: sitk.Image,
+    grid: sitk.Image,
+    interpolator: int = sitk.sitkLinear,
+    transform: sitk.Transform | None = None,
+    outside: float = 0.0,
+) -> NDArray[Any]:
+    """Voxels (D, H, W) of any image on a grid, by ITK and without smoothing.
+
+    Args:
+        image: to take the values from.
+        grid: image with the wanted geometry.
+        interpolator: of ITK. The nearest voxel's value keeps its type, the others give float32.
+        transform: from points of the grid to those of the image; by default they are the same.
+        outside: value where the image does not reach.
+    """
+    nearest = interpolator == sitk.sitkNearestNeighbor
+    kind = image.GetPixelID() if nearest else sitk.sitkFloat32
+    transform = transform or sitk.Transform()
     return sitk.GetArrayFromImage(
-        sitk.Resample(image, grid, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)
+        sitk.Resample(image, grid, transform, interpolator, outside, kind)
     )
 
 
