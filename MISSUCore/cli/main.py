@@ -19,7 +19,19 @@ from .. import __version__
 from ..core.errors import ErrorCode, InputError, MISSUError, ResourceError, says_out_of_memory
 from ..core.events import ErrorEvent, JsonLines, Progress, TerminalBar
 from ..core.messages import Text, a_file
-from . import cost, demo, evaluate, explain, finetune, library, measure, models, segment, train
+from . import (
+    cost,
+    demo,
+    evaluate,
+    explain,
+    finetune,
+    library,
+    measure,
+    models,
+    segment,
+    train,
+    visits,
+)
 from .console import Console, flushed
 from .options import complain, tell
 
@@ -101,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
         segment,
         explain,
         measure,
+        visits,
         library,
         finetune,
         train,

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import SimpleITK as sitk
 
 from ..contract.labels import LabelScheme
@@ -19,6 +18,7 @@ from ..contract.segmentation_report import SegmentationReport
 from ..core.files import atomic_write
 from ..preprocessing.registration.checks import POOR_QUALITY
 from .pictures import Drawing
+from .templates import load_template
 
 TEMPLATE = "quality_page.html"
 
@@ -52,7 +52,7 @@ def write_quality_page(
     """
     drawing = Drawing.of(images, labels, scheme, brain, reference)
     fixed = report.fixed if report.fixed in images else next(iter(images))
-    page = _template().render(
+    page = load_template(TEMPLATE).render(
         notice=RESEARCH_ONLY,
         title=_title(report),
         origin=_origin(report),
@@ -78,18 +78,6 @@ _SCAN_HEADINGS = (
     f"Position, and fit (normalized mutual information; below {POOR_QUALITY} is poor)",
     "SHA-256",
 )
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent, encoding="utf-8"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(css_color=_css_color, number=_number)
-    return environment.get_template(TEMPLATE)
 
 
 def _title(report: SegmentationReport) -> str:
@@ -158,12 +146,3 @@ def _processing(report: SegmentationReport) -> list[tuple[str, str]]:
     }
     rows = [(what, ", ".join(filter(None, parts))) for what, parts in facts.items()]
     return [row for row in rows if row[1]]
-
-
-def _css_color(color: tuple[int, int, int]) -> str:
-    """A color, 0 to 255, as style sheets write it."""
-    return "#{:02x}{:02x}{:02x}".format(*color)
-
-
-def _number(value: float | None, digits: int) -> str:
-    return "not known" if value is None else f"{value:.{digits}f}"

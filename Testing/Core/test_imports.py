@@ -26,6 +26,7 @@ ROOMS = (
     "measurement",
     "reporting",
     "inference",
+    "visits",
     "simulation",
     "training",
     "finetuning",

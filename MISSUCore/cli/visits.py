@@ -1,0 +1,201 @@
+"""``missu visits``: a tumor over several visits."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..contract.measurement_report import PLANES, MeasurementSettings
+from ..core.errors import InputError
+from ..core.events import Progress
+from .options import Commands, number, tell_warnings, whole_number
+
+if TYPE_CHECKING:
+    from ..contract.visits_report import VisitsSettings
+    from ..visits.files import VisitFiles
+
+LARGEST_MM = 1000.0
+MOST_VISITS = 1000
+
+
+def add(commands: Commands, common: argparse.ArgumentParser) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "visits",
+        parents=[common],
+        help="compare a tumor over several visits",
+        description="Lay the T1ce scans of all visits on each other, follow the lesions, and "
+        "propose a response by the sum of products and by volume (RANO). A proposal: steroids, "
+        "clinical state and the dates of treatment are the reader's to type in.",
+    )
+    parser.add_argument(
+        "visits",
+        nargs="*",
+        metavar="VISIT",
+        help="in the order of their dates: the folder of a result, or SEGMENTATION,T1CE",
+    )
+    parser.add_argument(
+        "--list",
+        type=Path,
+        metavar="FILE",
+        help="CSV with a visit a line, in place of VISIT: visit, segmentation, t1ce, date, "
+        "steroids (none, less, same, more), clinical (better, same, worse), category, comment",
+    )
+    parser.add_argument(
+        "--dates",
+        nargs="+",
+        default=[],
+        metavar="DATE",
+        help="of the visits, YYYY-MM-DD; by default what DICOM says",
+    )
+    parser.add_argument("--output", type=Path, metavar="FILE", help="JSON report to write")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="table to write")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="HTML page to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    _add_rules(parser)
+    parser.add_argument(
+        "--surgery", action="append", default=[], metavar="DATE", help="of an operation"
+    )
+    parser.add_argument(
+        "--radiotherapy",
+        action="append",
+        default=[],
+        metavar="DATE",
+        help="on which a radiotherapy ended",
+    )
+    parser.add_argument(
+        "--allow-empty",
+        action="store_true",
+        help="take an empty segmentation for a tumor that is gone",
+    )
+    parser.add_argument(
+        "--allow-different-anatomy",
+        action="store_true",
+        help="compare also scans that seem to be of two patients",
+    )
+    parser.set_defaults(command=run)
+
+
+def _add_rules(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how lesions are measured, and against what."""
+    defaults = MeasurementSettings()
+    parser.add_argument(
+        "--baseline",
+        type=whole_number(1, MOST_VISITS),
+        default=1,
+        metavar="N",
+        help="number of the visit that changes count from, as the first after radiotherapy",
+    )
+    parser.add_argument("--scheme", default="brats", help="brats, brats2023, chaos-liver, a file")
+    parser.add_argument(
+        "--region", default="", metavar="NAME", help="follow this region (default: ET)"
+    )
+    parser.add_argument(
+        "--targets",
+        type=whole_number(1, 100),
+        default=defaults.targets,
+        metavar="N",
+        help=f"most lesions in the sum of products (default {defaults.targets}; RANO 2010: 5)",
+    )
+    parser.add_argument(
+        "--join",
+        type=number(0, LARGEST_MM),
+        default=defaults.join_mm,
+        metavar="MM",
+        help=f"parts this close are one lesion (default {defaults.join_mm:g})",
+    )
+    parser.add_argument(
+        "--minimum",
+        type=number(0, LARGEST_MM),
+        default=defaults.minimum_mm,
+        metavar="MM",
+        help=f"least diameter of a measurable lesion (default {defaults.minimum_mm:g})",
+    )
+    parser.add_argument("--plane", choices=PLANES, default=defaults.plane, help="of the diameters")
+
+
+def run(options: argparse.Namespace, progress: Progress) -> None:
+    """Compare the visits that the options name."""
+    from ..contract.labels import label_scheme
+    from ..core.files import write_json
+    from ..inference.case_scans import input_files
+    from ..inference.outputs import check_outputs
+    from ..reporting.visits_page import write_visits_page
+    from ..visits.comparison import compare_visits
+    from ..visits.pictures import visit_rows
+    from ..visits.tables import format_table, write_csv
+
+    visits = _visits(options)
+    outputs = [path for path in (options.output, options.csv, options.page) if path]
+    scans = {str(number): visit.scan for number, visit in enumerate(visits)}
+    inputs = [visit.segmentation for visit in visits if visit.segmentation.exists()]
+    if all(visit.scan.exists() for visit in visits):
+        inputs += input_files(scans, None, None)
+    check_outputs(outputs, [*inputs, *filter(None, [options.list])], options.overwrite)
+    scheme = label_scheme(options.scheme)
+    compared = compare_visits(
+        visits,
+        scheme,
+        _settings(options, scheme.region_names[-1]),
+        surgery=_dates(options.surgery, "--surgery"),
+        radiotherapy=_dates(options.radiotherapy, "--radiotherapy"),
+        different_anatomy=options.allow_different_anatomy,
+        allow_empty=options.allow_empty,
+        progress=progress,
+    )
+    report = compared.report
+    if options.page:
+        write_visits_page(options.page, report, visit_rows(compared))
+    if options.csv:
+        write_csv(report, options.csv)
+    if options.output:
+        write_json(options.output, report.to_dict())
+    tell_warnings(report.warnings, options)
+    if not options.json_progress:
+        print(format_table(report))
+
+
+def _visits(options: argparse.Namespace) -> list[VisitFiles]:
+    """What is given, with the dates that are."""
+    from ..visits.files import read_visits, visit_of
+
+    if options.list and options.visits:
+        raise InputError("give the visits one by one, or by --list, not both")
+    visits = (
+        read_visits(options.list) if options.list else [visit_of(text) for text in options.visits]
+    )
+    if not options.dates:
+        return visits
+    if len(options.dates) != len(visits):
+        raise InputError(
+            f"--dates: {len(options.dates)} dates are given for {len(visits)} visits; give one each"
+        )
+    dates = _dates(options.dates, "--dates")
+    return [replace(visit, date=day) for visit, day in zip(visits, dates)]
+
+
+def _dates(texts: list[str], option: str) -> list[str]:
+    from ..visits.files import iso_date
+
+    try:
+        return [iso_date(text) for text in texts]
+    except ValueError as error:
+        raise InputError(f"{option}: {error}") from error
+
+
+def _settings(options: argparse.Namespace, innermost: str) -> VisitsSettings:
+    from ..contract.visits_report import VisitsSettings
+
+    return VisitsSettings(
+        MeasurementSettings(
+            region=options.region,
+            join_mm=options.join,
+            minimum_mm=options.minimum,
+            targets=options.targets,
+            plane=options.plane,
+        ),
+        baseline=options.baseline,
+        enhancing=not options.region or options.region == innermost,
+    )

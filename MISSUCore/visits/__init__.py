@@ -1,0 +1,1 @@
+"""Several visits of a patient: one space, lesions followed, the response judged."""

@@ -1,0 +1,83 @@
+"""The scans of several visits laid on the first one, and whether they show one patient."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..core.errors import InputError
+from ..core.events import Progress
+from ..core.messages import Text, a_file
+from ..preprocessing.background import lifted
+from ..preprocessing.registration.rigid import Registration, register
+
+# Normalized mutual information of two T1ce scans, laid on each other: see docs/evidence.md.
+ONE_PATIENT = 1.08
+
+
+def align(
+    names: Sequence[str],
+    scans: Sequence[sitk.Image],
+    sources: Sequence[object],
+    different_anatomy: bool = False,
+    progress: Progress | None = None,
+) -> list[Registration | None]:
+    """Lay the scans of all visits on that of the first.
+
+    Args:
+        names: of the visits, for messages.
+        scans: of one sequence, with skull or without.
+        sources: where they come from, for messages.
+        different_anatomy: go on with scans that fit so poorly that they seem to be of two patients.
+        progress: hears of the steps.
+
+    Returns:
+        By visit; None for the first.
+
+    Raises:
+        InputError: if two scans are the same, or do not show one patient's head.
+    """
+    progress = progress or Progress()
+    _check_different(scans, sources)
+    fixed = lifted(scans[0])
+    found: list[Registration | None] = [None]
+    for number in range(1, len(scans)):
+        registration = register(
+            lifted(scans[number]),
+            fixed,
+            moving_name=names[number],
+            fixed_name=names[0],
+            progress=progress.part((number - 1) / (len(scans) - 1), number / (len(scans) - 1)),
+        )
+        if registration.quality < ONE_PATIENT and not different_anatomy:
+            raise InputError(
+                a_file(sources[number]),
+                " and ",
+                a_file(sources[0]),
+                ": do not seem to show one patient, they fit each other too poorly (normalized "
+                f"mutual information {registration.quality:.3f}, {ONE_PATIENT:g} or more is "
+                "usual); give the visits of one patient, or --allow-different-anatomy if you have "
+                "made sure",
+            )
+        found.append(registration)
+    return found
+
+
+def alignment_warnings(registrations: Sequence[Registration | None]) -> list[Text]:
+    """What speaks against the registrations."""
+    return [Text(text) for each in registrations if each for text in each.warnings]
+
+
+def _check_different(scans: Sequence[sitk.Image], sources: Sequence[object]) -> None:
+    voxels = [sitk.GetArrayViewFromImage(scan) for scan in scans]
+    for number in range(len(scans)):
+        for earlier in range(number):
+            if np.array_equal(voxels[number], voxels[earlier]):
+                raise InputError(
+                    a_file(sources[number]),
+                    ": is the same scan as ",
+                    a_file(sources[earlier]),
+                    "; give each visit once, with its own scan",
+                )

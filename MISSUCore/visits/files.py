@@ -1,0 +1,220 @@
+"""The files of a patient's visits: which segmentation, which scan, from which day."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from pathlib import Path
+
+from ..contract.response import ReaderEntry
+from ..contract.segmentation_report import read_report
+from ..core.errors import InputError
+from ..core.messages import a_file
+from ..io.dicom import series_header
+from ..io.dicom_file import is_dicom
+
+SEGMENTATION, REPORT = "segmentation.nii.gz", "report.json"
+COLUMNS = ("visit", "segmentation", "t1ce", "date", "steroids", "clinical", "category", "comment")
+_NEEDED = ("segmentation", "t1ce")
+_DATE_TAGS = ("AcquisitionDate", "SeriesDate", "StudyDate")
+_KEPT_TAGS = (*_DATE_TAGS, "PatientID")
+
+
+@dataclass(frozen=True)
+class VisitFiles:
+    """A visit as it is given.
+
+    Attributes:
+        name: for tables; unlike that of any other.
+        segmentation: label map.
+        scan: T1ce on whose grid it lies, a file or the folder of a DICOM series.
+        date: ISO 8601; empty: that of the scan's DICOM headers.
+        reader: what a reader has typed in.
+        patient: Patient ID of the scan; empty if it is not DICOM, or does not say it.
+    """
+
+    name: str
+    segmentation: Path
+    scan: Path
+    date: str = ""
+    reader: ReaderEntry = field(default_factory=ReaderEntry)
+    patient: str = ""
+
+
+def visit_of(text: str) -> VisitFiles:
+    """The visit that an argument names: a result folder of a cohort, or ``SEGMENTATION,T1CE``.
+
+    Raises:
+        InputError: if it names neither.
+    """
+    folder = Path(text)
+    if folder.is_dir():
+        return _visit_in(folder)
+    segmentation, comma, scan = text.partition(",")
+    if folder.exists() or not comma or not segmentation.strip() or not scan.strip():
+        raise InputError(
+            a_file(text),
+            ": is not a visit; give the folder of a result, or a segmentation and its T1ce as "
+            "SEGMENTATION,T1CE",
+        )
+    return VisitFiles(Path(segmentation).name.partition(".")[0], Path(segmentation), Path(scan))
+
+
+def _visit_in(folder: Path) -> VisitFiles:
+    segmentation, report = folder / SEGMENTATION, folder / REPORT
+    for path in (segmentation, report):
+        if not path.is_file():
+            raise InputError(
+                a_file(folder),
+                f": holds no {path.name}, as the result of a cohort does; give SEGMENTATION,T1CE",
+            )
+    facts = read_report(report)
+    named = facts.inputs["t1ce"].path if "t1ce" in facts.inputs else facts.reference.path
+    scan = next((path for path in (Path(named), folder / named) if named and path.exists()), None)
+    if scan is None:
+        raise InputError(
+            a_file(report),
+            f": names the scan {named!r}, which is not there; give SEGMENTATION,T1CE",
+        )
+    return VisitFiles(folder.resolve().name, segmentation, scan)
+
+
+def read_visits(path: Path) -> list[VisitFiles]:
+    """The visits in a CSV list with the columns :data:`COLUMNS`, of which only two are needed.
+
+    Relative paths start at the list's folder.
+
+    Raises:
+        InputError: naming the line that cannot be used.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            table = csv.DictReader(stream)
+            rows = list(table)
+            columns = table.fieldnames or ()
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise InputError(a_file(path), f": cannot be read as a list of visits: {error}") from error
+    foreign = sorted(set(columns) - set(COLUMNS), key=str)
+    if foreign or not set(_NEEDED) <= set(columns):
+        raise InputError(
+            a_file(path),
+            f": has the columns {', '.join(map(str, columns))}; give the columns "
+            f"{', '.join(COLUMNS)}, of which {' and '.join(_NEEDED)} are needed",
+        )
+    return [_listed(path, number, row) for number, row in enumerate(rows, start=1)]
+
+
+def _listed(path: Path, number: int, row: Mapping[str | None, str | None]) -> VisitFiles:
+    values = {key: (row.get(key) or "").strip() for key in COLUMNS}
+    try:
+        if None in row:
+            raise ValueError("has more values than the list has columns; quote what holds a comma")
+        if not all(values[name] for name in _NEEDED):
+            raise ValueError("a segmentation or its scan is missing")
+        reader = ReaderEntry(
+            *(values[name] for name in ("steroids", "clinical", "category", "comment"))
+        )
+        return VisitFiles(
+            values["visit"] or f"visit {number}",
+            path.parent / values["segmentation"],
+            path.parent / values["t1ce"],
+            values["date"] and iso_date(values["date"]),
+            reader,
+        )
+    except ValueError as error:
+        raise InputError(a_file(path), f": visit {number}: {error}") from error
+
+
+def iso_date(text: str) -> str:
+    """A date as ISO 8601 has it, or DICOM.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    try:
+        if len(text) == 8 and text.isdigit():
+            text = f"{text[:4]}-{text[4:6]}-{text[6:]}"
+        return date.fromisoformat(text).isoformat()
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a date; write YYYY-MM-DD") from error
+
+
+def checked(visits: Sequence[VisitFiles]) -> list[VisitFiles]:
+    """The visits with their dates, in an order that makes sense, and of one patient.
+
+    Raises:
+        InputError: naming the visit that cannot be used.
+    """
+    if len(visits) < 2:
+        raise InputError("give two visits or more")
+    found: list[VisitFiles] = []
+    for visit in visits:
+        for path in (visit.segmentation, visit.scan):
+            if not path.exists():
+                raise InputError(a_file(path), ": no such file")
+        tags = _tags(visit.scan)
+        day = visit.date or next(
+            (tags[name] for name in _DATE_TAGS if _is_date(tags.get(name, ""))), ""
+        )
+        if not day:
+            raise InputError(
+                a_file(visit.scan), ": does not say from which day it is; give --dates, one a visit"
+            )
+        found.append(replace(visit, date=iso_date(day), patient=tags.get("PatientID", "")))
+    _check_order(found)
+    return _named_apart(found)
+
+
+def _check_order(visits: Sequence[VisitFiles]) -> None:
+    for number, visit in enumerate(visits):
+        for earlier in visits[:number]:
+            if visit.segmentation.samefile(earlier.segmentation):
+                raise InputError(a_file(visit.segmentation), ": is given twice")
+            if visit.scan.samefile(earlier.scan):
+                raise InputError(
+                    a_file(visit.scan), ": is given for two visits; each has its own scan"
+                )
+            if visit.date <= earlier.date:
+                raise InputError(
+                    a_file(visit.segmentation),
+                    f": is from {visit.date}, not after ",
+                    a_file(earlier.segmentation),
+                    f" from {earlier.date}; give the visits in the order of their dates, each once",
+                )
+            if visit.patient and earlier.patient and visit.patient != earlier.patient:
+                raise InputError(
+                    a_file(visit.scan),
+                    " and ",
+                    a_file(earlier.scan),
+                    ": are of two patients, as their Patient IDs say",
+                )
+
+
+def _named_apart(visits: Sequence[VisitFiles]) -> list[VisitFiles]:
+    """The visits under names that differ; several are often called alike."""
+    names = [visit.name for visit in visits]
+    if len(set(names)) == len(names):
+        return list(visits)
+    return [replace(visit, name=f"visit {n}") for n, visit in enumerate(visits, start=1)]
+
+
+def _is_date(text: str) -> bool:
+    try:
+        iso_date(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _tags(scan: Path) -> dict[str, str]:
+    """Those of a scan's DICOM attributes that tell whose it is, and from which day."""
+    import pydicom
+
+    if not (scan.is_dir() or is_dicom(scan)):
+        return {}
+    first = series_header(scan).files[0].path
+    kept = list(_KEPT_TAGS)
+    data = pydicom.dcmread(first, stop_before_pixels=True, force=True, specific_tags=kept)
+    return {name: str(data.get(name) or "").strip() for name in kept}

@@ -1,0 +1,137 @@
+"""What is given as visits: what is taken, and what is refused with which words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from MISSUCore.contract.segmentation_report import FileFact, SegmentationReport
+from MISSUCore.core.errors import InputError
+from MISSUCore.visits.files import VisitFiles, checked, read_visits, visit_of
+
+
+@pytest.fixture
+def visit(tmp_path: Path) -> Callable[..., VisitFiles]:
+    """Function to a visit whose files are there, and empty: nobody reads them here."""
+
+    def make(name: str, date: str = "") -> VisitFiles:
+        paths = tmp_path / f"{name}-seg.nii.gz", tmp_path / f"{name}-t1ce.nii.gz"
+        for path in paths:
+            path.touch()
+        return VisitFiles(name, *paths, date)
+
+    return make
+
+
+def test_a_pair_of_files(tmp_path: Path) -> None:
+    found = visit_of(f"{tmp_path}/a.seg.nii.gz,{tmp_path}/t1ce")
+    assert found == VisitFiles("a", tmp_path / "a.seg.nii.gz", tmp_path / "t1ce")
+
+
+def test_the_result_of_a_cohort(tmp_path: Path) -> None:
+    folder = tmp_path / "case-7"
+    folder.mkdir()
+    scan = tmp_path / "scan.nii.gz"
+    scan.touch()
+    with pytest.raises(InputError, match=r"case-7: holds no segmentation\.nii\.gz"):
+        visit_of(str(folder))
+    (folder / "segmentation.nii.gz").touch()
+    report = SegmentationReport(inputs={"t1ce": FileFact(str(scan)), "t1": FileFact("other")})
+    (folder / "report.json").write_text(json.dumps(report.to_dict()))
+    assert visit_of(str(folder)) == VisitFiles("case-7", folder / "segmentation.nii.gz", scan)
+    scan.unlink()
+    with pytest.raises(InputError, match=r"report\.json: names the scan '.*scan\.nii\.gz', which"):
+        visit_of(str(folder))
+
+
+@pytest.mark.parametrize("text", ["nowhere", "seg.nii.gz", "seg.nii.gz,", ",t1ce.nii.gz"])
+def test_what_is_not_a_visit(text: str) -> None:
+    with pytest.raises(InputError, match="is not a visit"):
+        visit_of(text)
+
+
+def test_a_list_with_what_a_reader_types(tmp_path: Path) -> None:
+    path = tmp_path / "visits.csv"
+    path.write_text(
+        "visit,segmentation,t1ce,date,steroids,clinical,category,comment\n"
+        "first,a.nii.gz,b.nii.gz,2024-01-10,same,,,\n"
+        ',c.nii.gz,d.nii.gz,20240306,more,worse,PD,"headache, nausea"\n'
+    )
+    first, second = read_visits(path)
+    assert (first.name, first.segmentation, first.date) == (
+        "first",
+        tmp_path / "a.nii.gz",
+        "2024-01-10",
+    )
+    assert (second.name, second.date) == ("visit 2", "2024-03-06")
+    assert (second.reader.steroids, second.reader.clinical) == ("more", "worse")
+    assert (second.reader.category, second.reader.comment) == ("PD", "headache, nausea")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("segmentation,scan\na,b\n", "has the columns segmentation, scan; give the columns"),
+        ("segmentation,t1ce\na,\n", "visit 1: a segmentation or its scan is missing"),
+        ("segmentation,t1ce,date\na,b,10.1.2024\n", "visit 1: '10.1.2024' is not a date"),
+        ("segmentation,t1ce,date\na,b,20241301\n", "is not a date"),
+        ("segmentation,t1ce,steroids\na,b,4 mg\n", "steroids cannot be '4 mg'; give none, less"),
+        ("segmentation,t1ce\na,b,c\n", "visit 1: has more values than"),
+    ],
+)
+def test_a_list_that_cannot_be_used(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "visits.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=rf"visits\.csv: .*{words}"):
+        read_visits(path)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="cannot be read as a list"):
+        read_visits(path)
+
+
+def test_dates_rise_and_no_visit_comes_twice(visit: Callable[..., VisitFiles]) -> None:
+    first, second = visit("a", "2024-01-10"), visit("b", "2024-03-06")
+    assert [each.date for each in checked([first, second])] == ["2024-01-10", "2024-03-06"]
+    for wrong, words in (
+        ([first], "two visits or more"),
+        ([second, first], r"a-seg.* is from 2024-01-10, not after .*b-seg"),
+        ([first, visit("b", "2024-01-10")], "not after"),
+        ([first, VisitFiles("c", first.segmentation, second.scan, "2025-01-01")], "given twice"),
+        ([first, VisitFiles("c", second.segmentation, first.scan, "2025-01-01")], "for two visits"),
+        ([first, visit("d")], r"d-t1ce.*does not say from which day.*--dates"),
+        ([first, VisitFiles("e", first.segmentation, Path("none"), "2025-01-01")], "no such file"),
+    ):
+        with pytest.raises(InputError, match=words):
+            checked(wrong)
+
+
+def test_visits_called_alike_are_numbered(visit: Callable[..., VisitFiles]) -> None:
+    first, second = visit("a", "2024-01-10"), visit("b", "2024-03-06")
+    alike = [VisitFiles("seg", each.segmentation, each.scan, each.date) for each in (first, second)]
+    assert [each.name for each in checked(alike)] == ["visit 1", "visit 2"]
+
+
+def test_dicom_tells_date_and_patient(
+    write_dicom: Callable[..., Path], visit: Callable[..., VisitFiles]
+) -> None:
+    made = []
+    for number, (patient, day) in enumerate([("P1", "20240110"), ("P2", "20240306")]):
+        folder = write_dicom(f"t1ce{number}", np.ones((4, 5, 6), np.int16), series=number + 1)
+        for path in folder.iterdir():
+            data = pydicom.dcmread(path)
+            data.PatientID, data.StudyDate = patient, "19000101"
+            data.AcquisitionDate = day
+            data.save_as(path)
+        made.append(VisitFiles(f"v{number}", visit(f"v{number}").segmentation, folder))
+    with pytest.raises(InputError, match=r"t1ce1 and .*t1ce0: are of two patients"):
+        checked(made)
+    for path in made[1].scan.iterdir():
+        data = pydicom.dcmread(path)
+        data.PatientID = "P1"
+        data.save_as(path)
+    assert [each.date for each in checked(made)] == ["2024-01-10", "2024-03-06"]
