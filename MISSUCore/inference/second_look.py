@@ -19,8 +19,8 @@ from scipy import ndimage
 from ..contract.model_card import ModelCard
 from ..core.events import Progress, Stage
 from ..io.geometry import image_like
+from ..io.resampling import interpolate
 from ..models.store import Model
-from ..preprocessing.resampling import interpolate
 from ..preprocessing.working_grid import PreparedCase, prepare
 from .postprocessing import outermost_regions
 from .predictor import Predictor

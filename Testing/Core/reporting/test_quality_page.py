@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -344,6 +345,20 @@ def test_a_hostile_modality_stays_text(write_page, make_image):
     page = write_page({"registration": {"fixed": evil}}, images={evil: head, "t2": head})
     assert not page.attributes("script")
     assert page.attributes("img")[0]["alt"] == f"{evil}, axial slice with outlines"
+
+
+def test_a_hostile_region_stays_text(tmp_path, make_image, monkeypatch):
+    """Titles come from a file, too: a label scheme of the user's, or a model's card."""
+    evil = "</label><script>alert('region')</script>"
+    monkeypatch.setattr(quality_pictures, "PICTURE_PIXELS", PIXELS)
+    regions = tuple(replace(region, title=evil) for region in CHAOS_LIVER.regions)
+    scheme = replace(CHAOS_LIVER, regions=regions)
+    body = ball(make_image, np.eye(3))
+    liver = sitk.Cast(body, sitk.sitkUInt8)
+    write_quality_page(tmp_path / "a.html", {"t1": body}, liver, scheme, SegmentationReport())
+    page = Page(tmp_path / "a.html")
+    assert not page.attributes("script")
+    assert evil in page.text
 
 
 def test_nothing_is_loaded_from_elsewhere(write_page):
