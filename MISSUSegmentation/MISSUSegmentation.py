@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import qt
@@ -25,17 +26,16 @@ from MISSUSegmentationLib.Core.CoreInstallation import (
     torchIsInstalled,
 )
 from MISSUSegmentationLib.Core.CoreRun import BrainExtractionMissing, SegmentationError, TorchBroken
-from MISSUSegmentationLib.Logic.ParameterNode import BrainExtraction, PanelParameterNode, Segments
+from MISSUSegmentationLib.Logic.ParameterNode import BrainExtraction, PanelParameterNode
 from MISSUSegmentationLib.Logic.Segmentation import SegmentationResult, SegmentationSettings
 from MISSUSegmentationLib.Logic.SegmentationLogic import SegmentationLogic
+from MISSUSegmentationLib.Panel import PanelInstall
 from MISSUSegmentationLib.Panel.PanelFineTuning import PanelFineTuning
 from MISSUSegmentationLib.Panel.PanelHeight import PanelHeight
 from MISSUSegmentationLib.Panel.PanelInputs import PanelInputs
 from MISSUSegmentationLib.Panel.PanelModels import PanelModels
 from MISSUSegmentationLib.Panel.PanelResult import PanelResult, showInViews
 from MISSUSegmentationLib.Panel.PanelRun import PanelRun
-from MISSUSegmentationLib.Panel.PanelSkull import offerDeepbet, skullMessage
-from MISSUSegmentationLib.Panel.PanelTorch import brokenMessage, repair
 from MISSUSegmentationLib.Scene.SampleData import registerSampleData
 from MISSUSegmentationLib.Scene.SegmentAlgorithm import watchScene
 
@@ -240,20 +240,8 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
     def settings(self) -> SegmentationSettings:
         """The settings that the panel shows."""
-        return SegmentationSettings(
-            model=self.parameters.model or self.models.default,
-            device=self.parameters.device.value,
-            registration=self.parameters.registration,
-            moveScans=self.parameters.moveScans,
-            brainExtraction=self.parameters.brainExtraction.value,
-            biasField=self.parameters.biasField,
-            mirror=self.parameters.mirror,
-            minimumIslandMm3=self.parameters.minimumIslandMm3,
-            exclusive=self.parameters.segments is Segments.LABELS,
-            probabilities=self.parameters.probabilities,
-            qualityPage=True,
-            keepTemporaryFiles=self.parameters.keepTemporaryFiles,
-        )
+        settings = self.parameters.settings()
+        return replace(settings, model=settings.model or self.models.default, qualityPage=True)
 
     def onRunStarted(self) -> None:
         self.run.follow()
@@ -275,19 +263,21 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
     def onFailed(self, message: str, logPath: Path | None) -> None:
         if isinstance(self.logic.error(), TorchBroken):
-            self.run.showError(brokenMessage(), logPath, offer=_("Repair"), onOffer=self.onRepair)
+            self.run.showError(
+                PanelInstall.brokenMessage(), logPath, offer=_("Repair"), onOffer=self.onRepair
+            )
             return
         if isinstance(self.logic.error(), BrainExtractionMissing):
-            message = skullMessage()
+            message = PanelInstall.skullMessage()
             # Once the run has come to its end: Qt goes on while a question is shown.
             qt.QTimer.singleShot(0, self.onSkullFound)
         self.run.showError(message, logPath)
 
     def onSkullFound(self) -> None:
-        self.segmentAgainAfter(offerDeepbet)
+        self.segmentAgainAfter(PanelInstall.offerDeepbet)
 
     def onRepair(self) -> None:
-        self.segmentAgainAfter(repair)
+        self.segmentAgainAfter(PanelInstall.repair)
 
     def segmentAgainAfter(self, mend: Callable[..., bool]) -> None:
         """Offer to mend what was in the way, and segment again."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..contract.requests import EvaluateRequest, request_of
 from ..core.events import Progress
 from .options import Commands
 
@@ -33,21 +34,28 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, progress: Progress) -> None:
     """Compare, write the tables that are asked for, and print the summary."""
+    perform(request_of(EvaluateRequest, vars(options)), options.json_progress, progress)
+
+
+def perform(request: EvaluateRequest, as_events: bool, progress: Progress) -> None:
+    """Compare, write the tables, and print the summary unless events are asked for."""
     from ..contract.labels import label_scheme
     from ..evaluation.comparison import compare
     from ..evaluation.pairs import find_pairs
     from ..inference.outputs import check_outputs
 
-    pairs = find_pairs(options.prediction, options.reference)
+    pairs = find_pairs(request.prediction, request.reference)
     inputs = [path for pair in pairs for path in (pair.prediction, pair.reference)]
-    outputs = [path for path in (options.csv, options.json) if path]
-    check_outputs(outputs, [*inputs, Path(options.scheme)], options.overwrite)
+    if not request.scheme.startswith("{"):  # JSON itself is no file
+        inputs.append(Path(request.scheme))
+    outputs = [path for path in (request.csv, request.json) if path]
+    check_outputs(outputs, inputs, request.overwrite)
     comparison = compare(
-        options.prediction, options.reference, label_scheme(options.scheme), progress
+        request.prediction, request.reference, label_scheme(request.scheme), progress
     )
-    if options.csv:
-        comparison.write_csv(options.csv)
-    if options.json:
-        comparison.write_json(options.json)
-    if not options.json_progress:
+    if request.csv:
+        comparison.write_csv(request.csv)
+    if request.json:
+        comparison.write_json(request.json)
+    if not as_events:
         print(comparison.format_table())

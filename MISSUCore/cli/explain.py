@@ -6,7 +6,15 @@ import argparse
 from pathlib import Path
 
 from ..core.events import Progress
-from .options import Commands, add_model, add_result, add_scans, preprocessing, scans, tell_warnings
+from .options import (
+    Commands,
+    add_model,
+    add_result,
+    add_scans,
+    chosen_scans,
+    scan_inputs,
+    tell_warnings,
+)
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -27,7 +35,8 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, progress: Progress) -> None:
     """Explain the case that the options name."""
-    given = scans(options, progress.part(0.0, 0.03))
+    inputs = scan_inputs(options)
+    given = chosen_scans(inputs, progress.part(0.0, 0.03))
     from ..inference.explanation import explain_files
 
     explained = explain_files(
@@ -36,12 +45,12 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         model=options.model,
         reference=options.reference,
         brain_mask=options.brain_mask,
-        preprocessing=preprocessing(options),
+        preprocessing=inputs.preprocessing,
         device=options.device,
         overwrite=options.overwrite,
         progress=progress.part(0.03, 1.0),
     )
-    tell_warnings(explained.warnings, options)
+    tell_warnings(explained.warnings, options.json_progress)
     if not options.json_progress:
         for region, path in explained.files.items():
             print(f"{region:>8} {path}")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..contract.options import FineTuningOptions
+from ..contract.requests import FineTuneRequest, request_of
+from ..core.errors import InputError
 from ..core.events import Progress
 from .options import Commands, add_settings, changed_settings, number, whole_number
 
@@ -28,7 +31,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--minutes",
         type=number(0.01, 100_000),
-        default=30.0,
+        default=FineTuningOptions.minutes,
         help="about how long it may take (default 30)",
     )
     parser.add_argument(
@@ -56,39 +59,38 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, progress: Progress) -> None:
     """Tune a model, and print the comparison with its base."""
+    options.changes = {}
+    if options.no_distillation:
+        options.changes["network.fusion"] = '"none"'
+    if options.freeze:
+        options.changes.update(early_stages=str(options.freeze), early_rate="0")
+    options.changes.update(changed_settings(options))
+    perform(request_of(FineTuneRequest, vars(options)), options.json_progress, progress)
+
+
+def perform(request: FineTuneRequest, as_events: bool, progress: Progress) -> None:
+    """Tune a model, and print the comparison with its base unless events are asked for."""
     from ..contract.labels import label_scheme
     from ..finetuning.acceptance import format_table
     from ..finetuning.cases import tuning_cases
-    from ..finetuning.config import FineTuningOptions
     from ..finetuning.library.store import CaseLibrary
     from ..finetuning.run import fine_tune
     from ..models.store import default_model, load_model
 
-    base = load_model(options.base or default_model())
-    if not options.base and base.finder:  # what looks twice is not tuned, but what it goes by is
+    source = CaseLibrary(request.library) if request.library else request.cases
+    if source is None:
+        raise InputError("no cases to tune on given; give --library or --cases")
+    base = load_model(request.base or default_model())
+    if not request.base and base.finder:  # what looks twice is not tuned, but what it goes by is
         base = base.finder
     cases, scheme = tuning_cases(
-        CaseLibrary(options.library) if options.library else options.cases,
+        source,
         base.card,
-        label_scheme(options.scheme) if options.scheme else None,
-        options.modalities,
+        label_scheme(request.scheme) if request.scheme else None,
+        request.modalities,
     )
-    changes = {}
-    if options.no_distillation:
-        changes["network.fusion"] = '"none"'
-    if options.freeze:
-        changes.update(early_stages=str(options.freeze), early_rate="0")
-    changes.update(changed_settings(options))
-    test = fine_tune(
-        cases,
-        scheme,
-        base,
-        options.output,
-        options.name,
-        FineTuningOptions(options.minutes, options.rehearsal, changes, options.device),
-        progress,
-    )
-    if not options.json_progress:
+    test = fine_tune(cases, scheme, base, request.output, request.name, request.options, progress)
+    if not as_events:
         print(format_table(test))
         if test.may_be_installed:
-            print(f"to install it: missu models --accept {options.output}")
+            print(f"to install it: missu models --accept {request.output}")

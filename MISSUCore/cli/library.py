@@ -7,11 +7,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..contract.requests import AddCaseRequest, ChangeCasesRequest, request_of
 from ..core.errors import InputError
 from ..core.events import JsonLines, Progress, ResultEvent
 from ..core.messages import a_file
 from ..core.serialization import JsonObject
-from .options import Commands, add_scans, preprocessing, scans, tell_warnings
+from .options import Commands, add_scans, chosen_scans, scan_inputs, tell_warnings
 
 if TYPE_CHECKING:
     from ..contract.case_record import CaseRecord
@@ -33,14 +34,14 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", parents=[common], help="list the cases")
     listing.add_argument("--json", action="store_true", help="print their records as JSON")
     listing.set_defaults(command=run_list)
-    for name, text, command in (
-        ("exclude", "leave cases out of fine-tuning", run_exclude),
-        ("include", "take cases in again", run_include),
-        ("remove", "delete cases for good", run_remove),
+    for name, text in (
+        ("exclude", "leave cases out of fine-tuning"),
+        ("include", "take cases in again"),
+        ("remove", "delete cases for good"),
     ):
         action = actions.add_parser(name, parents=[common], help=text)
         action.add_argument("ids", nargs="+", metavar="ID", help="as missu library list shows it")
-        action.set_defaults(command=command)
+        action.set_defaults(command=run_change, action=name)
 
 
 def _add_add(actions: Commands, common: argparse.ArgumentParser) -> None:
@@ -71,33 +72,45 @@ def _add_add(actions: Commands, common: argparse.ArgumentParser) -> None:
 
 def run_add(options: argparse.Namespace, progress: Progress) -> None:
     """Add a case, and print its identifier or record."""
+    request = request_of(AddCaseRequest, {**vars(options), "scans": scan_inputs(options)})
+    record = perform_add(request, options.json_progress, progress)
+    if options.json:
+        print(json.dumps(_printed(_library(request.library), record)))
+    elif options.json_progress:
+        tell_added(record)
+    else:
+        print(f"added {record.id}")
+
+
+def perform_add(request: AddCaseRequest, as_events: bool, progress: Progress) -> CaseRecord:
+    """Add a case; returns its record."""
     from ..contract.labels import label_scheme
     from ..finetuning.library.adding import add_case
 
-    library = _library(options)
+    scans = request.scans
     record, warnings = add_case(
-        library,
-        scans(options, progress.part(0, 0.03)).paths,
-        options.labels,
-        label_scheme(options.scheme),
-        reference=options.reference,
-        brain_mask=options.brain_mask,
-        preprocessing=preprocessing(options),
-        result=options.result,
-        model=_identity(options.model) if options.model else None,
-        scene=options.scene,
-        note=options.note,
-        tumor=not options.no_tumor,
-        replacing=options.replace,
+        _library(request.library),
+        chosen_scans(scans, progress.part(0, 0.03)).paths,
+        request.labels,
+        label_scheme(request.scheme),
+        reference=scans.reference or None,
+        brain_mask=scans.brain_mask,
+        preprocessing=scans.preprocessing,
+        result=request.result,
+        model=_identity(request.model) if request.model else None,
+        scene=request.scene,
+        note=request.note,
+        tumor=not request.no_tumor,
+        replacing=request.replace,
         progress=progress.part(0.03, 1.0),
     )
-    tell_warnings(warnings, options)
-    if options.json:
-        print(json.dumps(_printed(library, record)))
-    elif options.json_progress:
-        JsonLines()(ResultEvent({"case": record.id}))
-    else:
-        print(f"added {record.id}")
+    tell_warnings(warnings, as_events)
+    return record
+
+
+def tell_added(record: CaseRecord) -> None:
+    """Tell a program which case was added."""
+    JsonLines()(ResultEvent({"case": record.id}))
 
 
 def _identity(model: str) -> ModelIdentity:
@@ -115,7 +128,7 @@ def run_list(options: argparse.Namespace, progress: Progress) -> None:
         raise InputError(
             a_file(options.library), ": no such folder; missu library FOLDER add makes one"
         )
-    library = _library(options)
+    library = _library(options.library)
     records = library.records()
     if options.json:
         cases = [_printed(library, record) for record in records]
@@ -128,28 +141,29 @@ def run_list(options: argparse.Namespace, progress: Progress) -> None:
     print(f"{len(records)} cases, {sum(not record.excluded for record in records)} to tune on")
 
 
-def run_exclude(options: argparse.Namespace, progress: Progress) -> None:
-    """Leave cases out of fine-tuning."""
-    for case_id in options.ids:
-        _library(options).exclude(case_id)
+def run_change(options: argparse.Namespace, progress: Progress) -> None:
+    """Leave cases out of fine-tuning, take them in again, or delete them."""
+    perform_change(request_of(ChangeCasesRequest, vars(options)), options.json_progress, progress)
 
 
-def run_include(options: argparse.Namespace, progress: Progress) -> None:
-    """Take cases in again."""
-    for case_id in options.ids:
-        _library(options).exclude(case_id, excluded=False)
+def perform_change(request: ChangeCasesRequest, as_events: bool, progress: Progress) -> None:
+    """Leave cases out of fine-tuning, take them in again, or delete them."""
+    library = _library(request.library)
+    changes = {
+        "exclude": library.exclude,
+        "include": lambda case_id: library.exclude(case_id, excluded=False),
+        "remove": library.remove,
+    }
+    if request.action not in changes:
+        raise InputError(f"no change {request.action!r}; there are {', '.join(changes)}")
+    for case_id in request.ids:
+        changes[request.action](case_id)
 
 
-def run_remove(options: argparse.Namespace, progress: Progress) -> None:
-    """Delete cases for good."""
-    for case_id in options.ids:
-        _library(options).remove(case_id)
-
-
-def _library(options: argparse.Namespace) -> CaseLibrary:
+def _library(folder: Path) -> CaseLibrary:
     from ..finetuning.library.store import CaseLibrary
 
-    return CaseLibrary(options.library)
+    return CaseLibrary(folder)
 
 
 def _printed(library: CaseLibrary, record: CaseRecord) -> JsonObject:

@@ -12,10 +12,12 @@ import argparse
 import errno
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from .. import __version__
+from ..contract.requests import read_request
 from ..core.errors import ErrorCode, InputError, MISSUError, ResourceError, says_out_of_memory
 from ..core.events import ErrorEvent, JsonLines, Progress, TerminalBar
 from ..core.messages import Text, a_file
@@ -33,6 +35,7 @@ from . import (
     visits,
 )
 from .console import Console, flushed
+from .door import perform
 from .options import complain, tell
 
 CANCELLED = 130
@@ -45,41 +48,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = 0
         try:
             options = _parser().parse_args(arguments)
-            code = _run(options, console)
+            code = _run(
+                lambda progress: options.command(options, progress), options.json_progress, console
+            )
         finally:
-            problem = flushed()
-            if problem and not code:
-                complain(f"the output cannot be written: {problem}")
-                code = MISSUError.exit_code
+            code = code or _output_problem()
         return code
 
 
-def _run(options: argparse.Namespace, console: Console) -> int:
+def serve(request: Path) -> int:
+    """Do what a JSON file asks for (:mod:`.requests`) and tell events; returns the exit code."""
+    console = Console()
+    with console.ready():
+        code = _run(lambda progress: perform(read_request(request), progress), True, console)
+        return code or _output_problem()
+
+
+def _output_problem() -> int:
+    """Exit code for an output that cannot be written; 0 if it can."""
+    problem = flushed()
+    if not problem:
+        return 0
+    complain(f"the output cannot be written: {problem}")
+    return MISSUError.exit_code
+
+
+def _run(command: Callable[[Progress], object], as_events: bool, console: Console) -> int:
     # A cluster's or the Slicer module's request to end is a Ctrl-C: temporary files go.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-    progress = Progress(JsonLines() if options.json_progress else TerminalBar())
+    progress = Progress(JsonLines() if as_events else TerminalBar())
     try:
-        options.command(options, progress)
+        command(progress)
     except MISSUError as error:
-        tell(ErrorEvent(error.text, error.code), options)
+        tell(ErrorEvent(error.text, error.code), as_events)
         return error.exit_code
     except KeyboardInterrupt:
-        tell(ErrorEvent(Text("cancelled"), ErrorCode.CANCELLED), options)
+        tell(ErrorEvent(Text("cancelled"), ErrorCode.CANCELLED), as_events)
         return CANCELLED
     except Exception as error:
-        return _unexpected(error, console, options)
+        return _unexpected(error, console, as_events)
     return 0
 
 
-def _unexpected(error: Exception, console: Console, options: argparse.Namespace) -> int:
+def _unexpected(error: Exception, console: Console, as_events: bool) -> int:
     """Tell of an error that nobody foresaw; returns the exit code."""
     if isinstance(error, BrokenPipeError):
         complain("nobody reads the output any more; stopped")
         return MISSUError.exit_code
     known = _foreseen(error) or MISSUError(console.explain(error))
     with suppress(OSError):  # the output may be what is full
-        tell(ErrorEvent(known.text, known.code), options)
+        tell(ErrorEvent(known.text, known.code), as_events)
     return known.exit_code
 
 

@@ -102,6 +102,6 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         write_json(options.output, report.to_dict())
     if options.csv:
         write_csv(report, options.csv)
-    tell_warnings(report.warnings, options)
+    tell_warnings(report.warnings, options.json_progress)
     if not options.json_progress:
         print(format_table(report))

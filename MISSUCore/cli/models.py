@@ -7,8 +7,9 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..contract.requests import ModelRequest, request_of
 from ..core.errors import InputError
-from ..core.events import Progress
+from ..core.events import JsonLines, Progress, ResultEvent
 from ..core.serialization import JsonObject
 from .options import Commands
 
@@ -45,26 +46,19 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, progress: Progress) -> None:
-    """Do what is asked for, or list the installed models."""
-    from ..models import versions
+    """Do what is asked for, or print the cards of the installed models."""
     from ..models.store import list_models, user_folder
 
-    if options.force and not options.accept:
-        raise InputError("--force belongs to --accept RUN")
-    if options.accept:
-        card = versions.accept(options.accept, options.force)
-        print(json.dumps(_entry(card), indent=2) if options.json else f"installed {card.name}")
-        return
-    if options.discard:
-        versions.discard(options.discard)
-    elif options.use:
-        versions.use(options.use)
-    elif options.remove:
-        versions.remove(options.remove)
+    request = request_of(ModelRequest, vars(options))
+    if request != ModelRequest():
+        card = perform(request, options.json_progress, progress)
+        if card:
+            print(json.dumps(_entry(card), indent=2) if options.json else f"installed {card.name}")
+            return
     if options.json:
         print(json.dumps([_entry(card) for card in list_models()], indent=2))
         return
-    if options.discard or options.use or options.remove:
+    if request != ModelRequest():
         return
     for card in list_models():
         entry = _entry(card)
@@ -84,6 +78,26 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         print(f"Your own models belong in {user_folder()}")
     except InputError as error:
         print(error)
+
+
+def perform(request: ModelRequest, as_events: bool, progress: Progress) -> ModelCard | None:
+    """Change which models there are; returns the card of the one that was installed."""
+    from ..models import versions
+
+    if request.force and not request.accept:
+        raise InputError("--force belongs to --accept RUN")
+    card = None
+    if request.accept:
+        card = versions.accept(request.accept, request.force)
+        if as_events:
+            JsonLines()(ResultEvent({"model": card.name}))
+    elif request.discard:
+        versions.discard(request.discard)
+    elif request.use:
+        versions.use(request.use)
+    elif request.remove:
+        versions.remove(request.remove)
+    return card
 
 
 def _entry(card: ModelCard) -> JsonObject:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contract.modalities import BRATS_MODALITIES
+from ..contract.requests import ScanInputs, request_of
 from ..core.errors import InputError
 from ..core.events import ErrorEvent, JsonLines, WarningEvent
 from ..core.messages import Text
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from ..core.events import Progress
     from ..io.dicom import ScanSource
-    from ..preprocessing.pipeline import PreprocessingOptions
     from ..sequences.scan_choice import ChosenScans
 
 Commands = argparse._SubParsersAction  # argparse has no public name for it
@@ -58,18 +58,18 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
-def tell(event: ErrorEvent | WarningEvent, options: argparse.Namespace) -> None:
+def tell(event: ErrorEvent | WarningEvent, as_events: bool) -> None:
     """Tell the user what is wrong, and a program that reads events, too."""
     kind = "warning: " if isinstance(event, WarningEvent) else ""
     complain(f"{kind}{event.message}")
-    if options.json_progress:
+    if as_events:
         JsonLines()(event)
 
 
-def tell_warnings(warnings: Iterable[str], options: argparse.Namespace) -> None:
+def tell_warnings(warnings: Iterable[str], as_events: bool) -> None:
     """Tell the user what to know of a result."""
     for warning in warnings:
-        tell(WarningEvent(Text(warning)), options)
+        tell(WarningEvent(Text(warning)), as_events)
 
 
 def add_scans(parser: argparse.ArgumentParser) -> None:
@@ -102,14 +102,16 @@ def add_scans(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--registration",
-        choices=("auto", "never"),
-        default="auto",
+        type=automatic,
+        default=True,
+        metavar="{auto,never}",
         help="move scans that do not lie on each other (auto), or trust their headers (never)",
     )
     parser.add_argument(
         "--brain-extraction",
-        choices=("auto", "never"),
-        default="auto",
+        type=automatic,
+        default=True,
+        metavar="{auto,never}",
         help="take off the skull if there is one (auto), or take what is not 0 for brain (never)",
     )
     parser.add_argument(
@@ -126,9 +128,18 @@ def add_scans(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--allow-different-anatomy",
+        dest="different_anatomy",
         action="store_true",
         help="go on with scans that show different brains, as far as can be told",
     )
+
+
+def automatic(text: str) -> bool:
+    """Whether something is done where it is needed, or never."""
+    choices = {"auto": True, "never": False}
+    if text not in choices:
+        raise argparse.ArgumentTypeError(f"must be auto or never, not {text!r}")
+    return choices[text]
 
 
 def existing_name(text: str) -> Path:
@@ -181,34 +192,30 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
 
 
-def preprocessing(options: argparse.Namespace) -> PreprocessingOptions:
-    """What :func:`add_scans` asks to be done to the scans."""
-    from ..preprocessing.pipeline import PreprocessingOptions
-
-    return PreprocessingOptions(
-        registration=options.registration == "auto",
-        brain_extraction=options.brain_extraction == "auto",
-        bias_field=options.bias_field,
-        different_anatomy=options.allow_different_anatomy,
-    )
-
-
-def scans(options: argparse.Namespace, progress: Progress | None = None) -> ChosenScans:
-    """The scans of :func:`add_scans`; ``progress`` reports the search through a folder.
+def scan_inputs(options: argparse.Namespace) -> ScanInputs:
+    """What :func:`add_scans` asks for.
 
     Raises:
-        InputError: if none is given or found, or one is given twice.
+        InputError: if a scan is given twice, or without a modality.
     """
-    from ..sequences.scan_choice import choose_scans
-
-    named: dict[str, ScanSource] = {
-        name: getattr(options, name) for name in BRATS_MODALITIES if getattr(options, name)
-    }
+    images = {name: getattr(options, name) for name in BRATS_MODALITIES if getattr(options, name)}
     for text in options.image:
         name, found, file = text.partition("=")
         if not (name and found and file):
             raise InputError(f"--image {text}: write MODALITY=FILE")
-        if name in named:
+        if name in images:
             raise InputError(f"--image {text}: {name} is given twice")
-        named[name] = Path(file)
-    return choose_scans(named, options.case, options.allow_missing, complain, progress)
+        images[name] = Path(file)
+    return request_of(ScanInputs, {**vars(options), "images": images})
+
+
+def chosen_scans(given: ScanInputs, progress: Progress | None = None) -> ChosenScans:
+    """The scans that are given or found; ``progress`` reports the search through a folder.
+
+    Raises:
+        InputError: if there is none, or one that cannot be used.
+    """
+    from ..sequences.scan_choice import choose_scans
+
+    named: dict[str, ScanSource] = dict(given.images)
+    return choose_scans(named, given.case, given.allow_missing, complain, progress)

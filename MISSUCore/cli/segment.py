@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..contract.modalities import BRATS_MODALITIES
+from ..contract.options import PreprocessingOptions, SegmentationOptions
+from ..contract.requests import SegmentRequest, request_of
 from ..core.errors import InputError, MISSUError
 from ..core.events import Progress
 from .options import (
@@ -15,16 +15,13 @@ from .options import (
     add_model,
     add_result,
     add_scans,
+    chosen_scans,
     complain,
     existing_name,
     number,
-    preprocessing,
-    scans,
+    scan_inputs,
     tell_warnings,
 )
-
-if TYPE_CHECKING:
-    from ..inference.segmentation import SegmentationOptions
 
 LARGEST_PART_MM3 = 1_000_000  # more than any tumor has
 
@@ -43,25 +40,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     )
     add_scans(parser)
     add_result(parser)
-    parser.add_argument("--output", type=Path, help="label map to write")
-    parser.add_argument("--report", type=Path, help="JSON report to write")
-    parser.add_argument(
-        "--quality-page",
-        nargs="?",
-        type=Path,
-        const=True,
-        metavar="FILE",
-        help="HTML page to write with pictures to judge the result by (with --cases: for each)",
-    )
-    parser.add_argument(
-        "--dicom-seg",
-        type=Path,
-        metavar="FILE",
-        help="DICOM segmentation to write for the archive; the reference must be DICOM",
-    )
-    parser.add_argument(
-        "--probabilities", action="store_true", help="also write a probability map per region"
-    )
+    _add_files(parser)
     parser.add_argument(
         "--cases",
         type=Path,
@@ -87,16 +66,41 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--minimum-island",
+        dest="minimum_island_mm3",
         type=number(0, LARGEST_PART_MM3),
         metavar="MM3",
         help="remove smaller parts of the tumor (default 100)",
     )
     parser.add_argument(
         "--minimum-enhancing",
+        dest="minimum_innermost_mm3",
         type=number(0, LARGEST_PART_MM3),
         default=0.0,
         metavar="MM3",
         help="take less enhancing tumor than this for none (default 0: off)",
+    )
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    """Add the options of what is written."""
+    parser.add_argument("--output", type=Path, help="label map to write")
+    parser.add_argument("--report", type=Path, help="JSON report to write")
+    parser.add_argument(
+        "--quality-page",
+        nargs="?",
+        type=Path,
+        const=True,
+        metavar="FILE",
+        help="HTML page to write with pictures to judge the result by (with --cases: for each)",
+    )
+    parser.add_argument(
+        "--dicom-seg",
+        type=Path,
+        metavar="FILE",
+        help="DICOM segmentation to write for the archive; the reference must be DICOM",
+    )
+    parser.add_argument(
+        "--probabilities", action="store_true", help="also write a probability map per region"
     )
 
 
@@ -115,48 +119,38 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         raise InputError("no place for the result given; give --output")
     if options.quality_page is True:
         raise InputError("--quality-page: give a file")
-    given = scans(options, progress.part(0.0, 0.03))
+    request = request_of(SegmentRequest, {**vars(options), "scans": scan_inputs(options)})
+    perform(request, options.json_progress, progress)
+
+
+def perform(request: SegmentRequest, as_events: bool, progress: Progress) -> None:
+    """Segment a case, and print the volumes unless events are asked for."""
+    scans = request.scans
+    given = chosen_scans(scans, progress.part(0.0, 0.03))
     from ..inference.case_files import segment_files
 
     report = segment_files(
         given.paths,
-        options.output,
-        model=options.model,
-        reference=options.reference,
-        brain_mask=options.brain_mask,
-        report=options.report,
-        quality_page=options.quality_page,
-        dicom_seg=options.dicom_seg,
-        probabilities=options.probabilities,
-        overwrite=options.overwrite,
-        preprocessing=preprocessing(options),
-        options=_segmentation_options(options),
+        request.output,
+        model=request.model or None,
+        reference=scans.reference or None,
+        brain_mask=scans.brain_mask,
+        report=request.report,
+        quality_page=request.quality_page,
+        dicom_seg=request.dicom_seg,
+        probabilities=request.probabilities,
+        overwrite=request.overwrite,
+        preprocessing=scans.preprocessing,
+        options=request.options,
         sequences=given.sequences,
         progress=progress.part(0.03, 1.0),
     )
-    tell_warnings(report.warnings, options)
-    if not options.json_progress:
+    tell_warnings(report.warnings, as_events)
+    if not as_events:
         for region, volume_ml in report.volumes_ml.items():
             expected = report.confidence.get(region)
             doubt = "" if expected is None else f"  expected Dice {expected:.2f}"
             print(f"{region:>8} {volume_ml:8.1f} ml{doubt}")
-
-
-def _segmentation_options(options: argparse.Namespace) -> SegmentationOptions:
-    from ..inference.segmentation import SegmentationOptions
-
-    defaults = SegmentationOptions()
-    island = options.minimum_island
-    return SegmentationOptions(
-        device=options.device,
-        mirror=options.mirror,
-        sliding=options.sliding,
-        cleanup=replace(
-            defaults.cleanup,
-            minimum_island_mm3=defaults.cleanup.minimum_island_mm3 if island is None else island,
-            minimum_innermost_mm3=options.minimum_enhancing,
-        ),
-    )
 
 
 def _check_cohort(options: argparse.Namespace) -> None:
@@ -181,8 +175,8 @@ def _segment_cohort(options: argparse.Namespace, progress: Progress) -> None:
         quality_pages=bool(options.quality_page),
         probabilities=options.probabilities,
         allow_missing=options.allow_missing,
-        preprocessing=preprocessing(options),
-        segmentation=_segmentation_options(options),
+        preprocessing=request_of(PreprocessingOptions, vars(options)),
+        segmentation=request_of(SegmentationOptions, vars(options)),
     )
     summary = segment_cohort(
         options.cases,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import InputError
+from ..core.serialization import JsonObject, settings_to_dict
+from .terminology import BRAIN, LIVER, NEOPLASM, TISSUE, Code, Terminology, in_brain
 
 # What a network's outputs stand for: exclusive labels with background, or regions one by one.
 TARGETS = ("labels", "regions")
@@ -38,25 +40,6 @@ def is_plain_name(name: str) -> bool:
         and name == name.strip(" .")
         and not _FORBIDDEN.search(name)
     )
-
-
-@dataclass(frozen=True)
-class Code:
-    """A coded concept: coding scheme, value, meaning (DICOM PS3.3, section 8.8)."""
-
-    scheme: str
-    value: str
-    meaning: str
-
-
-@dataclass(frozen=True)
-class Terminology:
-    """How Slicer and DICOM SEG name a segment: category, type, modifier, anatomic region."""
-
-    category: Code
-    type: Code
-    modifier: Code | None = None
-    anatomic_region: Code | None = None
 
 
 @dataclass(frozen=True)
@@ -212,13 +195,12 @@ class LabelScheme:
             label_map[mask] = own
         return label_map
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """The scheme in plain JSON types, as :meth:`from_dict` reads it."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return plain
+        return settings_to_dict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> LabelScheme:
+    def from_dict(cls, values: JsonObject) -> LabelScheme:
         """The scheme written in JSON; colors and terminology may be left out.
 
         Raises:
@@ -256,11 +238,6 @@ class LabelScheme:
             raise InputError(f"{path}: {error}") from error
 
 
-MORPHOLOGICALLY_ALTERED = Code("SCT", "49755003", "Morphologically Altered Structure")
-ANATOMICAL_STRUCTURE = Code("SCT", "123037004", "Anatomical Structure")
-TISSUE = Code("SCT", "85756007", "Tissue")
-BRAIN = Code("SCT", "12738006", "Brain")
-NEOPLASM = Code("SCT", "86049000", "Neoplasm, Primary")
 DEFAULT_COLORS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0))
 
 
@@ -270,7 +247,7 @@ def _integer(value: Any) -> int:
     return value
 
 
-def _common(item: dict[str, Any], index: int) -> dict[str, Any]:
+def _common(item: JsonObject, index: int) -> JsonObject:
     """Name, title, color and terminology of a label or region in JSON, with defaults."""
     red, green, blue = item.get("color", DEFAULT_COLORS[index % len(DEFAULT_COLORS)])
     if not all(0 <= _integer(part) <= 255 for part in (red, green, blue)):
@@ -286,14 +263,10 @@ def _common(item: dict[str, Any], index: int) -> dict[str, Any]:
     }
 
 
-def _tumor(type_: Code, modifier: Code | None = None) -> Terminology:
-    return Terminology(MORPHOLOGICALLY_ALTERED, type_, modifier, BRAIN)
-
-
 def _brats(name: str, enhancing: int) -> LabelScheme:
-    necrosis = _tumor(Code("SCT", "6574001", "Necrosis"))
-    edema = _tumor(Code("SCT", "79654002", "Edema"))
-    enhancing_tumor = _tumor(NEOPLASM, Code("99MISSU", "ET", "Enhancing tumor"))
+    necrosis = in_brain(Code("SCT", "6574001", "Necrosis"))
+    edema = in_brain(Code("SCT", "79654002", "Edema"))
+    enhancing_tumor = in_brain(NEOPLASM, Code("99MISSU", "ET", "Enhancing tumor"))
     return LabelScheme(
         name=name,
         labels=(
@@ -307,14 +280,14 @@ def _brats(name: str, enhancing: int) -> LabelScheme:
                 "Whole tumor",
                 (1, 2, enhancing),
                 (140, 224, 228),
-                _tumor(NEOPLASM, Code("99MISSU", "WT", "Whole tumor")),
+                in_brain(NEOPLASM, Code("99MISSU", "WT", "Whole tumor")),
             ),
             Region(
                 "TC",
                 "Tumor core",
                 (1, enhancing),
                 (216, 101, 79),
-                _tumor(NEOPLASM, Code("99MISSU", "TC", "Tumor core")),
+                in_brain(NEOPLASM, Code("99MISSU", "TC", "Tumor core")),
             ),
             Region("ET", "Enhancing tumor", (enhancing,), (240, 200, 60), enhancing_tumor),
         ),
@@ -323,11 +296,10 @@ def _brats(name: str, enhancing: int) -> LabelScheme:
 
 BRATS = _brats("BraTS", enhancing=4)
 BRATS_2023 = _brats("BraTS 2023", enhancing=3)
-_LIVER = Terminology(ANATOMICAL_STRUCTURE, Code("SCT", "10200004", "Liver"))
 CHAOS_LIVER = LabelScheme(
     name="CHAOS liver",
-    labels=(Label(1, "liver", "Liver", (221, 130, 101), _LIVER),),
-    regions=(Region("liver", "Liver", (1,), (221, 130, 101), _LIVER),),
+    labels=(Label(1, "liver", "Liver", (221, 130, 101), LIVER),),
+    regions=(Region("liver", "Liver", (1,), (221, 130, 101), LIVER),),
 )
 
 SCHEMES = {"brats": BRATS, "brats2023": BRATS_2023, "chaos-liver": CHAOS_LIVER}

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..core.errors import InputError
 from ..core.messages import Text, a_file
-from ..core.serialization import settings_from_dict, settings_to_dict
+from ..core.serialization import JsonObject, settings_from_dict, settings_to_dict
 from .model_card import RESEARCH_ONLY
 from .segmentation_report import FileFact
 
@@ -223,7 +223,7 @@ class MeasurementReport:
         ]
         return replace(self, lesions=judge(changed, self.settings, self.region, self.slice_mm))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """As the file has it, in plain JSON types; numbers that follow from others are among it."""
         return {
             "schema_version": SCHEMA_VERSION,
@@ -280,7 +280,7 @@ def read_measurement(path: Path) -> MeasurementReport:
         raise InputError(a_file(path), f": cannot be read: {error}; measure again") from error
 
 
-def _lesion_to_dict(lesion: LesionMeasurement) -> dict[str, Any]:
+def _lesion_to_dict(lesion: LesionMeasurement) -> JsonObject:
     return {
         "number": lesion.number,
         "center_mm": list(lesion.center_mm),
@@ -313,7 +313,7 @@ def _lesion_from_dict(values: Mapping[str, Any]) -> LesionMeasurement:
     )
 
 
-def _line_to_dict(line: Line | None) -> dict[str, Any] | None:
+def _line_to_dict(line: Line | None) -> JsonObject | None:
     if line is None:
         return None
     return {

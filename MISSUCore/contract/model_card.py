@@ -137,16 +137,21 @@ class ModelCard:
         return [name for name in regions if len(found) > 1 or any(name in one for one in found)]
 
     def dice_by_region(self) -> Dice:
-        """Mean Dice by region as it was measured; empty if the card tells none by region."""
-        means = self.metrics.get("mean_by_region")
-        if isinstance(means, dict):
-            scores = {name: score for name, score in means.items() if isinstance(score, dict)}
-            means = {name: score.get("dice") for name, score in scores.items()}
-        else:
-            means = self.metrics.get("mean_dice")
+        """Mean Dice by region as it was measured; empty if the card tells none by region.
+
+        Raises:
+            InputError: if the metrics hold something else in its place.
+        """
+        means = self.metrics.get("mean_by_region", self.metrics.get("mean_dice"))
         if not isinstance(means, dict):  # one figure for all regions, or none
             return {}
-        return {name: dice for name, dice in means.items() if type(dice) in (int, float)}
+        found: Dice = {}
+        for name, score in means.items():
+            dice = score.get("dice") if isinstance(score, dict) else score
+            if isinstance(dice, bool) or not isinstance(dice, (int, float)):
+                raise InputError(f"metrics hold no mean Dice by region, but {means}")
+            found[name] = dice
+        return found
 
 
 def read_card(path: Path) -> ModelCard:
@@ -215,6 +220,7 @@ def check_card(card: ModelCard) -> None:
                 f"{modality!r}: {regions!r}"
             )
     _check_first_look(card)
+    card.dice_by_region()
     outputs = scheme.outputs(card.targets)
     if (card.network.modalities, card.network.outputs) != (len(card.modalities), outputs):
         raise InputError("its network does not fit its modalities and regions")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, field, fields, is_dataclass
+from dataclasses import asdict, field, fields, is_dataclass, replace
 from enum import Enum
 from pathlib import PurePath
 from typing import Any, TypeVar
@@ -58,17 +58,21 @@ def settings_from_dict(kind: type[S], values: JsonObject) -> S:
     """
     if not isinstance(values, dict):
         raise ValueError(f"settings are names and values, not {values!r}")
-    known = {one.name: one for one in fields(kind)}  # type: ignore[arg-type]
-    empty = kind()
+    return _changed(kind(), values)
+
+
+def _changed(start: S, values: JsonObject) -> S:
+    """Settings that differ from others by what is given."""
+    known = {one.name: one for one in fields(start)}  # type: ignore[arg-type]
     given = {}
     for key, value in values.items():
         if key not in known:
             raise ValueError(f"unknown setting {key!r}; there are {', '.join(known)}")
-        default, about = getattr(empty, key), known[key].metadata
+        default, about = getattr(start, key), known[key].metadata
         if default is None and _KIND in about:
             default = None if value is None else about[_KIND]()
         given[key] = _checked(key, value, default, about.get(_ITEMS))
-    return kind(**given)
+    return replace(start, **given)  # type: ignore[type-var]
 
 
 def _checked(key: str, value: Any, default: Any, items: type | None = None) -> Any:
@@ -81,7 +85,7 @@ def _checked(key: str, value: Any, default: Any, items: type | None = None) -> A
         items: type of what is in it, if that is known.
     """
     if is_dataclass(default) and isinstance(value, dict):
-        return settings_from_dict(type(default), value)
+        return _changed(default, value)
     if isinstance(default, Enum) and isinstance(value, str):
         known = [member.value for member in type(default)]
         if value not in known:

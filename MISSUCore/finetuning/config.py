@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from ..contract.labels import SCHEMES, LabelScheme
 from ..contract.model_card import ModelCard
@@ -17,30 +16,6 @@ MAXIMUM_STEPS, MAXIMUM_STEPS_OF_NEW_TASK = 150, 1500  # more gain hardly anythin
 FIELD_OF_VIEW_MM = (144.0, 176.0, 144.0)  # a brain, depth, height, width
 LARGEST_PATCH = 128
 SPARE = 0.9  # part of the time that is planned for
-
-
-@dataclass(frozen=True)
-class FineTuningOptions:
-    """How a model is tuned.
-
-    Args:
-        minutes: about how long it may take, all in all.
-        rehearsal: as :func:`.rehearsal.rehearsal_cases` takes it.
-        changes: settings of :class:`.config.TrainingConfig` to change, as ``train --set`` does.
-        device: as :func:`choose_device` takes it.
-
-    Raises:
-        InputError: if the time is no positive number.
-    """
-
-    minutes: float = 30.0
-    rehearsal: str = "auto"
-    changes: dict[str, str] = field(default_factory=dict)
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        if not 0 < self.minutes < math.inf:
-            raise InputError(f"{self.minutes:g} minutes: give a positive number of them")
 
 
 def tuning_config(

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from ..contract.labels import LabelScheme, same_task
+from ..contract.options import FineTuningOptions
 from ..inference.predictor import choose_device
 from ..models.store import Model
 from ..training.brats import LabeledCase
 from ..training.config import TrainingConfig
 from ..training.datasets import PreparedCases
-from .config import FineTuningOptions, tuning_config
+from .config import tuning_config
 from .transfer import fits, transfer
 
 # Fine steps: the acceptance test takes the best share of the tuned weights with which little is

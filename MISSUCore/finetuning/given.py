@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from ..contract.finetuning_run import TuningFacts
 from ..contract.labels import LabelScheme
+from ..contract.options import FineTuningOptions
 from ..core.files import sha256
 from ..models.store import Model
 from ..training.brats import LabeledCase
-from .config import FineTuningOptions
 
 
 def given_facts(

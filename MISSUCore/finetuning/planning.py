@@ -6,10 +6,11 @@ import time
 from dataclasses import dataclass, replace
 
 from ..contract.finetuning_run import TuningPlan
+from ..contract.options import FineTuningOptions
 from ..core.events import Progress, Stage
 from ..core.written import RUN_RECORD, Written
 from ..inference.predictor import has_bfloat16
-from .config import MINIMUM_STEPS, FineTuningOptions, planned_steps
+from .config import MINIMUM_STEPS, planned_steps
 from .context import TuningContext
 from .evaluator import dice_of_cases
 from .folds import FOLDS, count_validation_passes, new_trainer

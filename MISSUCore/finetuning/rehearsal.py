@@ -24,6 +24,7 @@ from ..contract.modalities import BRATS_MODALITIES
 from ..core.errors import InputError
 from ..core.events import Progress, Stage
 from ..core.files import errors_told, tell_keeper
+from ..core.messages import a_file
 from ..inference.outputs import write_image
 from ..inference.segmentation import segment_case
 from ..models.store import Model
@@ -99,7 +100,9 @@ def _published_cases(
     found = find_brats_cases(folder, modalities)
     wanted = REHEARSED + CHECKED
     if len(found) < wanted:
-        raise InputError(f"{folder}: holds {len(found)} cases; {wanted} are needed to rehearse on")
+        raise InputError(
+            a_file(folder), f": holds {len(found)} cases; {wanted} are needed to rehearse on"
+        )
     chosen = [found[place * len(found) // wanted] for place in range(wanted)]
     checked = chosen[:: wanted // CHECKED]
     return [case for case in chosen if case not in checked], checked

@@ -28,6 +28,7 @@ from ..contract.finetuning_run import (
 from ..contract.labels import LabelScheme
 from ..contract.model_card import ModelCard
 from ..contract.model_identity import ModelIdentity
+from ..contract.options import FineTuningOptions
 from ..contract.verdict import AcceptanceTest
 from ..core.errors import InputError
 from ..core.events import Progress, Stage
@@ -41,7 +42,6 @@ from ..training.brats import LabeledCase
 from ..training.config import changed_config
 from .acceptance import accept, best_setting
 from .candidate import save_candidate
-from .config import FineTuningOptions
 from .context import TuningContext, tuning_context
 from .evaluator import retention
 from .folds import CrossValidation
@@ -87,7 +87,7 @@ def fine_tune(
 
     Examples:
         >>> from MISSUCore import BRATS, fine_tune, load_model
-        >>> from MISSUCore.finetuning.config import FineTuningOptions
+        >>> from MISSUCore.contract.options import FineTuningOptions
         >>> from MISSUCore.training.brats import LabeledCase
         >>> names = ("t1", "t1ce", "t2", "flair")
         >>> cases = [
@@ -101,6 +101,14 @@ def fine_tune(
         >>> test.verdict in ("better", "not better")
         True
     """
+    _check_given(cases, base, name)
+    options = options or FineTuningOptions()
+    context = tuning_context(cases, scheme, base, folder, options)
+    return _FineTuning(context, name, options, progress or Progress()).run()
+
+
+def _check_given(cases: Sequence[LabeledCase], base: Model, name: str) -> None:
+    """Make sure of what can be told before the folder is looked into."""
     if not re.fullmatch(NAME, name):
         raise InputError(f"model name {name!r}: use letters, digits, dots, dashes, underscores")
     if len(cases) < MINIMUM_CASES:
@@ -113,9 +121,6 @@ def fine_tune(
             f"model {base.card.name} looks only where {base.finder.card.name} finds something, and "
             f"cannot be tuned; tune {base.finder.card.name}"
         )
-    options = options or FineTuningOptions()
-    context = tuning_context(cases, scheme, base, folder, options)
-    return _FineTuning(context, name, options, progress or Progress()).run()
 
 
 @dataclass

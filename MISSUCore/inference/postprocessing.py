@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from ..contract.labels import LabelScheme
-
-
-@dataclass(frozen=True)
-class Cleanup:
-    """What is put right in a segmentation.
-
-    Args:
-        minimum_island_mm3: smaller connected parts of an outermost region (WT) are removed, with
-            what lies in them; inside the others, small parts may be real foci.
-        minimum_innermost_mm3: if the innermost region (ET) is smaller in all, it is given to the
-            region around it: the BraTS participants' rule against a Dice of 0 for a few false
-            voxels. 0 turns it off.
-        fill_holes: what a region with inner regions encloses belongs to it: no edema inside TC.
-    """
-
-    minimum_island_mm3: float = 0.0
-    minimum_innermost_mm3: float = 0.0
-    fill_holes: bool = False
+from ..contract.options import Cleanup
 
 
 def nest(probabilities: NDArray[np.float32], scheme: LabelScheme) -> NDArray[np.float32]:

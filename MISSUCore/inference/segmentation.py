@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import compress
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..contract.model_card import ModelCard
+from ..contract.options import Cleanup, SegmentationOptions
 from ..core.errors import InputError
 from ..core.events import Progress, Stage
 from ..core.messages import Text, a_modality, modalities
@@ -22,32 +23,12 @@ from ..models.store import Model
 from ..preprocessing.brain_extraction import PLAUSIBLE_BRAIN_ML
 from ..preprocessing.working_grid import PreparedCase, prepare
 from .confidence import doubts, expected_dice
-from .postprocessing import Cleanup, nest
+from .postprocessing import nest
 from .predictor import Predictor, choose_device
 from .restoring import ProbabilityMaps, likely_block
 from .second_look import look_closely, look_first
 
 NO_SECOND_LOOK = "the first look found nothing that could be a tumor, so there was no second look"
-
-
-@dataclass(frozen=True)
-class SegmentationOptions:
-    """How a case is segmented.
-
-    Args:
-        device: ``"auto"``, ``"cuda"``, ``"mps"`` or ``"cpu"``.
-        mirror: average over mirror images: eight times slower, and hardly better.
-        sliding: force the sliding window (True) or the single pass (False); None decides by
-            memory.
-        cleanup: what is put right afterwards.
-    """
-
-    device: str = "auto"
-    mirror: bool = False
-    sliding: bool | None = None
-    cleanup: Cleanup = field(
-        default_factory=lambda: Cleanup(minimum_island_mm3=100.0, fill_holes=True)
-    )
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,7 @@ def remove(name: str) -> None:
     card = find_model(name)
     if card.parent != user_folder() or card.stem != name:
         raise InputError(
-            f"{name}: is none of your own models; only those in {user_folder()} can go"
+            f"{name}: is none of your own models; only those in ", a_file(user_folder()), " can go"
         )
     if default_model() == name:
         use(DEFAULT_MODEL)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import SimpleITK as sitk
 
 from ..contract.modalities import FIXED_FIRST
+from ..contract.options import PreprocessingOptions
 from ..contract.segmentation_report import ScanRegistration
 from ..core.errors import InputError
 from ..core.events import Progress, Stage
@@ -32,24 +33,6 @@ from .registration.rigid import Registration, moved, register
 
 # Dice of the brain in one scan with the brain that all agree on; 0.95 and more if all is well.
 DOUBTFUL_AGREEMENT = 0.9
-
-
-@dataclass(frozen=True)
-class PreprocessingOptions:
-    """What is done to scans before a model sees them.
-
-    Args:
-        registration: move scans that do not lie on each other; False trusts their headers.
-        brain_extraction: take off skulls; False takes what is not 0 for brain.
-        bias_field: even out slow changes of brightness (N4): "always", "never", or "auto", in scans
-            where they seem to be strong.
-        different_anatomy: go on with scans that show different brains, with a warning.
-    """
-
-    registration: bool = True
-    brain_extraction: bool = True
-    bias_field: str = "never"
-    different_anatomy: bool = False
 
 
 AS_THEY_ARE = PreprocessingOptions(registration=False, brain_extraction=False)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..contract.labels import Code, LabelScheme, Terminology
+from ..contract.labels import LabelScheme
+from ..contract.terminology import Code, Terminology
 from ..core.errors import InputError
 from ..core.messages import a_file
 from .dicom_scan import DicomScan, highdicom

@@ -7,7 +7,7 @@ the middle of the brain, where it makes little difference whether the skull was 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import permutations
 
@@ -16,10 +16,10 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ..contract.modalities import BRATS_MODALITIES
+from ..contract.naming.rules import Guess, Key, to_be_looked_at
 from ..core.errors import InputError
 from ..io.geometry import image_like, shrink_factors
 from ..io.resampling import on_grid
-from .rules import Guess, Key
 
 # Fluid, white matter and vessels are seen at this spacing, noise is not.
 _SPACING_MM = 3.0
@@ -83,21 +83,30 @@ def with_images(
     Args:
         guesses: from names and tags.
         read: gives the 3-D image of a scan; it is asked only for those whose guess knows nothing,
-            and not at all if they are more than the sequences that are still missing: some must
-            be of another kind then.
+            and not at all if some must be of another kind, see :func:`.to_be_looked_at`.
     """
-    silent = [key for key, guess in guesses.items() if not guess.confidence]
-    missing = set(BRATS_MODALITIES) - {guess.sequence for guess in guesses.values()}
-    result = dict(guesses)
-    if len(silent) <= len(missing):
-        images = {}
-        for key in silent:
-            try:
-                images[key] = read(key)
-            except InputError as error:
-                result[key] = Guess(None, 0.0, str(error))
-        result.update(guess_from_images(images, missing))
-    return result
+    silent, missing = to_be_looked_at(guesses)
+    return {**guesses, **guess_from_scans(silent, missing, read)}
+
+
+def guess_from_scans(
+    scans: Iterable[Key], among: Collection[str], read: Callable[[Key], sitk.Image]
+) -> dict[Key, Guess]:
+    """As :func:`guess_from_images`, of scans that have to be read, which may fail.
+
+    Args:
+        scans: of one case.
+        among: the sequences that come into question.
+        read: gives the 3-D image of a scan; where it raises InputError, that is the reason.
+    """
+    images: dict[Key, sitk.Image] = {}
+    unread: dict[Key, Guess] = {}
+    for key in scans:
+        try:
+            images[key] = read(key)
+        except InputError as error:
+            unread[key] = Guess(None, 0.0, str(error))
+    return {**unread, **guess_from_images(images, among)}
 
 
 def guess_from_images(

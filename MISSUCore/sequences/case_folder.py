@@ -12,6 +12,13 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..contract.modalities import BRATS_MODALITIES, IMAGE_ENDING
+from ..contract.naming.rules import (
+    Guess,
+    assign,
+    contrast_told_apart,
+    guess_sequence,
+    without_common_start,
+)
 from ..core.errors import InputError
 from ..core.events import Progress, Stage
 from ..core.files import files_below
@@ -20,7 +27,6 @@ from ..io.geometry import same_grid
 from ..io.reading import read_image, read_information
 from .appearance import with_images
 from .examination import Identity, check_one_examination, identity_of
-from .rules import Guess, assign, contrast_told_apart, guess_sequence, without_common_start
 
 # Fewer slices are a localizer, or a part of the brain.
 MINIMUM_SLICES = 10

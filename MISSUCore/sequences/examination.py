@@ -16,9 +16,9 @@ from itertools import combinations
 from pathlib import Path
 
 from ..contract.modalities import IMAGE_ENDING
+from ..contract.naming.words import separated, words_of
 from ..core.errors import InputError
 from ..io.dicom import ScanSource
-from .words import separated, words_of
 
 _ENTITY = re.compile(r"(?<![a-z0-9])(sub|ses)-([a-z0-9]+)", re.IGNORECASE)
 # 2019-03-01, 2019_03_01, 20190301, and the same before a time of day.

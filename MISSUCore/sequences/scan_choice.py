@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..contract.modalities import BRATS_MODALITIES
 from ..core.errors import InputError
 from ..core.events import Progress
+from ..core.serialization import JsonObject
 from ..io.dicom import ScanSource
 from .case_folder import FoundCase, find_case
 
@@ -25,7 +25,7 @@ class ChosenScans:
     """
 
     paths: dict[str, ScanSource]
-    sequences: dict[str, dict[str, Any]]
+    sequences: dict[str, JsonObject]
 
 
 def choose_scans(

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..contract.modalities import BRATS_MODALITIES
+from ..contract.naming.rules import modality_of_file_name
 from ..core.errors import InputError
 from ..core.files import files_below
 from ..io.case_lists import ListedCase, read_json_cases
-from ..sequences.rules import modality_of_file_name
 
 
 @dataclass(frozen=True)

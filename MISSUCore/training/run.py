@@ -22,7 +22,7 @@ from ..core.files import NAME
 from ..core.run_state import RunState, run_state
 from ..core.serialization import JsonObject
 from ..core.torchrun import torchrun_process
-from ..core.written import run_folder
+from ..core.written import Written, run_folder
 from ..inference.predictor import choose_device
 from ..models.store import Model, save_model
 from .brats import LabeledCase
@@ -90,8 +90,7 @@ def train(
     process, _, _ = torchrun_process()
     with run_folder(folder, _is_run, OLDER_RUN, process) as written:
         if process == 0:
-            for path in ("curves.png", f"model/{name}.pt", f"model/{name}.json"):
-                written.check(folder / path)
+            _check_places(written, name)
         given = _given(config, learned, held_out, start)
         state = run_state(folder, given) if process == 0 else RunState()
         with process_group(choose_device(device)) as own_device:
@@ -99,6 +98,12 @@ def train(
             trainer.resume()
             _prepare_and_train(trainer, state, progress or Progress())
         return _save(trainer, scheme, name) if process == 0 else None
+
+
+def _check_places(written: Written, name: str) -> None:
+    """Make sure before the training that nothing of somebody else lies where its results go."""
+    for path in ("curves.png", f"model/{name}.pt", f"model/{name}.json"):
+        written.check(written.folder / path)
 
 
 def _prepare_and_train(trainer: Trainer, state: RunState, progress: Progress) -> None:

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
+from MISSUCore.contract.naming.rules import modality_of_file_name
 from MISSUCore.evaluation.metrics import dice
 from MISSUCore.io.reading import read_image, read_label_map
 from MISSUCore.preprocessing.brain_extraction import find_brains, has_skull
 from MISSUCore.preprocessing.pipeline import PreprocessingOptions, preprocess
-from MISSUCore.sequences.rules import modality_of_file_name
 
 
 def main() -> None:

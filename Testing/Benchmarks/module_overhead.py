@@ -21,7 +21,7 @@ import slicer
 
 sys.path[:0] = [str(Path(__file__).parents[2] / part) for part in (".", "MISSUSegmentation")]
 from MISSUCore.contract.modalities import BRATS_MODALITIES  # noqa: E402
-from MISSUCore.sequences.rules import modality_of_file_name  # noqa: E402
+from MISSUCore.contract.naming.rules import modality_of_file_name  # noqa: E402
 from MISSUSegmentationLib.Logic.SegmentationLogic import (  # noqa: E402
     SegmentationLogic,
     SegmentationResult,

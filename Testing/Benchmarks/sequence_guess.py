@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from MISSUCore.contract.modalities import BRATS_MODALITIES, IMAGE_ENDING
+from MISSUCore.contract.naming.rules import guess_from_name
 from MISSUCore.io.reading import read_image
 from MISSUCore.sequences import appearance
-from MISSUCore.sequences.rules import guess_from_name
 from MISSUCore.training.brats import LabeledCase
 
 L2_PENALTY = 0.01

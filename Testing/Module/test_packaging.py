@@ -154,8 +154,6 @@ MODULE_FILES = [
 ]
 # From the ground up: a room imports only rooms below it.
 MODULE_ROOMS = ("Core", "Scene", "Logic", "Panel")
-# Beyond the contract, the panel's guess of sequences; reading and appearance only in a function.
-GUESSING = {"MISSUCore.sequences", "MISSUCore.sequences.rules", "MISSUCore.io.reading"}
 # The sample is drawn in Slicer: at once, before PyTorch is installed, and for its Sample Data
 # module, which knows no process to wait for. No torch is loaded; test_imports.py holds that.
 DRAWING = {"MISSUCore.simulation.anatomy", "MISSUCore.simulation.case"}
@@ -166,9 +164,7 @@ def test_the_module_imports_what_it_may(path: Path) -> None:
     names = imported(path)
     assert "torch" not in {name.split(".")[0] for name in names}
     of_core = {name for name in names if name.startswith("MISSUCore")}
-    may = GUESSING if path.name == "InputGuess.py" else set()
-    may = may | ({"MISSUCore.sequences.rules"} if path.name == "PanelInputs.py" else set())
-    may = may | (DRAWING if path.name == "SampleCase.py" else set())
+    may = DRAWING if path.name == "SampleCase.py" else set()
     assert not {name for name in of_core - may if name.split(".")[1] not in ("contract", "core")}
     if path.parent.name != "Panel" and path.name != "MISSUSegmentation.py":
         assert not names & {"qt", "ctk"}, "scripts have no Qt"

@@ -13,10 +13,11 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
 import slicer
 
+from MISSUCore.contract.requests import Request, request_to_dict, write_request
 from MISSUCore.core.events import ErrorEvent, ProgressEvent, ResultEvent, parse_line
 from MISSUCore.core.messages import Text
 
@@ -30,7 +31,7 @@ CLOSING_SECONDS = 1.0
 
 
 class CoreProcess:
-    """A Python process that loads MISSUCore, waits, and then runs one command of ``missu``.
+    """A Python process that loads MISSUCore, waits, and then does what one request asks for.
 
     Attributes:
         folder: temporary, for the files of the command.
@@ -53,25 +54,22 @@ class CoreProcess:
         self.result: dict[str, str] = {}
         self._reader: threading.Thread | None = None
         # A session of its own on POSIX, so that it can be killed with all its children.
-        separate: dict[str, Any] = (
-            {"creationflags": subprocess.CREATE_NO_WINDOW}
-            if os.name == "nt"
-            else {"start_new_session": True}
-        )
+        isWindows = os.name == "nt"
         command = [*corePython(), str(STAND_BY), str(coreFolder()), module]
         place = slicer.app.temporaryPath if isInSlicer() else None
         self.folder = Path(tempfile.mkdtemp(prefix="missu-", dir=place))
-        self._arguments = self.folder / "arguments.json"
+        self._request = self.folder / "request.json"
         try:
             self._process = subprocess.Popen(
-                [*command, str(self._arguments), str(STAND_BY_SECONDS)],
+                [*command, str(self._request), str(STAND_BY_SECONDS)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 env=coreEnvironment(),
                 encoding="utf-8",
                 errors="replace",
-                **separate,
+                creationflags=subprocess.CREATE_NO_WINDOW if isWindows else 0,
+                start_new_session=not isWindows,
             )
         except OSError:
             self.removeFolder()
@@ -83,30 +81,27 @@ class CoreProcess:
 
     def run(
         self,
-        arguments: list[str],
+        request: Request,
         logPath: Path,
         onProgress: Callable[[ProgressEvent], None] | None = None,
     ) -> None:
-        """Run ``missu`` with these arguments; may be called once.
+        """Do what a request asks for; may be called once.
 
         Args:
-            arguments: --json-progress is added.
+            request: what to do.
             logPath: file to write, with all that the process prints.
             onProgress: hears, from within :meth:`poll`, where it stands.
 
         Raises:
-            OSError: if the log or the arguments cannot be written.
+            OSError: if the log cannot be written.
+            MISSUError: if the request cannot be written.
         """
-        arguments = [*arguments, "--json-progress"]
         self._onProgress = onProgress
         log = logPath.open("w", encoding="utf-8")
-        log.write(f"missu {subprocess.list2cmdline(arguments)}\n")
+        log.write(f"missu: {json.dumps(request_to_dict(request))}\n")
         self._reader = threading.Thread(target=self._read, args=(log,), daemon=True)
         self._reader.start()
-        # The process must not see half of the file.
-        unfinished = self._arguments.with_suffix(".unfinished")
-        unfinished.write_text(json.dumps(arguments), encoding="utf-8")
-        unfinished.replace(self._arguments)
+        write_request(self._request, request)
 
     def poll(self) -> int | None:
         """Hand on what was heard since the last call; the exit code, once it has ended."""
@@ -148,7 +143,7 @@ class CoreProcess:
         else:
             self._process.stdout.close()
 
-    def _read(self, log: Any) -> None:
+    def _read(self, log: TextIO) -> None:
         with log, self._process.stdout:
             for line in self._process.stdout:
                 event = parse_line(line)

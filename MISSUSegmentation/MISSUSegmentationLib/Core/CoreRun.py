@@ -11,7 +11,8 @@ from typing import Any
 import slicer
 
 from MISSUCore.contract.modalities import TITLES
-from MISSUCore.core.errors import ErrorCode, InputError
+from MISSUCore.contract.requests import Request
+from MISSUCore.core.errors import ErrorCode, InputError, MISSUError
 from MISSUCore.core.events import ProgressEvent, Stage
 from MISSUCore.core.messages import Name, Text, path_in
 
@@ -110,14 +111,14 @@ class CoreRun:
     def start(
         self,
         process: CoreProcess,
-        prepare: Callable[[CoreRun], list[str]],
+        prepare: Callable[[CoreRun], Request],
         collect: Callable[[CoreRun], Any],
     ) -> None:
         """Prepare and start the command; nothing is left if that fails.
 
         Args:
             process: that stands by.
-            prepare: writes files into the folder and returns the arguments of ``missu``.
+            prepare: writes files into the folder and returns what is to be done.
             collect: makes the result of the files that the process wrote.
 
         Raises:
@@ -127,13 +128,13 @@ class CoreRun:
         self.folder = process.folder
         self.logPath = process.folder.with_suffix(".log")
         try:
-            arguments = prepare(self)
+            request = prepare(self)
             self.started = time.monotonic()
-            process.run(arguments, self.logPath, self._onProgress)
+            process.run(request, self.logPath, self._onProgress)
             self._process = process
         except ExchangeError as error:
             raise SegmentationError(str(error)) from error
-        except OSError as error:
+        except (OSError, MISSUError) as error:
             raise SegmentationError(f"Temporary files cannot be written: {error}.") from error
         finally:
             if self._process is None:

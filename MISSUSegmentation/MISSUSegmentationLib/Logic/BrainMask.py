@@ -9,13 +9,39 @@ import slicer
 
 from MISSUCore.contract.modalities import FIXED_FIRST
 
+from ..Core.CoreRun import SegmentationError
 from ..Core.Errors import ExchangeError
-from ..Scene.SceneExchange import imageOn, referenceVolume, relativeTo, segmentImage, volumeLike
+from ..Scene.SceneExchange import (
+    checkVolumes,
+    imageOn,
+    referenceVolume,
+    relativeTo,
+    segmentImage,
+    volumeLike,
+)
 
 
 def hdBetIsInstalled() -> bool:
     """Whether the extension is there; it is not imported."""
     return importlib.util.find_spec("HDBrainExtractionTool") is not None
+
+
+def checkedMask(
+    volumes: dict[str, slicer.vtkMRMLScalarVolumeNode], byHdBet: bool
+) -> slicer.vtkMRMLScalarVolumeNode | None:
+    """Make sure that volumes, by modality, can be used, and find their brain if HD-BET is to.
+
+    Returns:
+        The mask, see :func:`hdBetMask`; None if MISSUCore looks for the brain itself.
+
+    Raises:
+        SegmentationError: if they cannot be used, or HD-BET fails.
+    """
+    try:
+        checkVolumes(volumes)
+        return hdBetMask(volumes) if byHdBet else None
+    except ExchangeError as error:
+        raise SegmentationError(str(error)) from error
 
 
 def hdBetMask(

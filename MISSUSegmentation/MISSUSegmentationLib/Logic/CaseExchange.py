@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import slicer
 
 from MISSUCore.contract.labels import BRATS
 from MISSUCore.contract.modalities import BRATS_MODALITIES
+from MISSUCore.contract.requests import AddCaseRequest
 
 from ..Core.CoreInstallation import findCard
 from ..Core.CoreRun import CoreRun
@@ -28,8 +30,8 @@ def writeTrainingCase(
     segmentationNode: slicer.vtkMRMLSegmentationNode,
     settings: SegmentationSettings,
     brainMask: slicer.vtkMRMLScalarVolumeNode | None = None,
-) -> list[str]:
-    """Write volumes, by modality, and their corrected segmentation; returns options of ``missu``.
+) -> AddCaseRequest:
+    """Write volumes, by modality, and their corrected segmentation; returns what is known of them.
 
     No name of a node goes along: it may be the patient's. The labels are written on the grid of the
     reference volume, whatever the segments were drawn on.
@@ -63,24 +65,26 @@ def writeTrainingCase(
             f"{name} has no segment {', '.join(missing)}; add it, empty if there is none, so that "
             "the model does not learn a gap."
         )
-    arguments = writeScans(run, volumes, settings, brainMask)
-    before = keptLabels(segmentationNode)
+    scans = writeScans(run, volumes, settings, brainMask)
+    before, result = keptLabels(segmentationNode), None
     if before is not None and before.shape == labels.shape and scanOf(segmentationNode) is grid:
-        arguments += ["--result", _writeLabels(run, grid, before, "result", name)]
-    arguments += ["--labels", _writeLabels(run, grid, labels, "labels", name)]
-    schemeFile = run.folder / "scheme.json"
-    schemeFile.write_text(json.dumps(scheme.as_dict()), encoding="utf-8")
-    arguments += ["--scheme", str(schemeFile)]
-    return arguments + (["--model", model] if model else [])
+        result = _writeLabels(run, grid, before, "result", name)
+    return AddCaseRequest(
+        scans=scans,
+        labels=_writeLabels(run, grid, labels, "labels", name),
+        result=result,
+        model=model,
+        scheme=json.dumps(scheme.as_dict()),
+    )
 
 
 def _writeLabels(
     run: CoreRun, grid: slicer.vtkMRMLVolumeNode, labels: np.ndarray, file: str, name: str
-) -> str:
+) -> Path:
     path = run.folder / f"{file}.nrrd"
     writeVolume(volumeLike(grid, labels), path, name)
     run.names[path] = name
-    return str(path)
+    return path
 
 
 def loadTrainingCase(

@@ -10,6 +10,7 @@ import numpy as np
 import slicer
 
 from MISSUCore.contract.labels import Label, LabelScheme, Region, numbering_of
+from MISSUCore.contract.requests import EvaluateRequest
 
 from ..Core.CoreRun import CoreRun
 from ..Core.Errors import ExchangeError
@@ -24,8 +25,8 @@ def writePair(
     segmentationNode: slicer.vtkMRMLSegmentationNode,
     referenceNode: slicer.vtkMRMLSegmentationNode | slicer.vtkMRMLLabelMapVolumeNode,
     scheme: LabelScheme,
-) -> list[str]:
-    """Write the two as label maps on one grid; returns the arguments of ``missu``.
+) -> EvaluateRequest:
+    """Write the two as label maps on one grid; returns what is to be done with them.
 
     Regions are written with the scheme, without those that only one of the two tells of.
 
@@ -46,11 +47,11 @@ def writePair(
         path = run.folder / f"{len(files)}.nrrd"
         writeVolume(volumeLike(grid, labels), path, node.GetName())
         run.names[path] = node.GetName()
-        files.append(str(path))
-    (run.folder / "scheme.json").write_text(json.dumps(scheme.as_dict()), encoding="utf-8")
+        files.append(path)
     (run.folder / "common.json").write_text(json.dumps(common), encoding="utf-8")
-    scores = run.folder / "scores.json"
-    return ["evaluate", *files, "--scheme", str(run.folder / "scheme.json"), "--json", str(scores)]
+    return EvaluateRequest(
+        *files, scheme=json.dumps(scheme.as_dict()), json=run.folder / "scores.json"
+    )
 
 
 def readScores(run: CoreRun) -> Scores:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from MISSUCore.contract.finetuning_run import MINIMUM_CASES, FineTuningRun, TuningSettings
+from MISSUCore.contract.requests import FineTuneRequest, ModelRequest, request_of
 from MISSUCore.core.errors import MISSUError
 
 from ..Core.CoreRun import CoreRun, SegmentationError, newProcess
 from .CaseLibrary import usedCases
 from .LibraryLogic import LibraryLogic, OnCancelled, OnFailed, OnProgress, checkTorch
-from .TuningRun import installedAs, newRun
+from .TuningRun import newRun
 
 
 class FineTuningLogic(LibraryLogic):
@@ -74,19 +75,9 @@ class FineTuningLogic(LibraryLogic):
         if self.isTuning():
             raise SegmentationError("A fine-tuning is on; wait for its end or cancel it.")
         checkTorch()
-        cases = usedCases(library)
-        if run is None and len(cases) < MINIMUM_CASES:
-            raise SegmentationError(
-                f"Fine-tuning needs {MINIMUM_CASES} or more corrected cases that are not excluded, "
-                f"and there are {len(cases)}; add more."
-            )
-        try:
-            run = run or newRun(library, settings)
-        except (OSError, MISSUError) as error:
-            raise SegmentationError(f"The library cannot be written: {error}.") from error
-        arguments = ["finetune", "--library", str(library), "--output", str(run.folder)]
-        arguments += ["--base", settings.base, "--name", settings.name]
-        arguments += ["--minutes", str(settings.minutes), "--device", settings.device]
+        run = run or _newRun(library, settings)
+        places = {"library": library, "output": run.folder}
+        request = request_of(FineTuneRequest, {**vars(settings), **places})
 
         def failed(message: str, logPath: Path | None) -> None:
             _removeUnlessBegun(run)
@@ -101,7 +92,7 @@ class FineTuningLogic(LibraryLogic):
         tuning = CoreRun(None, onProgress, onFinished, failed, cancelled)
         try:
             process = newProcess("MISSUCore.cli.main")
-            tuning.start(process, lambda _: arguments, lambda _: _finished(run))
+            tuning.start(process, lambda _: request, lambda _: _finished(run))
         except SegmentationError:
             _removeUnlessBegun(run)
             raise
@@ -131,16 +122,16 @@ class FineTuningLogic(LibraryLogic):
         Raises:
             SegmentationError: if it fails.
         """
-        arguments = ["models", "--accept", str(run.folder), *(["--force"] if force else [])]
-        return self._runPlain(arguments, lambda _: installedAs(run), **callbacks)
+        request = ModelRequest(accept=run.folder, force=force)
+        return self._runPlain(request, lambda command: command.told.get("model"), **callbacks)
 
     def discard(self, run: FineTuningRun, **callbacks: Any) -> None:
         """Delete the model of a run and its checkpoints; as for :meth:`exclude`."""
-        self._runPlain(["models", "--discard", str(run.folder)], **callbacks)
+        self._runPlain(ModelRequest(discard=run.folder), **callbacks)
 
     def use(self, model: str, **callbacks: Any) -> None:
         """Make an installed model the one that is taken if none is named; as :meth:`exclude`."""
-        self._runPlain(["models", "--use", model], **callbacks)
+        self._runPlain(ModelRequest(use=model), **callbacks)
 
     def isTuning(self) -> bool:
         """Whether a fine-tuning is on."""
@@ -156,6 +147,24 @@ class FineTuningLogic(LibraryLogic):
         """Stop the fine-tuning at once; :meth:`resume` goes on from its last checkpoint."""
         if self._tuning:
             self._tuning.cancel()
+
+
+def _newRun(library: Path, settings: TuningSettings) -> FineTuningRun:
+    """The folder of a new run.
+
+    Raises:
+        SegmentationError: if there are too few cases, or it cannot be made.
+    """
+    count = len(usedCases(library))
+    if count < MINIMUM_CASES:
+        raise SegmentationError(
+            f"Fine-tuning needs {MINIMUM_CASES} or more corrected cases that are not excluded, "
+            f"and there are {count}; add more."
+        )
+    try:
+        return newRun(library, settings)
+    except (OSError, MISSUError) as error:
+        raise SegmentationError(f"The library cannot be written: {error}.") from error
 
 
 def _finished(run: FineTuningRun) -> FineTuningRun:

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import slicer
 
 from MISSUCore.contract.modalities import DICOM_TAGS
-from MISSUCore.core.errors import InputError
-from MISSUCore.sequences.rules import Guess, assign, contrast_told_apart, guess_sequence
+from MISSUCore.contract.naming.rules import (
+    Guess,
+    assign,
+    contrast_told_apart,
+    guess_sequence,
+    to_be_looked_at,
+)
+from MISSUCore.contract.requests import GuessAnswer, GuessRequest
+from MISSUCore.core.files import read_json
+from MISSUCore.core.serialization import settings_from_dict
 
+from ..Core.CoreRun import CoreRun, newProcess
 from ..Core.Errors import ExchangeError
 from ..Scene.SceneExchange import writeVolume
 
-if TYPE_CHECKING:
-    import SimpleITK as sitk
+ANSWER = "guesses.json"
 
 Guesses = dict[slicer.vtkMRMLScalarVolumeNode, Guess]
 
@@ -37,10 +43,35 @@ def guessesOf(volumeNodes: Iterable[slicer.vtkMRMLScalarVolumeNode]) -> Guesses:
 
 
 def withImages(guesses: Guesses) -> Guesses:
-    """The guesses, those that know nothing replaced by what the images look like; takes seconds."""
-    from MISSUCore.sequences import appearance  # takes SimpleITK and scipy, which are slow to load
+    """The guesses, those that know nothing replaced by what the images look like; takes seconds.
 
-    return appearance.with_images(guesses, _image)
+    Raises:
+        SegmentationError: if the process that looks at them fails.
+    """
+    silent, among = to_be_looked_at(guesses)
+    scans = {f"scan-{number}": node for number, node in enumerate(silent)}
+    result = dict(guesses)
+
+    def prepare(run: CoreRun) -> GuessRequest:
+        images = {}
+        for name, node in scans.items():
+            try:
+                images[name] = run.folder / f"{name}.nrrd"
+                _write(node, images[name])
+            except ExchangeError as error:
+                del images[name]
+                result[node] = Guess(None, 0.0, str(error))
+        return GuessRequest(images, tuple(sorted(among)), run.folder / ANSWER)
+
+    if scans:
+        run = CoreRun()
+        run.start(newProcess("MISSUCore.cli.main"), prepare, _answer)
+        result.update({scans[name]: guess for name, guess in run.wait().items()})
+    return result
+
+
+def _answer(run: CoreRun) -> dict[str, Guess]:
+    return settings_from_dict(GuessAnswer, read_json(run.folder / ANSWER)).guesses
 
 
 def _guessOf(node: slicer.vtkMRMLScalarVolumeNode) -> Guess:
@@ -53,20 +84,12 @@ def _guessOf(node: slicer.vtkMRMLScalarVolumeNode) -> Guess:
     return guess_sequence(node.GetName() or "", tags)
 
 
-def _image(node: slicer.vtkMRMLScalarVolumeNode) -> sitk.Image:
-    """The image of a volume, read from a file, so that it is checked like any other.
+def _write(node: slicer.vtkMRMLScalarVolumeNode, path: Path) -> None:
+    """Write a volume for MISSUCore, so that it is checked like any other file.
 
     Raises:
-        InputError: if it is no scan.
+        ExchangeError: if it has no voxels, or cannot be written.
     """
-    from MISSUCore.io.reading import read_image
-
     if node.GetImageData() is None:
-        raise InputError(f"{node.GetName()} has no voxels")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "volume.nrrd")
-        try:
-            writeVolume(node, path, node.GetName())
-        except ExchangeError as error:
-            raise InputError(str(error)) from error
-        return read_image(path)
+        raise ExchangeError(f"{node.GetName()} has no voxels")
+    writeVolume(node, path, node.GetName())

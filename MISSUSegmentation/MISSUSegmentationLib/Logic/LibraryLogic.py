@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import slicer
 
+from MISSUCore.contract.requests import AddCaseRequest, ChangeCasesRequest, Request
 from MISSUCore.core.events import ProgressEvent
 
 from ..Core.CoreInstallation import torchIsInstalled
 from ..Core.CoreRun import CoreRun, SegmentationError, newProcess
-from ..Core.Errors import ExchangeError
-from ..Scene.SceneExchange import checkVolumes
-from .BrainMask import hdBetMask
+from .BrainMask import checkedMask
 from .CaseExchange import writeTrainingCase
 from .CaseLibrary import TrainingCase, readCases
 from .Segmentation import SegmentationSettings
@@ -64,8 +64,8 @@ class LibraryLogic:
             replace: take the new segments if these scans are in the library already.
             onProgress: hears where it stands.
             onFinished: gets the case.
-            onFailed: gets one sentence, which names the missing ``--no-tumor`` or ``--replace``,
-                and the path of the log; only without ``blocking``.
+            onFailed: gets one sentence and the path of the log, only without ``blocking``; see
+                :meth:`error` for its code.
             onCancelled: is called once :meth:`cancelCommand` has stopped it.
             blocking: return when it is done.
 
@@ -78,30 +78,16 @@ class LibraryLogic:
         """
         settings = settings or SegmentationSettings()
         self._checkIdle()
-        try:
-            checkVolumes(volumes)
-            byHdBet = settings.brainExtraction == "hdbet"
-            brainMask = hdBetMask(volumes) if byHdBet else None
-        except ExchangeError as error:
-            raise SegmentationError(str(error)) from error
-        options = [f"--note={note}"] if note else []
-        options += ["--no-tumor"] if noTumor else []
-        options += ["--replace"] if replace else []
+        brainMask = checkedMask(volumes, settings.brainExtraction == "hdbet")
 
-        def prepare(run: CoreRun) -> list[str]:
+        def prepare(run: CoreRun) -> AddCaseRequest:
             case = writeTrainingCase(run, volumes, segmentationNode, settings, brainMask)
-            return ["library", str(library), "add", *case, *options]
-
-        def collect(run: CoreRun) -> TrainingCase:
-            added = (case for case in readCases(library) if case.id == run.told.get("case"))
-            case = next(added, None)
-            if case is None:
-                raise SegmentationError(f"{library} cannot be read; choose another folder.")
-            return case
+            answers = {"note": note, "no_tumor": noTumor, "replace": replace}
+            return dataclasses.replace(case, library=library, **answers)
 
         onFailed = None if blocking else onFailed
         run = CoreRun(None, onProgress, onFinished, onFailed, onCancelled)
-        return self._run(run, prepare, collect, blocking)
+        return self._run(run, prepare, lambda run: _addedCase(run, library), blocking)
 
     def listCases(self, library: Path) -> list[TrainingCase]:
         """The cases of a library, oldest first."""
@@ -121,12 +107,12 @@ class LibraryLogic:
         Raises:
             SegmentationError: if it fails.
         """
-        verb = "exclude" if exclude else "include"
-        self._runPlain(["library", str(library), verb, *cases], **callbacks)
+        action = "exclude" if exclude else "include"
+        self._runPlain(ChangeCasesRequest(library, action, tuple(cases)), **callbacks)
 
     def remove(self, library: Path, cases: list[str], **callbacks: Any) -> None:
         """Delete cases, by ID, for good; arguments and errors as for :meth:`exclude`."""
-        self._runPlain(["library", str(library), "remove", *cases], **callbacks)
+        self._runPlain(ChangeCasesRequest(library, "remove", tuple(cases)), **callbacks)
 
     def isBusy(self) -> bool:
         """Whether a command is on."""
@@ -148,7 +134,7 @@ class LibraryLogic:
 
     def _runPlain(
         self,
-        arguments: list[str],
+        request: Request,
         collect: Callable[[CoreRun], Any] = lambda _: None,
         onFinished: OnFinished | None = None,
         onFailed: OnFailed | None = None,
@@ -156,12 +142,12 @@ class LibraryLogic:
     ) -> Any:
         self._checkIdle()
         run = CoreRun(None, None, onFinished, None if blocking else onFailed)
-        return self._run(run, lambda _: arguments, collect, blocking)
+        return self._run(run, lambda _: request, collect, blocking)
 
     def _run(
         self,
         run: CoreRun,
-        prepare: Callable[[CoreRun], list[str]],
+        prepare: Callable[[CoreRun], Request],
         collect: Callable[[CoreRun], Any],
         blocking: bool,
     ) -> Any:
@@ -173,6 +159,14 @@ class LibraryLogic:
         if self.isBusy():
             raise SegmentationError("The library is being changed; try again in a moment.")
         checkTorch()
+
+
+def _addedCase(run: CoreRun, library: Path) -> TrainingCase:
+    """The case that a run says it has added."""
+    for case in readCases(library):
+        if case.id == run.told.get("case"):
+            return case
+    raise SegmentationError(f"{library} cannot be read; choose another folder.")
 
 
 def checkTorch() -> None:

@@ -2,12 +2,18 @@
 
 import enum
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Annotated, Any
 
 import vtk
 from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import Default, WithinRange, parameterNodeWrapper
+
+from .Segmentation import SegmentationSettings
+
+# Settings that the panel does not offer under their name.
+OTHERS = ("minimumEnhancingMm3", "exclusive", "qualityPage")
 
 
 class Segments(enum.Enum):
@@ -108,7 +114,14 @@ class PanelParameterNode(MISSUSegmentationParameterNode):
     _visit: "list[int] | None" = None  # tags of the observers
     _guiTag = -1
 
-    def connect(self, widgets: "dict[str, Any]", onModified: Callable) -> None:
+    def settings(self) -> SegmentationSettings:
+        """The choices as the settings of a segmentation, which has them by the same names."""
+        names = [field.name for field in fields(SegmentationSettings) if field.name not in OTHERS]
+        chosen = {name: getattr(self, name) for name in names}
+        plain = {n: v.value if isinstance(v, enum.Enum) else v for n, v in chosen.items()}
+        return SegmentationSettings(**plain, exclusive=self.segments is Segments.LABELS)
+
+    def connect(self, widgets: "dict[str, object]", onModified: Callable) -> None:
         """Keep widgets, by parameter name, and choices the same; hear of every change."""
         self._visit = []
         # Not connectGui: it returns no tag to disconnect by (Slicer issue 7547).

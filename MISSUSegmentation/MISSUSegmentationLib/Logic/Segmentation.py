@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import slicer
 
+from MISSUCore.contract.requests import ScanInputs, SegmentRequest, request_of
 from MISSUCore.contract.segmentation_report import read_report
 from MISSUCore.core.events import Stage
 
 from ..Core.CoreInstallation import findCard
 from ..Core.CoreRun import CoreRun
 from ..Core.Errors import ExchangeError
-from ..Scene.MovedScans import distanceMm, layOnResult, readMoves
+from ..Scene.MovedScans import Places, distanceMm, layOnResult, readMoves
 from ..Scene.ResultOrigin import keepOrigin
 from ..Scene.SceneExchange import (
     readVoxels,
@@ -73,6 +75,20 @@ class SegmentationSettings:
         if self.brainExtraction not in BRAIN_EXTRACTIONS:
             raise ValueError(f"brainExtraction is one of {', '.join(BRAIN_EXTRACTIONS)}")
 
+    def options(self) -> dict[str, object]:
+        """The settings by the names of MISSUCore's options, those of the module among them."""
+        named = {snakeCase(name): value for name, value in vars(self).items()}
+        named["minimum_innermost_mm3"] = self.minimumEnhancingMm3
+        named["bias_field"] = "always" if self.biasField else "never"
+        # A mask of HD-BET takes the place of what MISSUCore finds.
+        named["brain_extraction"] = self.brainExtraction != "never"
+        return named
+
+
+def snakeCase(name: str) -> str:
+    """``minimum_island_mm3`` for ``minimumIslandMm3``."""
+    return re.sub("[A-Z]", lambda match: f"_{match[0].lower()}", name)
+
 
 @dataclass(frozen=True)
 class SegmentationResult:
@@ -112,25 +128,18 @@ def writeCase(
     volumes: Volumes,
     settings: SegmentationSettings,
     brainMask: slicer.vtkMRMLScalarVolumeNode | None = None,
-) -> list[str]:
-    """Write the volumes, by modality; returns the arguments of ``missu``; else as writeScans."""
-    scans = writeScans(run, volumes, settings, brainMask)
+) -> SegmentRequest:
+    """Write the volumes, by modality; returns what is to be done; else as writeScans."""
     labels = run.folder / "labels.nrrd"
+    scans = writeScans(run, volumes, settings, brainMask)
     run.names[labels] = f"{referenceVolume(volumes).GetName()} segmentation"
-    arguments = ["segment", *scans, "--output", str(labels)]
-    arguments += ["--report", str(run.folder / "report.json")]
-    arguments += ["--device", settings.device]
-    arguments += ["--minimum-island", str(settings.minimumIslandMm3)]
-    arguments += ["--minimum-enhancing", str(settings.minimumEnhancingMm3)]
-    if settings.model:
-        arguments += ["--model", settings.model]
-    if settings.mirror:
-        arguments.append("--mirror")
-    if settings.probabilities:
-        arguments.append("--probabilities")
-    if settings.qualityPage:
-        arguments += ["--quality-page", str(run.folder / "quality.html")]
-    return arguments
+    places = {
+        "scans": scans,
+        "output": labels,
+        "report": run.folder / "report.json",
+        "quality_page": run.folder / "quality.html" if settings.qualityPage else None,
+    }
+    return request_of(SegmentRequest, {**settings.options(), **places})
 
 
 def writeScans(
@@ -138,8 +147,8 @@ def writeScans(
     volumes: Volumes,
     settings: SegmentationSettings,
     brainMask: slicer.vtkMRMLScalarVolumeNode | None = None,
-) -> list[str]:
-    """Write volumes, by modality; returns the options that name them and say how they are prepared.
+) -> ScanInputs:
+    """Write volumes, by modality; returns them, with how they are prepared.
 
     Args:
         run: to whose folder they are written.
@@ -153,23 +162,17 @@ def writeScans(
     run.report(Stage.EXPORT, 0.0, "writing the volumes")
     paths = writeVolumes(volumes, run.folder)
     run.names = {paths[name]: node.GetName() or name for name, node in volumes.items()}
-    options = ["--reference", referenceModality(volumes)]
-    for modality, path in paths.items():
-        options += [f"--{modality}", str(path)]
-    options += ["--registration", "auto" if settings.registration else "never"]
-    stripped = settings.brainExtraction == "never"
-    options += ["--brain-extraction", "never" if stripped else "auto"]
+    given = {"images": paths, "reference": referenceModality(volumes)}
     if brainMask:
-        mask = run.folder / "brain.nrrd"
-        writeVolume(brainMask, mask, "The brain mask")
-        options += ["--brain-mask", str(mask)]
-    return [*options, "--bias-field"] if settings.biasField else options
+        given["brain_mask"] = run.folder / "brain.nrrd"
+        writeVolume(brainMask, given["brain_mask"], "The brain mask")
+    return request_of(ScanInputs, {**settings.options(), **given})
 
 
 def readResult(
     run: CoreRun,
     volumes: Volumes,
-    places: dict[str, Any],
+    places: Places,
     settings: SegmentationSettings,
     began: float,
 ) -> SegmentationResult:
@@ -207,23 +210,36 @@ def readResult(
     transformNodes = layOnResult(present, moves, places) if settings.moveScans else {}
     scene = reference.GetScene()
     page = keepPage(run, run.folder / "quality.html", scene) if settings.qualityPage else None
-    ended = time.monotonic()
-    stages = {name: value for name, value in report.seconds.items() if name != "total"}
     return SegmentationResult(
         segmentationNode=node,
         volumesMl=dict(report.volumes_ml),
         confidence=dict(report.confidence),
         warnings=[run.inUsersWords(warning) for warning in report.warnings],
-        seconds={
-            "export": run.started - began,
-            "start": importing - run.started - report.seconds["total"],
-            **stages,
-            "import": ended - importing,
-            "total": ended - began,
-        },
+        seconds=_secondsByStage(report.seconds, began, run.started, importing),
         logPath=run.logPath,
         probabilityNodes=probabilityNodes,
         movedMm={modality: distanceMm(move, reference) for modality, move in moves.items()},
         transformNodes=transformNodes,
         qualityPage=page,
     )
+
+
+def _secondsByStage(
+    ofProcess: Mapping[str, float], began: float, started: float, importing: float
+) -> dict[str, float]:
+    """How long the stages took, see :class:`SegmentationResult`; the import ends now.
+
+    Args:
+        ofProcess: of the stages of the process, and their "total".
+        began: when the user asked for it; like the others, on the monotonic clock.
+        started: when the process was.
+        importing: when it had ended.
+    """
+    ended = time.monotonic()
+    return {
+        "export": started - began,
+        "start": importing - started - ofProcess["total"],
+        **{name: value for name, value in ofProcess.items() if name != "total"},
+        "import": ended - importing,
+        "total": ended - began,
+    }

@@ -15,10 +15,9 @@ from MISSUCore.core.events import ProgressEvent
 from ..Core.CoreInstallation import torchIsInstalled
 from ..Core.CoreProcess import CoreProcess
 from ..Core.CoreRun import BrainExtractionMissing, CoreRun, SegmentationError, newProcess
-from ..Core.Errors import ExchangeError
 from ..Scene.MovedScans import placesOf
-from ..Scene.SceneExchange import checkVolumes, referenceVolume
-from .BrainMask import hdBetMask
+from ..Scene.SceneExchange import referenceVolume
+from .BrainMask import checkedMask
 from .Comparison import Scores, readScores, writePair
 from .Segmentation import SegmentationResult, SegmentationSettings, readResult, writeCase
 
@@ -90,30 +89,20 @@ class SegmentationLogic:
         settings = settings or SegmentationSettings()
         given = {"t1": t1, "t1ce": t1ce, "t2": t2, "flair": flair}
         volumes = {modality: node for modality, node in given.items() if node is not None}
-        self._checkIdle()
-        if not torchIsInstalled():
-            raise SegmentationError("PyTorch is not installed; install the PyTorch extension.")
-        try:
-            checkVolumes(volumes)
-            # First, for it may take longer than a process stands by.
-            byHdBet = settings.brainExtraction == "hdbet"
-            brainMask = hdBetMask(volumes) if byHdBet else None
-        except ExchangeError as error:
-            raise SegmentationError(str(error)) from error
+        self._checkReady()
+        # First, for it may take longer than a process stands by.
+        brainMask = checkedMask(volumes, settings.brainExtraction == "hdbet")
         places = placesOf(volumes)
-        scene = referenceVolume(volumes).GetScene()
-        onFailed = None if blocking else onFailed  # who waits gets an exception
-        callbacks = (onProgress, onFinished, onFailed, onCancelled)
-        run = CoreRun(scene, *callbacks, settings.keepTemporaryFiles)
+        # Who waits gets an exception.
+        callbacks = (onProgress, onFinished, None if blocking else onFailed, onCancelled)
+        run = CoreRun(referenceVolume(volumes).GetScene(), *callbacks, settings.keepTemporaryFiles)
         run.start(
             self._takeProcess(),
             lambda run: writeCase(run, volumes, settings, brainMask),
             lambda run: readResult(run, volumes, places, settings, began),
         )
         self._run = run
-        if not blocking:
-            return None
-        result = run.wait()
+        result = run.wait() if blocking else None
         return result.segmentationNode if result else None
 
     def compare(
@@ -202,6 +191,11 @@ class SegmentationLogic:
             return newProcess("MISSUCore.inference.segmentation")
         process, self._standBy = self._standBy, None
         return process
+
+    def _checkReady(self) -> None:
+        self._checkIdle()
+        if not torchIsInstalled():
+            raise SegmentationError("PyTorch is not installed; install the PyTorch extension.")
 
     def _checkIdle(self) -> None:
         if self.isRunning():

@@ -10,8 +10,9 @@ from slicer.i18n import tr as _
 
 from MISSUCore.contract.modalities import BRATS_MODALITIES, TITLES
 from MISSUCore.contract.model_card import ModelCard
-from MISSUCore.sequences.rules import assign
+from MISSUCore.contract.naming.rules import assign
 
+from ..Core.CoreRun import SegmentationError
 from ..Core.Errors import ExchangeError
 from ..Logic.InputGuess import guessesOf, guessModalities, withImages
 from ..Logic.ParameterNode import MISSUSegmentationParameterNode
@@ -65,8 +66,12 @@ class PanelInputs:
             self.select(guess)
 
     def onGuessButton(self) -> None:
-        with slicer.util.WaitCursor():
-            guesses = withImages(guessesOf(_scans()))
+        try:
+            with slicer.util.WaitCursor():
+                guesses = withImages(guessesOf(_scans()))
+        except SegmentationError as error:
+            self._showMessage(str(error))
+            return
         self._guess = assign(guesses)
         self.select(self._guess)
         sentence = _("{modality}: {reason} ({percent} % sure)")

@@ -23,8 +23,8 @@ from ..Logic.FineTuningLogic import FineTuningLogic
 from ..Logic.Segmentation import SegmentationSettings
 from .PanelCaseTable import CaseTable
 from .PanelInputs import PanelInputs
+from .PanelInstall import offerDeepbet, skullMessage
 from .PanelRun import stageTitle
-from .PanelSkull import offerDeepbet, skullMessage
 from .PanelStatus import PanelStatus, openFile
 
 FOLDER_SETTING = "MISSU/TrainingCases"

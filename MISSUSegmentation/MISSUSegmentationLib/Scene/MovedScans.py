@@ -25,6 +25,8 @@ from .SceneExchange import (
 
 Volumes = dict[str, slicer.vtkMRMLScalarVolumeNode]
 Matrix = np.ndarray
+# By modality; None where there is no matrix.
+Places = dict[str, "Matrix | None"]
 
 # What moves a scan by less is left alone: voxels are larger, and registration is hardly as exact.
 LEAST_MM = 0.5
@@ -32,7 +34,7 @@ HEAD_RADIUS_MM = 80.0
 TRANSFORM_ROLE = "MISSU.Registration"
 
 
-def placesOf(volumes: Volumes) -> dict[str, Matrix | None]:
+def placesOf(volumes: Volumes) -> Places:
     """Where the voxels of volumes, by modality, are among those of the reference volume.
 
     Matrices of homogeneous indices (i, j, k); None where a non-linear transform lies between.
@@ -89,7 +91,7 @@ def distanceMm(move: Matrix, reference: slicer.vtkMRMLVolumeNode) -> float:
 
 
 def layOnResult(
-    volumes: Volumes, moves: dict[str, Matrix], places: dict[str, Matrix | None]
+    volumes: Volumes, moves: dict[str, Matrix], places: Places
 ) -> dict[str, slicer.vtkMRMLLinearTransformNode]:
     """Put volumes under transforms that lay them on the reference volume.
 

@@ -12,8 +12,9 @@ import numpy as np
 import slicer
 import vtk
 
-from MISSUCore.contract.labels import Code, Label, LabelScheme, Region
+from MISSUCore.contract.labels import Label, LabelScheme, Region
 from MISSUCore.contract.modalities import BRATS_MODALITIES
+from MISSUCore.contract.terminology import Code
 
 from ..Core.Errors import ExchangeError
 from .SceneExchange import arrayFromImage, ijkToRas, referenceVolume, volumeLike

@@ -21,6 +21,7 @@ from MISSUCore.contract.finetuning_run import FineTuningRun
 from MISSUCore.contract.labels import BRATS, BRATS_2023, LabelScheme
 from MISSUCore.contract.model_card import Tuning
 from MISSUCore.contract.model_identity import ModelIdentity
+from MISSUCore.contract.options import FineTuningOptions
 from MISSUCore.contract.verdict import AcceptanceTest
 from MISSUCore.core.errors import InputError
 from MISSUCore.core.events import Progress, ProgressEvent
@@ -29,7 +30,6 @@ from MISSUCore.core.run_state import RunState
 from MISSUCore.finetuning import folds as tuning_parts
 from MISSUCore.finetuning import planning, rehearsal
 from MISSUCore.finetuning import run as fine_tuning
-from MISSUCore.finetuning.config import FineTuningOptions
 from MISSUCore.finetuning.context import tuning_context
 from MISSUCore.finetuning.run import fine_tune
 from MISSUCore.finetuning.scores import ScoreLog

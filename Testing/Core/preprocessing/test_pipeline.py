@@ -9,6 +9,7 @@ import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from MISSUCore.contract.naming.rules import Guess
 from MISSUCore.contract.segmentation_report import ScanRegistration
 from MISSUCore.core.errors import InputError
 from MISSUCore.preprocessing import checks as scan_checks
@@ -16,7 +17,6 @@ from MISSUCore.preprocessing import pipeline as preprocessing
 from MISSUCore.preprocessing.brain_extraction import AgreedBrain, Brain
 from MISSUCore.preprocessing.pipeline import AS_THEY_ARE, PreprocessingOptions, preprocess
 from MISSUCore.preprocessing.registration.rigid import Registration
-from MISSUCore.sequences.rules import Guess
 
 MakeImage = Callable[..., sitk.Image]
 OBLIQUE = np.array([[0.96, -0.28, 0.0], [0.28, 0.96, 0.0], [0.0, 0.0, 1.0]])

@@ -11,9 +11,9 @@ import pytest
 import SimpleITK as sitk
 
 from MISSUCore.contract.modalities import BRATS_MODALITIES
+from MISSUCore.contract.naming.rules import guess_from_name
 from MISSUCore.io.reading import read_image
 from MISSUCore.sequences.appearance import guess_from_images, measure
-from MISSUCore.sequences.rules import guess_from_name
 from MISSUCore.simulation.case import simulate_case
 
 pytestmark = pytest.mark.slow

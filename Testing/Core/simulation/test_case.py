@@ -7,8 +7,8 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
+from MISSUCore.contract.naming.rules import modality_of_file_name
 from MISSUCore.core.errors import MISSUError
-from MISSUCore.sequences.rules import modality_of_file_name
 from MISSUCore.simulation.anatomy import bent_template, drawn_brain, from_nifti, smooth_noise
 from MISSUCore.simulation.case import SimulatedCase, simulate_case
 from MISSUCore.simulation.lesion import CORE_ML, ED, EDEMA_ML, ET, NCR

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("slicer", reason="needs the package slicer-core")
+from MISSUCore.contract.requests import ChangeCasesRequest, EvaluateRequest, request_to_dict
 from MISSUCore.core.events import ErrorEvent, ProgressEvent, WarningEvent
 from MISSUCore.core.messages import Text
 from MISSUSegmentationLib.Core import CoreProcess as module
@@ -18,10 +20,11 @@ from MISSUSegmentationLib.Core.CoreProcess import CoreProcess
 
 pytestmark = pytest.mark.slow
 
+NOTHING = ChangeCasesRequest(action="remove")
 QUICK = "MISSUCore.contract.labels"  # loads without torch
 PATIENCE_SECONDS = 60.0
 CANCEL_SECONDS = 2.0
-# For the arguments, as every process does first.
+# For the request, as every process does first.
 WAIT = "import os, sys, time\nwhile not os.path.exists(sys.argv[-2]): time.sleep(0.01)\n"
 
 # A process that ignores requests to end, with a child that does so too and holds a lock.
@@ -90,12 +93,13 @@ def isFree(lock: Path) -> bool:
 def test_a_command_runs_and_what_it_prints_is_in_the_log(tmp_path: Path) -> None:
     process = CoreProcess(QUICK)
     assert process.isAlive()
-    process.run(["evaluate", str(tmp_path / "a b.nrrd"), "c.nrrd"], tmp_path / "log")
+    request = EvaluateRequest(tmp_path / "a b.nrrd", Path("c.nrrd"))
+    process.run(request, tmp_path / "log")
     assert untilEnd(process) == 2
     assert not process.isAlive()
     assert "a b.nrrd: no such file" in process.failure()
     log = (tmp_path / "log").read_text(encoding="utf-8")
-    assert log.startswith("missu evaluate ") and "--json-progress" in log.splitlines()[0]
+    assert json.loads(log.splitlines()[0].removeprefix("missu: ")) == request_to_dict(request)
     assert f"missu: {process.failure()}" in log
 
 
@@ -108,7 +112,7 @@ def test_progress_is_told_in_order_and_from_the_callers_thread(
         "print('not JSON')\nprint('[1]')\nprint('{\"other\": 1}')\n"
     )
     events: list[ProgressEvent] = []
-    process.run([], tmp_path / "log", events.append)
+    process.run(NOTHING, tmp_path / "log", events.append)
     process._process.wait(PATIENCE_SECONDS)
     assert not events, "nothing is told but from poll"
     assert untilEnd(process) == 0
@@ -122,7 +126,7 @@ def test_cancel_kills_the_whole_stubborn_tree(
     lock = tmp_path / "lock"
     process = fakeCore(STUBBORN.format(lock=str(lock), then="time.sleep(600)"))
     events: list[ProgressEvent] = []
-    process.run([], tmp_path / "log", events.append)
+    process.run(NOTHING, tmp_path / "log", events.append)
     untilEvent(process, events)
     assert not isFree(lock)
     began = time.monotonic()
@@ -141,7 +145,7 @@ def test_children_left_by_a_process_that_ended_are_killed(
         [f"while not os.path.exists({str(lock)!r}): time.sleep(0.01)", "sys.exit(0)"]
     )
     process = fakeCore(STUBBORN.format(lock=str(lock), then=then))
-    process.run([], tmp_path / "log")
+    process.run(NOTHING, tmp_path / "log")
     assert untilEnd(process) == 0
     assert isFree(lock)
 
@@ -150,7 +154,7 @@ def test_children_left_by_a_process_that_ended_are_killed(
 def test_cancel_is_answered_at_any_stage(tmp_path: Path, stage: str) -> None:
     process = CoreProcess(QUICK)
     if stage != "standing by":
-        process.run(["models"], tmp_path / "log")
+        process.run(NOTHING, tmp_path / "log")
     if stage == "ended":
         untilEnd(process)
     began = time.monotonic()
@@ -171,7 +175,7 @@ def test_nothing_is_told_after_cancel(
         events.append(event)
         process.cancel()
 
-    process.run([], tmp_path / "log", cancelAtOnce)
+    process.run(NOTHING, tmp_path / "log", cancelAtOnce)
     untilEnd(process)
     assert len(events) == 1
 
@@ -195,7 +199,7 @@ def test_a_failure_is_one_sentence(
     fakeCore: Callable[[str], CoreProcess], tmp_path: Path, script: str, sentence: str
 ) -> None:
     process = fakeCore(f"{WAIT}{script}")
-    process.run([], tmp_path / "log")
+    process.run(NOTHING, tmp_path / "log")
     assert untilEnd(process) != 0
     assert sentence in process.failure() and "\n" not in process.failure()
 
@@ -206,7 +210,7 @@ def test_a_process_that_dies_while_loading_is_noticed(
     process = fakeCore("raise ImportError('torch is broken')")
     process._process.wait(PATIENCE_SECONDS)
     assert not process.isAlive()
-    process.run(["segment"], tmp_path / "log")
+    process.run(NOTHING, tmp_path / "log")
     assert untilEnd(process) == 1
     assert "torch is broken" in (tmp_path / "log").read_text()
 
@@ -218,7 +222,7 @@ def test_much_and_strange_output_does_not_stop_it(
         WAIT + "sys.stdout.buffer.write(b'\\xff\\xfe\\n')\n"
         "print('x' * 3_000_000)\nsys.stdout.write('no end of line')\n"
     )
-    process.run([], tmp_path / "log")
+    process.run(NOTHING, tmp_path / "log")
     assert untilEnd(process) == 0
     assert (tmp_path / "log").stat().st_size > 3_000_000
 

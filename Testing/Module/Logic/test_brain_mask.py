@@ -99,10 +99,9 @@ def test_the_brain_is_written_on_the_grid_of_t1_as_it_is_written(
     mask = hdBetMask(case)
     assert scene.GetNumberOfNodes() == nodes
     run = SimpleNamespace(folder=tmp_path, names={}, report=lambda *_: None)
-    arguments = writeCase(run, case, SegmentationSettings(brainExtraction="hdbet"), mask)
-    file = arguments[arguments.index("--brain-mask") + 1]
-    assert arguments[arguments.index("--brain-extraction") + 1] == "auto"
-    image, scan = sitk.ReadImage(file), sitk.ReadImage(str(tmp_path / "t1.nrrd"))
+    scans = writeCase(run, case, SegmentationSettings(brainExtraction="hdbet"), mask).scans
+    assert scans.preprocessing.brain_extraction
+    image, scan = sitk.ReadImage(str(scans.brain_mask)), sitk.ReadImage(str(tmp_path / "t1.nrrd"))
     np.testing.assert_allclose(grid(image), grid(scan), atol=1e-9)
     expected = slicer.util.arrayFromVolume(case["t1"]) > 50
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image) != 0, expected)

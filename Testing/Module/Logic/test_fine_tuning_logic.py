@@ -27,6 +27,7 @@ import vtk
 from MISSUCore.contract.case_record import CaseRecord, write_record
 from MISSUCore.contract.finetuning_run import FineTuningRun, TuningSettings
 from MISSUCore.contract.labels import BRATS
+from MISSUCore.contract.options import PreprocessingOptions
 from MISSUCore.contract.verdict import AcceptanceTest, Verdict
 from MISSUCore.core.events import ErrorEvent, ProgressEvent
 from MISSUCore.core.messages import Text
@@ -124,8 +125,8 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], N
             "import json, os, sys, time\n"
             "from pathlib import Path\n"
             "while not os.path.exists(sys.argv[-2]): time.sleep(0.01)\n"
-            "arguments = json.loads(Path(sys.argv[-2]).read_text())\n"
-            "run = Path(arguments[arguments.index('--output') + 1])\n"
+            "request = json.loads(Path(sys.argv[-2]).read_text())\n"
+            "run = Path(request['output'])\n"
         )
         path.write_text(wait + text)
         monkeypatch.setattr(processModule, "corePython", lambda: [sys.executable, str(path)])
@@ -201,15 +202,12 @@ def test_labels_are_written_on_the_scan_they_were_drawn_on(
     node = importSegmentation(labelsOfModel(), given, BRATS)
     run = SimpleNamespace(folder=tmp_path, names={}, report=lambda *_: None)
     settings = SegmentationSettings(registration=False, biasField=True)
-    arguments = writeTrainingCase(run, given, node, settings)
-
-    def value(option: str) -> str:
-        return arguments[arguments.index(option) + 1]
-
-    assert value("--reference") == "flair"
-    assert (value("--registration"), value("--brain-extraction")) == ("never", "auto")
-    assert "--bias-field" in arguments
-    labels, scan = sitk.ReadImage(value("--labels")), sitk.ReadImage(value("--flair"))
+    request = writeTrainingCase(run, given, node, settings)
+    scans = request.scans
+    assert scans.reference == "flair"
+    assert scans.preprocessing == PreprocessingOptions(registration=False, bias_field="always")
+    labels = sitk.ReadImage(str(request.labels))
+    scan = sitk.ReadImage(str(scans.images["flair"]))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(labels), labelsOfModel())
     assert labels.GetOrigin() == pytest.approx(scan.GetOrigin())
     assert labels.GetDirection() == pytest.approx(scan.GetDirection())
@@ -295,7 +293,7 @@ def test_a_cancelled_run_is_resumed_with_the_same_command(
     addCases(library, "a", "b", "c")
     script(
         "(run / 'run.json').write_text('{}')\n"
-        "with (run / 'calls').open('a') as calls: calls.write(json.dumps(arguments) + '\\n')\n"
+        "with (run / 'calls').open('a') as calls: calls.write(json.dumps(request) + '\\n')\n"
         'print(\'{"stage": "tune", "fraction": 0.5}\', flush=True)\n'
         f"if (run / 'go').exists(): {END}"
         "else: time.sleep(600)\n"
@@ -319,9 +317,10 @@ def test_a_cancelled_run_is_resumed_with_the_same_command(
     assert FineTuningLogic().resume(run) == run
     first, second = (run.folder / "calls").read_text().splitlines()
     assert first == second
-    assert json.loads(first)[5:-1] == [
-        *("--base", "a base", "--name", "ours", "--minutes", "7", "--device", "cpu")
-    ]
+    request = json.loads(first)
+    assert (request["command"], request["library"]) == ("finetune", str(library))
+    assert (request["base"], request["name"]) == ("a base", "ours")
+    assert (request["options"]["minutes"], request["options"]["device"]) == (7, "cpu")
 
 
 def test_two_cases_are_too_few(library: Path) -> None:

@@ -36,7 +36,7 @@ pytestmark = pytest.mark.slow
 MODULE = Path(__file__).parents[3] / "MISSUSegmentation"
 PATIENCE_SECONDS = 120.0
 CANCEL_SECONDS = 2.0
-# For the arguments, as every process does first.
+# For the request, as every process does first.
 WAIT = "import os, sys, time\nwhile not os.path.exists(sys.argv[-2]): time.sleep(0.01)\n"
 SHAPE = (16, 20, 24)
 # What the model of the tests finds: WT bright in FLAIR, TC in T2, ET in T1ce.
@@ -422,18 +422,23 @@ def test_temporary_files_are_kept_on_request(
     assert str(folder) in text
 
 
-@pytest.mark.parametrize(("arguments", "kept"), [(["--version"], 0), (["evaluate", "a", "b"], 1)])
+@pytest.mark.parametrize(
+    ("request_", "kept"),
+    [("ChangeCasesRequest(action='remove')", 0), ("EvaluateRequest(Path('a'), Path('b'))", 1)],
+)
 def test_only_the_log_of_a_failed_run_outlives_the_program(
-    temporaryFolder: Path, arguments: list[str], kept: int
+    temporaryFolder: Path, request_: str, kept: int
 ) -> None:
     code = (
         "import slicer, tempfile\n"
+        "from pathlib import Path\n"
+        "from MISSUCore.contract.requests import ChangeCasesRequest, EvaluateRequest\n"
         "from MISSUSegmentationLib.Core.CoreProcess import CoreProcess\n"
         "from MISSUSegmentationLib.Core.CoreRun import CoreRun, SegmentationError\n"
         f"tempfile.tempdir = {str(temporaryFolder)!r}\n"
         "run = CoreRun(slicer.vtkMRMLScene())\n"
         "process = CoreProcess('MISSUCore.contract.labels')\n"
-        f"run.start(process, lambda run: {arguments}, lambda run: None)\n"
+        f"run.start(process, lambda run: {request_}, lambda run: None)\n"
         "try:\n    run.wait()\nexcept SegmentationError:\n    pass\n"
         "assert run.logPath.is_file()\n"
     )

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
+from MISSUCore.contract.requests import read_request
+
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 
@@ -44,8 +46,8 @@ def slicerApplication(qtApplication: Any, monkeypatch: pytest.MonkeyPatch, tmp_p
 def missu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The fake MISSUCore.
 
-    ``behave(...)`` says what it does, ``arguments()`` is what it was given, and ``go()`` lets it go
-    on if it hangs.
+    ``behave(...)`` says what it does, ``request()`` is what it was asked for, and ``go()`` lets it
+    go on if it hangs.
     """
     from Testing.Module.gui.user import putPythonOnPath
 
@@ -61,7 +63,7 @@ def missu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     behave()
     return SimpleNamespace(
         behave=behave,
-        arguments=lambda: json.loads((folder / "arguments").read_text()),
+        request=lambda: read_request(folder / "request.json"),
         go=(folder / "go").touch,
     )
 

@@ -24,6 +24,13 @@ from MISSUCore.contract.case_record import (
 from MISSUCore.contract.finetuning_run import FineTuningRun, TuningFacts, TuningPlan
 from MISSUCore.contract.model_card import Tuning, TuningOutcome, read_card, write_card
 from MISSUCore.contract.model_identity import ModelIdentity
+from MISSUCore.contract.requests import (
+    AddCaseRequest,
+    ChangeCasesRequest,
+    FineTuneRequest,
+    ModelRequest,
+    Request,
+)
 from MISSUCore.contract.tuning_curves import ValidationRow, write_validation
 from MISSUCore.contract.verdict import (
     AcceptanceTest,
@@ -42,47 +49,44 @@ from MISSUCore.core.serialization import settings_to_dict
 REGIONS = ("WT", "TC", "ET")
 
 
-def main(arguments: list[str], behavior: dict[str, Any]) -> int:
-    """As MISSUCore.cli.main.main."""
-    command = {"library": library, "finetune": finetune, "models": models}[arguments[0]]
-    error = command(arguments, behavior)
+def serve(request: Request, behavior: dict[str, Any]) -> int:
+    """As MISSUCore.cli.main.serve."""
+    if isinstance(request, AddCaseRequest):
+        error = add(request)
+    elif isinstance(request, ChangeCasesRequest):
+        error = change(request)
+    elif isinstance(request, FineTuneRequest):
+        error = finetune(request, behavior)
+    else:
+        error = models(request)
     if error:
         print(error.to_line(), flush=True)
         return 2
     return 0
 
 
-def value(arguments: list[str], option: str) -> str:
-    return arguments[arguments.index(option) + 1]
-
-
-def library(arguments: list[str], behavior: dict[str, Any]) -> ErrorEvent | None:
-    cases = Path(arguments[1]) / "cases"
-    verb = arguments[2]
-    if verb == "add":
-        return add(cases, arguments)
-    for case in arguments[3:]:
-        if case.startswith("--"):
+def change(request: ChangeCasesRequest) -> None:
+    for case in request.ids:
+        folder = request.library / "cases" / case
+        if request.action == "remove":
+            shutil.rmtree(folder)
             continue
-        if verb == "remove":
-            shutil.rmtree(cases / case)
-            continue
-        path = cases / case / RECORD_FILE
-        write_record(path, replace(read_record(path), excluded=verb == "exclude"))
-    return None
+        excluded = request.action == "exclude"
+        path = folder / RECORD_FILE
+        write_record(path, replace(read_record(path), excluded=excluded))
 
 
-def add(cases: Path, arguments: list[str]) -> ErrorEvent | None:
+def add(request: AddCaseRequest) -> ErrorEvent | None:
     import SimpleITK as sitk
 
-    scans = {name: arguments.index(f"--{name}") + 1 for name in ("t1", "t1ce", "t2", "flair")}
-    images = {name: sitk.ReadImage(arguments[index]) for name, index in scans.items()}
-    labels = sitk.ReadImage(value(arguments, "--labels"))
+    cases = request.library / "cases"
+    images = {name: sitk.ReadImage(str(path)) for name, path in request.scans.images.items()}
+    labels = sitk.ReadImage(str(request.labels))
     content = b"".join(sitk.GetArrayViewFromImage(image).tobytes() for image in images.values())
     case = f"case-{hashlib.sha256(content).hexdigest()[:10]}"
-    if not sitk.GetArrayViewFromImage(labels).any() and "--no-tumor" not in arguments:
+    if not sitk.GetArrayViewFromImage(labels).any() and not request.no_tumor:
         return ErrorEvent(Text("the labels are empty"), ErrorCode.LABELS_EMPTY)
-    if (cases / case).exists() and "--replace" not in arguments:
+    if (cases / case).exists() and not request.replace:
         return ErrorEvent(Text("these scans are there already"), ErrorCode.SCANS_KNOWN)
     (cases / case).mkdir(parents=True, exist_ok=True)
     for name, image in {**images, "labels": labels}.items():
@@ -91,11 +95,11 @@ def add(cases: Path, arguments: list[str]) -> ErrorEvent | None:
     record = CaseRecord(
         id=case,
         added=f"2026-11-23T08:00:{len(list(cases.iterdir())):02d}+00:00",
-        note="".join(one[7:] for one in arguments if one.startswith("--note=")),
+        note=request.note,
         modalities=tuple(images),
-        scheme=json.loads(Path(value(arguments, "--scheme")).read_text()),
-        model=ModelIdentity(value(arguments, "--model") if "--model" in arguments else ""),
-        changes=changes(arguments, voxels),
+        scheme=json.loads(request.scheme),
+        model=ModelIdentity(request.model),
+        changes=changes(request, voxels),
         volumes_ml={"WT": float((voxels > 0).sum() * 0.008), "TC": 0.0, "ET": 0.0},
     )
     write_record(cases / case / RECORD_FILE, record)
@@ -103,20 +107,20 @@ def add(cases: Path, arguments: list[str]) -> ErrorEvent | None:
     return None
 
 
-def changes(arguments: list[str], labels: Any) -> dict[str, Change]:
+def changes(request: AddCaseRequest, labels: Any) -> dict[str, Change]:
     import SimpleITK as sitk
 
-    if "--result" not in arguments:
+    if request.result is None:
         return {}
-    before = sitk.GetArrayFromImage(sitk.ReadImage(value(arguments, "--result"))) > 0
+    before = sitk.GetArrayFromImage(sitk.ReadImage(str(request.result))) > 0
     added, removed = ((labels > 0) & ~before).sum(), (before & ~(labels > 0)).sum()
     change = Change(float(added * 0.008), float(removed * 0.008), 0.9)
     return {"WT": change, "TC": Change(), "ET": Change()}
 
 
-def finetune(arguments: list[str], behavior: dict[str, Any]) -> ErrorEvent | None:
-    run, base = FineTuningRun(Path(value(arguments, "--output"))), value(arguments, "--base")
-    records = sorted((Path(value(arguments, "--library")) / "cases").glob(f"*/{RECORD_FILE}"))
+def finetune(request: FineTuneRequest, behavior: dict[str, Any]) -> None:
+    run = FineTuningRun(request.output)
+    records = sorted((request.library / "cases").glob(f"*/{RECORD_FILE}"))
     ids = [path.parent.name for path in records if not read_record(path).excluded]
     facts = TuningFacts(cases={case: [] for case in ids})
     RunState(settings_to_dict(facts)).begin(run.folder, TuningPlan(20).to_dict())
@@ -132,12 +136,12 @@ def finetune(arguments: list[str], behavior: dict[str, Any]) -> ErrorEvent | Non
     (run.folder / "part-1" / "training.csv").write_text("step,loss\n1,0.9\n2,0.8\n")
     if behavior.get("stop"):
         os.abort()
-    name, verdict = value(arguments, "--name"), Verdict(behavior.get("verdict", "better"))
+    name, verdict = request.name, Verdict(behavior.get("verdict", "better"))
     before, after = dict.fromkeys(REGIONS, 0.8), dict.fromkeys(REGIONS, 0.84)
     test = AcceptanceTest(
         name=name,
         date="2026-11-23",
-        base=ModelIdentity(base),
+        base=ModelIdentity(request.base),
         verdict=verdict,
         reason="it gains 0.040 of mean Dice on cases it was not tuned on",
         regions=REGIONS,
@@ -154,25 +158,24 @@ def finetune(arguments: list[str], behavior: dict[str, Any]) -> ErrorEvent | Non
     card = replace(bundled, name=name, sha256=run.folder.name, history=(tuning,))
     write_card(run.folder / "model" / f"{name}.json", card)
     (run.folder / "model" / f"{name}.pt").write_bytes(b"weights")
-    return None
 
 
 def zeros() -> dict[str, float]:
     return dict.fromkeys(REGIONS, 0.0)
 
 
-def models(arguments: list[str], behavior: dict[str, Any]) -> ErrorEvent | None:
+def models(request: ModelRequest) -> ErrorEvent | None:
     folder = Path(os.environ["MISSU_MODELS"])
     folder.mkdir(exist_ok=True)
-    if "--use" in arguments:
-        (folder / "default.txt").write_text(value(arguments, "--use"))
+    if request.use:
+        (folder / "default.txt").write_text(request.use)
         return None
-    if "--discard" in arguments:
-        shutil.rmtree(Path(value(arguments, "--discard")) / "model")
+    if request.discard:
+        shutil.rmtree(request.discard / "model")
         return None
-    run = FineTuningRun(Path(value(arguments, "--accept")))
+    run = FineTuningRun(request.accept)
     test, card = run.acceptance(), run.candidate()
-    if not test.recommended and "--force" not in arguments:
+    if not test.recommended and not request.force:
         return ErrorEvent(Text(a_file(run.folder), f": {test.reason}"), ErrorCode.INPUT)
     number = 1
     while (folder / f"{test.name}-{number}.json").exists():
@@ -180,4 +183,5 @@ def models(arguments: list[str], behavior: dict[str, Any]) -> ErrorEvent | None:
     name = f"{test.name}-{number}"
     write_card(folder / f"{name}.json", replace(card, name=name))
     (folder / f"{name}.pt").write_bytes(b"weights")
+    print(ResultEvent({"model": name}).to_line(), flush=True)
     return None

@@ -1,7 +1,7 @@
 """Stands for PythonSlicer in the panel's tests: runs the program it is given on a fake MISSUCore.
 
-The fake behaves as the file ``behavior`` beside it says, a JSON object, and writes the arguments of
-``missu`` to the file ``arguments``. The label map it makes is the T1 volume, rounded.
+The fake behaves as the file ``behavior`` beside it says, a JSON object, and copies what it is asked
+for to ``request.json``. The label map it makes is the T1 volume, rounded.
 PyTorch is never loaded.
 """
 
@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 HERE = Path(__file__).parent
 TORCH_IS_BROKEN = "Traceback\nOSError: [WinError 126] Error loading torch_python.dll"
@@ -23,6 +24,13 @@ sys.path.insert(0, sys.argv[2])  # of MISSUCore, whose light classes build the a
 import fake_fine_tuning
 
 from MISSUCore.contract.model_identity import ModelIdentity
+from MISSUCore.contract.requests import (
+    EvaluateRequest,
+    GuessRequest,
+    SegmentRequest,
+    read_request,
+    write_request,
+)
 from MISSUCore.contract.segmentation_report import ScanRegistration, SegmentationReport
 from MISSUCore.core.errors import ErrorCode
 from MISSUCore.core.events import ErrorEvent, Event, ProgressEvent, Stage
@@ -33,15 +41,11 @@ def tell(event: Event) -> None:
     print(event.to_line(), flush=True)
 
 
-def main(arguments: list[str]) -> int:
-    """As MISSUCore.cli.main.main."""
-    import SimpleITK as sitk
-
-    def value(option: str) -> str:
-        return arguments[arguments.index(option) + 1]
-
+def serve(path: Path) -> int:
+    """As MISSUCore.cli.main.serve."""
+    request = read_request(path)
     behavior = json.loads((HERE / "behavior").read_text())
-    (HERE / "arguments").write_text(json.dumps(arguments))
+    write_request(HERE / "request.json", request)
     if behavior.get("torch") == "broken":
         print(TORCH_IS_BROKEN)
         return 1
@@ -52,39 +56,51 @@ def main(arguments: list[str]) -> int:
         code = behavior.get("code", ErrorCode.FAILED)
         tell(ErrorEvent(Text.from_json(behavior["error"]), code))
         return 1
-    if arguments[0] in ("library", "finetune", "models"):
-        return fake_fine_tuning.main(arguments, behavior)
-    if arguments[0] == "segment":
-        labels = sitk.Cast(sitk.Round(sitk.ReadImage(value("--t1"))), sitk.sitkUInt8)
-        sitk.WriteImage(labels, value("--output"))
-        scans = {}
-        for modality, shift in behavior.get("moved", {}).items():
-            name = f"labels_transform_{modality}.tfm"
-            transform = sitk.TranslationTransform(3, shift)
-            sitk.WriteTransform(transform, str(Path(value("--output")).with_name(name)))
-            scans[modality] = ScanRegistration(transform=name)
-        report = SegmentationReport(
-            fixed="t1",
-            registrations=scans,
-            model=ModelIdentity("missu-brats-fast"),
-            seconds={"total": 0.1},
-            volumes_ml={"WT": 0.0, "TC": 0.0, "ET": 0.0},
-            confidence=behavior.get("confidence", {}),
-            warnings=[Text.from_json(warning) for warning in behavior.get("warnings", [])],
-        )
-        Path(value("--report")).write_text(json.dumps(report.to_dict()))
-        Path(value("--quality-page")).write_text(f"<html>{value('--output')} {value('--t1')}")
-    else:
+    if isinstance(request, SegmentRequest):
+        segment(request, behavior)
+    elif isinstance(request, GuessRequest):
+        from MISSUCore.cli.door import guess  # the real one: it loads no PyTorch
+
+        guess(request)
+    elif isinstance(request, EvaluateRequest):
         rows = [{"region": name, **scores} for name, scores in behavior["scores"].items()]
-        Path(value("--json")).write_text(json.dumps({"rows": rows}))
+        request.json.write_text(json.dumps({"rows": rows}))
+    else:
+        return fake_fine_tuning.serve(request, behavior)
     tell(ProgressEvent(Stage.DONE, 1.0, seconds_left=0.0))
     return 0
+
+
+def segment(request: SegmentRequest, behavior: dict[str, Any]) -> None:
+    import SimpleITK as sitk
+
+    scan = request.scans.images["t1"]
+    sitk.WriteImage(
+        sitk.Cast(sitk.Round(sitk.ReadImage(str(scan))), sitk.sitkUInt8), str(request.output)
+    )
+    scans = {}
+    for modality, shift in behavior.get("moved", {}).items():
+        name = f"labels_transform_{modality}.tfm"
+        transform = sitk.TranslationTransform(3, shift)
+        sitk.WriteTransform(transform, str(request.output.with_name(name)))
+        scans[modality] = ScanRegistration(transform=name)
+    report = SegmentationReport(
+        fixed="t1",
+        registrations=scans,
+        model=ModelIdentity("missu-brats-fast"),
+        seconds={"total": 0.1},
+        volumes_ml={"WT": 0.0, "TC": 0.0, "ET": 0.0},
+        confidence=behavior.get("confidence", {}),
+        warnings=[Text.from_json(warning) for warning in behavior.get("warnings", [])],
+    )
+    request.report.write_text(json.dumps(report.to_dict()))
+    request.quality_page.write_text(f"<html>{request.output} {scan}")
 
 
 if __name__ == "__main__":
     program, *given = sys.argv[1:]
     commandLine = ModuleType("MISSUCore.cli.main")
-    commandLine.main = main
+    commandLine.serve = serve
     # Whatever else the program imports of MISSUCore is there, and costs nothing.
     modules = {name: ModuleType(name) for name in given if name not in sys.modules}
     sys.modules.update(modules, **{"MISSUCore.cli.main": commandLine})

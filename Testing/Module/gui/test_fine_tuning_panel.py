@@ -12,6 +12,8 @@ import pytest
 
 from MISSUCore.contract.case_record import CaseRecord, Change, read_record, write_record
 from MISSUCore.contract.labels import BRATS
+from MISSUCore.contract.options import FineTuningOptions
+from MISSUCore.contract.requests import FineTuneRequest
 from MISSUCore.core.errors import ErrorCode
 
 pytest.importorskip("slicer", reason="needs the package slicer-core")
@@ -157,8 +159,7 @@ def test_a_corrected_case_is_added_with_what_was_changed(
     assert cases(segmented) == [["", "study 12", "all 4", "1.0", "WT +0.0 -0.0"]]
     assert "added" in segmented.ui.libraryStatusLabel.text
     assert segmented.ui.noteLineEdit.text == ""
-    given = " ".join(missu.arguments())
-    assert "Doe" not in given and "--scene" not in given
+    assert missu.request().scene == "" and "Doe" not in str(missu.request())
 
 
 def test_the_same_scans_again_are_replaced_after_asking(
@@ -167,7 +168,7 @@ def test_the_same_scans_again_are_replaced_after_asking(
     add(segmented)
     add(segmented)
     assert len(questions) == 1 and "in the library already" in questions[0]
-    assert "--replace" in missu.arguments()
+    assert missu.request().replace
     assert len(cases(segmented)) == 1
 
 
@@ -198,7 +199,7 @@ def test_an_empty_segmentation_is_added_after_asking(
         slicerApplication.util.updateSegmentBinaryLabelmapFromArray(empty, node, segment, scan)
     add(segmented)
     assert len(questions) == 1 and "really nothing" in questions[0]
-    assert "--no-tumor" in missu.arguments()
+    assert missu.request().no_tumor
     assert len(cases(segmented)) == 1
 
 
@@ -210,7 +211,7 @@ def test_a_question_answered_with_no_adds_nothing(
     add(segmented)
     monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", lambda text: False)
     add(segmented)
-    assert "--replace" not in missu.arguments()
+    assert not missu.request().replace
 
 
 def test_a_missing_segment_is_told(segmented: Panel, library: Path, slicerApplication: Any) -> None:
@@ -258,9 +259,8 @@ def test_a_case_is_prepared_as_it_was_segmented(segmented: Panel, missu: SimpleN
     segmented.expand("advancedCollapsibleButton")
     segmented.choose("brainExtractionComboBox", "Scans are stripped already")
     add(segmented)
-    arguments = missu.arguments()
-    assert arguments[arguments.index("--reference") + 1] == "t1ce"
-    assert arguments[arguments.index("--brain-extraction") + 1] == "never"
+    scans = missu.request().scans
+    assert scans.reference == "t1ce" and not scans.preprocessing.brain_extraction
 
 
 def test_what_takes_off_the_skull_is_installed_for_adding_too(
@@ -388,10 +388,9 @@ def test_the_settings_reach_missu(
     tuning.ui.tunedNameLineEdit.setText("ours")
     tune(tuning)
     run = library / "runs" / "ours-run-1"
-    assert missu.arguments()[:-1] == [
-        *("finetune", "--library", str(library), "--output", str(run)),
-        *("--base", BUNDLED, "--name", "ours", "--minutes", "12", "--device", "auto"),
-    ]
+    assert missu.request() == FineTuneRequest(
+        library, None, run, BUNDLED, "ours", options=FineTuningOptions(12, device="auto")
+    )
 
 
 def test_a_model_that_is_not_better_is_installed_only_on_demand(
@@ -439,7 +438,7 @@ def test_a_cancelled_run_is_resumed_with_the_same_command(
     missu.behave(stop=True)
     tune(tuning)  # it has begun, and is ended as by a kill
     assert "ended unexpectedly" in tuning.ui.tuningStatusLabel.text
-    first = missu.arguments()
+    first = missu.request()
     missu.behave(hang=True)
     tuning.ui.minutesSpinBox.setValue(50)
     other = Panel()  # Slicer was started anew
@@ -452,7 +451,7 @@ def test_a_cancelled_run_is_resumed_with_the_same_command(
     other.click("tuneButton")
     assert other.wait(lambda: other.ui.tuneButton.text == "Start fine-tuning") < 2
     assert "Resume goes on" in other.ui.tuningStatusLabel.text
-    assert missu.arguments() == first
+    assert missu.request() == first
     missu.behave()
     other.click("resumeButton")
     other.wait(lambda: idle(other))

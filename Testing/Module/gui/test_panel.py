@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from MISSUCore.contract.options import Cleanup, PreprocessingOptions
 from MISSUCore.core.errors import ErrorCode
 
 pytest.importorskip("slicer", reason="needs the package slicer-core")
@@ -248,33 +249,27 @@ def test_the_choices_reach_missu(
     panel.ui.minimumIslandSpinBox.setValue(250)
     panel.choose("t2Selector", "None")
     panel.segment()
-    arguments = missu.arguments()
-    assert arguments[arguments.index("--device") + 1] == "cpu"
-    assert float(arguments[arguments.index("--minimum-island") + 1]) == 250
-    assert "--mirror" in arguments
-    assert "--probabilities" not in arguments
-    assert "--t2" not in arguments
+    request = missu.request()
+    assert (request.options.device, request.options.mirror) == ("cpu", True)
+    assert request.options.cleanup == Cleanup(250, 0, fill_holes=True)
+    assert request.probabilities is False and request.model == "missu-brats-fast"
+    assert set(request.scans.images) == {"t1", "t1ce", "flair"}
 
 
 def test_how_scans_are_prepared_reaches_missu(
     panel: Panel, case: dict[str, Any], missu: SimpleNamespace
 ) -> None:
     panel.segment()
-    arguments = missu.arguments()
-    assert arguments[arguments.index("--reference") + 1] == "t1ce"
-    assert arguments[arguments.index("--registration") + 1] == "auto"
-    assert arguments[arguments.index("--brain-extraction") + 1] == "auto"
-    assert "--bias-field" not in arguments
+    scans = missu.request().scans
+    assert scans.reference == "t1ce" and scans.brain_mask is None
+    assert scans.preprocessing == PreprocessingOptions()
     panel.expand("advancedCollapsibleButton")
     panel.choose("brainExtractionComboBox", "Scans are stripped already")
     panel.click("registrationCheckBox")
     assert not panel.ui.moveScansCheckBox.enabled
     panel.click("biasFieldCheckBox")
     panel.segment()
-    arguments = missu.arguments()
-    assert arguments[arguments.index("--registration") + 1] == "never"
-    assert arguments[arguments.index("--brain-extraction") + 1] == "never"
-    assert "--bias-field" in arguments
+    assert missu.request().scans.preprocessing == PreprocessingOptions(False, False, "always")
 
 
 def test_scans_that_were_moved_are_told(
@@ -749,8 +744,7 @@ def test_own_models_can_be_chosen(
     panel.expand("advancedCollapsibleButton")
     panel.choose("modelComboBox", "mine")
     panel.segment()
-    arguments = missu.arguments()
-    assert arguments[arguments.index("--model") + 1] == "mine"
+    assert missu.request().model == "mine"
 
 
 def test_clearing_deletes_own_models_and_nothing_else(

@@ -26,7 +26,7 @@ def broken(
     """A case was segmented in vain; the user says yes, until told otherwise."""
     import slicer
 
-    from MISSUSegmentationLib.Panel import PanelTorch
+    from MISSUSegmentationLib.Panel import PanelInstall
 
     told = SimpleNamespace(questions=[], answer=True, repaired=0)
     missu.behave(torch="broken")
@@ -39,7 +39,7 @@ def broken(
         told.questions.append(question)
         return told.answer
 
-    monkeypatch.setattr(PanelTorch, "repairTorch", repairTorch)
+    monkeypatch.setattr(PanelInstall, "repairTorch", repairTorch)
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", confirm)
     for modality in MODALITIES:
         addVolume(f"Case_{modality}", np.arange(120.0).reshape(4, 5, 6) % 2)
@@ -82,12 +82,12 @@ def test_a_repair_that_fails_is_told(
     panel: Panel, broken: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from MISSUSegmentationLib.Core.CoreInstallation import InstallationError
-    from MISSUSegmentationLib.Panel import PanelTorch
+    from MISSUSegmentationLib.Panel import PanelInstall
 
     def fail() -> None:
         raise InstallationError("PyTorch could not be removed; restart Slicer.")
 
-    monkeypatch.setattr(PanelTorch, "repairTorch", fail)
+    monkeypatch.setattr(PanelInstall, "repairTorch", fail)
     panel.ui.statusLabel.linkActivated.emit("offer")
     panel.settle()
     assert "restart Slicer" in panel.ui.statusLabel.text

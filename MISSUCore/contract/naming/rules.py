@@ -1,7 +1,7 @@
 """Which sequence is this? From names, as hospitals and data sets give them, and from DICOM tags.
 
 Loads without torch and SimpleITK, so that the Slicer module can use it. The words are in
-:mod:`.words`; :mod:`.appearance` looks at the images where names and tags are silent.
+:mod:`.words`; MISSUCore.sequences.appearance looks at the images where names and tags are silent.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from os.path import commonprefix
 from typing import TypeVar
 
-from ..contract.modalities import BRATS_MODALITIES, IMAGE_ENDING
+from ...core.serialization import maybe
+from ..modalities import BRATS_MODALITIES, IMAGE_ENDING
 from .timing import Timing, foreign_series, timing_of
 from .words import Words, words_of
 
@@ -47,9 +48,9 @@ class Guess:
         agent_only: whether a T1 is taken for T1ce only because the header names a contrast agent.
     """
 
-    sequence: str | None
-    confidence: float
-    reason: str
+    sequence: str | None = maybe(str)
+    confidence: float = 0.0
+    reason: str = ""
     agent_only: bool = False
 
 
@@ -192,6 +193,20 @@ def assign(
         if len(liked) == 1:
             chosen[sequence] = liked[0]
     return chosen
+
+
+def to_be_looked_at(guesses: Mapping[Key, Guess]) -> tuple[list[Key], set[str]]:
+    """The scans of one case of which only the image can tell the sequence, and those in question.
+
+    There are no such scans if they are more than the sequences that are still missing: some must be
+    of another kind then.
+
+    Args:
+        guesses: from names and tags.
+    """
+    silent = [key for key, guess in guesses.items() if not guess.confidence]
+    missing = set(BRATS_MODALITIES) - {guess.sequence for guess in guesses.values()}
+    return (silent if len(silent) <= len(missing) else []), missing
 
 
 def _texts(name: str, tags: Mapping[str, str]) -> list[_Text]:

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from MISSUCore.sequences.rules import (
+from MISSUCore.contract.naming.rules import (
     Guess,
     assign,
     guess_from_name,
     guess_from_tags,
     guess_sequence,
     modality_of_file_name,
+    to_be_looked_at,
     without_common_start,
 )
 
@@ -410,3 +411,12 @@ def test_a_sequence_joined_to_a_name(name: str, sequence: str | None) -> None:
 )
 def test_names_that_begin_alike(names: str, ends: str) -> None:
     assert list(without_common_start(names.split()).values()) == ends.split()
+
+
+def test_images_are_looked_at_where_names_are_silent_and_not_too_many() -> None:
+    known = {"a": Guess("t1", 0.9, ""), "b": Guess(None, 0.0, ""), "c": Guess("ct", 0.9, "")}
+    assert to_be_looked_at(known) == (["b"], {"t1ce", "t2", "flair"})
+    many = {**known, "d": Guess(None, 0.0, ""), "e": Guess(None, 0.0, "")}
+    assert to_be_looked_at(many)[0] == ["b", "d", "e"]
+    # Four that are silent, and three sequences: one at least is of another kind.
+    assert to_be_looked_at({**many, "f": Guess(None, 0.0, "")})[0] == []

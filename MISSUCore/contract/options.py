@@ -1,0 +1,90 @@
+"""How scans are prepared, segmented and tuned on: in Python, on the command line, in Slicer."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from ..core.errors import InputError
+from ..core.serialization import by_name, maybe
+
+
+@dataclass(frozen=True)
+class PreprocessingOptions:
+    """What is done to scans before a model sees them.
+
+    Args:
+        registration: move scans that do not lie on each other; False trusts their headers.
+        brain_extraction: take off skulls; False takes what is not 0 for brain.
+        bias_field: even out slow changes of brightness (N4): "always", "never", or "auto", in scans
+            where they seem to be strong.
+        different_anatomy: go on with scans that show different brains, with a warning.
+    """
+
+    registration: bool = True
+    brain_extraction: bool = True
+    bias_field: str = "never"
+    different_anatomy: bool = False
+
+
+@dataclass(frozen=True)
+class Cleanup:
+    """What is put right in a segmentation.
+
+    Args:
+        minimum_island_mm3: smaller connected parts of an outermost region (WT) are removed, with
+            what lies in them; inside the others, small parts may be real foci.
+        minimum_innermost_mm3: if the innermost region (ET) is smaller in all, it is given to the
+            region around it: the BraTS participants' rule against a Dice of 0 for a few false
+            voxels. 0 turns it off.
+        fill_holes: what a region with inner regions encloses belongs to it: no edema inside TC.
+    """
+
+    minimum_island_mm3: float = 0.0
+    minimum_innermost_mm3: float = 0.0
+    fill_holes: bool = False
+
+
+@dataclass(frozen=True)
+class SegmentationOptions:
+    """How a case is segmented.
+
+    Args:
+        device: ``"auto"``, ``"cuda"``, ``"mps"`` or ``"cpu"``.
+        mirror: average over mirror images: eight times slower, and hardly better.
+        sliding: force the sliding window (True) or the single pass (False); None decides by
+            memory.
+        cleanup: what is put right afterwards.
+    """
+
+    device: str = "auto"
+    mirror: bool = False
+    sliding: bool | None = maybe(bool)
+    cleanup: Cleanup = field(
+        default_factory=lambda: Cleanup(minimum_island_mm3=100.0, fill_holes=True)
+    )
+
+
+@dataclass(frozen=True)
+class FineTuningOptions:
+    """How a model is tuned.
+
+    Args:
+        minutes: about how long it may take, all in all.
+        rehearsal: against forgetting: ``"simulated"`` cases; ``"none"``; ``"auto"``: simulated
+            where that is possible; or a folder of BraTS training data.
+        changes: settings of the training to change, by name, as ``train --set`` does.
+        device: ``"auto"``, ``"cuda"``, ``"mps"`` or ``"cpu"``.
+
+    Raises:
+        InputError: if the time is no positive number.
+    """
+
+    minutes: float = 30.0
+    rehearsal: str = "auto"
+    changes: dict[str, str] = by_name(str)
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.minutes < math.inf:
+            raise InputError(f"{self.minutes:g} minutes: give a positive number of them")

@@ -1,0 +1,290 @@
+"""What MISSUCore can be asked to do, as the Slicer module asks it: one JSON object a command.
+
+The command line makes the same objects of its options, so that an option means the same on both
+ways. What comes through a file is checked: its names and types, and later, like all input, itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from ..core.errors import InputError
+from ..core.files import read_json, write_json
+from ..core.messages import a_file
+from ..core.serialization import (
+    JsonObject,
+    by_name,
+    many,
+    maybe,
+    settings_from_dict,
+    settings_to_dict,
+)
+from .naming.rules import Guess
+from .options import FineTuningOptions, PreprocessingOptions, SegmentationOptions
+
+
+@dataclass(frozen=True)
+class ScanInputs:
+    """The scans of a case, and what is done to them first.
+
+    Attributes:
+        images: files or DICOM folders by modality; they go before what is found in ``case``.
+        case: folder to look for scans in.
+        allow_missing: go on without a scan of ``case`` that cannot be used.
+        reference: modality or image whose grid the result has; empty for T1ce, or what there is.
+        brain_mask: in place of brain extraction.
+        preprocessing: what is done to them.
+    """
+
+    images: dict[str, Path] = by_name(Path)
+    case: Path | None = maybe(Path)
+    allow_missing: bool = False
+    reference: str = ""
+    brain_mask: Path | None = maybe(Path)
+    preprocessing: PreprocessingOptions = field(default_factory=PreprocessingOptions)
+
+
+@dataclass(frozen=True)
+class SegmentRequest:
+    """Segment a case.
+
+    Attributes:
+        scans: of the case.
+        output: label map to write.
+        report: JSON file to write.
+        quality_page: HTML file to write.
+        dicom_seg: DICOM Segmentation to write.
+        probabilities: also write a map for each region.
+        overwrite: replace files that exist.
+        model: name or path; empty for the one in use.
+        options: how it is segmented.
+    """
+
+    command: ClassVar[str] = "segment"
+    scans: ScanInputs = field(default_factory=ScanInputs)
+    output: Path = Path()
+    report: Path | None = maybe(Path)
+    quality_page: Path | None = maybe(Path)
+    dicom_seg: Path | None = maybe(Path)
+    probabilities: bool = False
+    overwrite: bool = False
+    model: str = ""
+    options: SegmentationOptions = field(default_factory=SegmentationOptions)
+
+
+@dataclass(frozen=True)
+class AddCaseRequest:
+    """Add a corrected case to a library.
+
+    Attributes:
+        library: its folder.
+        scans: of the case.
+        labels: corrected label map.
+        result: label map that the model gave.
+        model: that model, by name or path; empty if unknown.
+        scheme: what the labels mean: a name, a JSON file, or JSON itself.
+        scene: where the case comes from.
+        note: any text.
+        no_tumor: the labels are empty because there is none.
+        replace: take the new labels if the scans are there already.
+    """
+
+    command: ClassVar[str] = "library add"
+    library: Path = Path()
+    scans: ScanInputs = field(default_factory=ScanInputs)
+    labels: Path = Path()
+    result: Path | None = maybe(Path)
+    model: str = ""
+    scheme: str = "brats"
+    scene: str = ""
+    note: str = ""
+    no_tumor: bool = False
+    replace: bool = False
+
+
+@dataclass(frozen=True)
+class ChangeCasesRequest:
+    """Exclude cases of a library from fine-tuning, include them again, or remove them for good.
+
+    Attributes:
+        library: its folder.
+        action: "exclude", "include" or "remove".
+        ids: of the cases.
+    """
+
+    command: ClassVar[str] = "library change"
+    library: Path = Path()
+    action: str = ""
+    ids: tuple[str, ...] = many(str)
+
+
+@dataclass(frozen=True)
+class FineTuneRequest:
+    """Tune a model.
+
+    Attributes:
+        library: of corrected cases, or None.
+        cases: JSON list of cases, or None.
+        output: folder of the run.
+        base: model to tune; empty for the one in use.
+        name: of the tuned model.
+        scheme: what the labels mean: a name, a JSON file, or JSON itself; empty: as the library or
+            the base has it.
+        modalities: to use, of a new task; none: those of the base.
+        options: how.
+    """
+
+    command: ClassVar[str] = "finetune"
+    library: Path | None = maybe(Path)
+    cases: Path | None = maybe(Path)
+    output: Path = Path()
+    base: str = ""
+    name: str = "my-model"
+    scheme: str = ""
+    modalities: tuple[str, ...] = many(str)
+    options: FineTuningOptions = field(default_factory=FineTuningOptions)
+
+
+@dataclass(frozen=True)
+class ModelRequest:
+    """Change which models there are; one of these is given.
+
+    Attributes:
+        accept: run whose candidate is installed.
+        force: also if it is not better than its base.
+        discard: run whose candidate is deleted.
+        use: name of the model that is to be the default.
+        remove: name of the model that is to be deleted.
+    """
+
+    command: ClassVar[str] = "models"
+    accept: Path | None = maybe(Path)
+    force: bool = False
+    discard: Path | None = maybe(Path)
+    use: str = ""
+    remove: str = ""
+
+
+@dataclass(frozen=True)
+class EvaluateRequest:
+    """Compare segmentations with references.
+
+    Attributes:
+        prediction: label map, or a folder of them.
+        reference: label map, or a folder of them, named alike.
+        scheme: what the labels mean: a name, a JSON file, or JSON itself.
+        csv: file to write, a row per case and region.
+        json: file to write, rows and summary.
+        overwrite: replace files that exist.
+    """
+
+    command: ClassVar[str] = "evaluate"
+    prediction: Path = Path()
+    reference: Path = Path()
+    scheme: str = "brats"
+    csv: Path | None = maybe(Path)
+    json: Path | None = maybe(Path)
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class GuessRequest:
+    """Tell of scans whose names say nothing what sequences they look like.
+
+    Attributes:
+        images: files of one case, by any name.
+        among: the sequences that come into question.
+        output: JSON file to write, see :class:`GuessAnswer`.
+    """
+
+    command: ClassVar[str] = "guess"
+    images: dict[str, Path] = by_name(Path)
+    among: tuple[str, ...] = many(str)
+    output: Path = Path()
+
+
+@dataclass(frozen=True)
+class GuessAnswer:
+    """The answer to a :class:`GuessRequest`: a guess for each image."""
+
+    guesses: dict[str, Guess] = by_name(Guess)
+
+
+Request = (
+    SegmentRequest
+    | AddCaseRequest
+    | ChangeCasesRequest
+    | FineTuneRequest
+    | ModelRequest
+    | EvaluateRequest
+    | GuessRequest
+)
+_KINDS: tuple[type[Request], ...] = (
+    SegmentRequest,
+    AddCaseRequest,
+    ChangeCasesRequest,
+    FineTuneRequest,
+    ModelRequest,
+    EvaluateRequest,
+    GuessRequest,
+)
+R = TypeVar("R")
+
+
+def request_of(kind: type[R], values: Mapping[str, object]) -> R:
+    """A request, or a part of one, of values by the name of their field, in whichever part it is.
+
+    So neither the command line nor Slicer has to know where in a request an option stands.
+
+    Args:
+        kind: of the request.
+        values: may hold others, too; None keeps the default.
+    """
+    filled: R = _filled(kind(), values)
+    return filled
+
+
+def _filled(start: Any, values: Mapping[str, object]) -> Any:
+    given: dict[str, object] = {}
+    for one in fields(start):
+        before, value = getattr(start, one.name), values.get(one.name)
+        if is_dataclass(before) and not isinstance(value, type(before)):
+            given[one.name] = _filled(before, values)
+        elif value is not None:
+            given[one.name] = tuple(value) if isinstance(value, list) else value
+    return replace(start, **given)
+
+
+def request_to_dict(request: Request) -> JsonObject:
+    """A request in plain JSON types."""
+    return {"command": request.command, **settings_to_dict(request)}
+
+
+def write_request(path: Path, request: Request) -> None:
+    """Write a request to a JSON file, which appears only when it is whole.
+
+    Raises:
+        InputError: if it cannot be written.
+        ResourceError: if the disk is full.
+    """
+    write_json(path, request_to_dict(request))
+
+
+def read_request(path: Path) -> Request:
+    """The request in a JSON file.
+
+    Raises:
+        InputError: if it cannot be read, or is none.
+    """
+    try:
+        values = read_json(path)
+        kinds = {kind.command: kind for kind in _KINDS}
+        command = values.pop("command", None) if isinstance(values, dict) else None
+        if command not in kinds:
+            raise ValueError(f"there is no command {command!r}; there are {', '.join(kinds)}")
+        return settings_from_dict(kinds[command], values)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(a_file(path), f": is no request: {error}") from error

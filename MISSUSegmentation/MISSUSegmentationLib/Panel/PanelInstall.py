@@ -1,0 +1,88 @@
+"""What the panel does where something that MISSUCore needs is missing or broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import slicer
+from slicer.i18n import tr as _
+
+from ..Core.CoreInstallation import (
+    InstallationError,
+    installDeepbet,
+    repairTorch,
+    torchRequirement,
+)
+from ..Logic.BrainMask import hdBetIsInstalled
+
+ShowMessage = Callable[[str], None]
+ShowError = Callable[[str, "Path | None"], None]
+
+
+def skullMessage() -> str:
+    """What the user reads instead of :class:`.BrainExtractionMissing`."""
+    return _("The scans show the skull; choose under Advanced how it is taken off.")
+
+
+def offerDeepbet(showMessage: ShowMessage, showError: ShowError) -> bool:
+    """Offer to install the package that takes off skulls; returns whether it was installed."""
+    question = _(
+        "The scans show the skull. The package deepbet takes it off (MIT license, 10 MB and "
+        "some small packages that it needs). Install it now, and go on?"
+    )
+    if hdBetIsInstalled():
+        question += "\n\n" + _(
+            "HD-BET, which is installed, can do it, too, but takes longer: choose it under "
+            "Advanced."
+        )
+    return _mend(question, _("Installing deepbet."), installDeepbet, showMessage, showError)
+
+
+def brokenMessage() -> str:
+    """What the user reads instead of :class:`.TorchBroken`, beside *Repair* and the log."""
+    return _("PyTorch is installed, but cannot be loaded.")
+
+
+def repair(showMessage: ShowMessage, showError: ShowError) -> bool:
+    """Offer to remove PyTorch and to install it again; returns whether it works now."""
+    question = _(
+        "Remove PyTorch from Slicer, and install a version that works ({versions})? Other modules "
+        "that use PyTorch get it, too. This may take minutes."
+    ).format(versions=f"torch{torchRequirement()}")
+    doing = _("Repairing PyTorch. This may take minutes.")
+    works = _mend(question, doing, repairTorch, showMessage, showError)
+    if works:
+        showMessage(_("PyTorch works again."))
+    return works
+
+
+def _mend(
+    question: str,
+    doing: str,
+    install: Callable[[], None],
+    showMessage: ShowMessage,
+    showError: ShowError,
+) -> bool:
+    """Ask, install, tell.
+
+    Args:
+        question: for the user.
+        doing: what the user reads meanwhile.
+        install: raises InstallationError if it fails.
+        showMessage: shows a sentence to the user.
+        showError: shows a sentence, with the path of a log.
+
+    Returns:
+        Whether the user agreed, and it was installed.
+    """
+    if not slicer.util.confirmOkCancelDisplay(question):
+        return False
+    try:
+        showMessage(doing)
+        with slicer.util.WaitCursor():
+            install()
+    except InstallationError as error:
+        showError(str(error), None)
+        return False
+    return True
