@@ -152,7 +152,7 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         write_csv(report, options.csv)
     if options.output:
         write_json(options.output, report.to_dict())
-    tell_warnings(report.warnings, options)
+    tell_warnings(report.warnings, options.json_progress)
     if not options.json_progress:
         print(format_table(report))
 

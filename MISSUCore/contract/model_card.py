@@ -15,7 +15,7 @@ from ..core.serialization import JsonObject, many, settings_from_dict, settings_
 from .labels import TARGETS, LabelScheme
 from .model_identity import ModelIdentity
 from .network_config import NetworkConfig
-from .verdict import Dice, MeanDice
+from .tuning.verdict import Dice, MeanDice
 
 RESEARCH_ONLY = "Research software, not a medical device. Check every result before using it."
 # Finer, and a head fills no memory; coarser, and no tumor is seen.
@@ -25,7 +25,7 @@ MOST_MARGIN = 100  # voxels: beyond, a box is the whole brain
 
 @dataclass(frozen=True)
 class TuningOutcome:
-    """What a model's card keeps of an acceptance test, see :class:`.verdict.AcceptanceTest`."""
+    """What a model's card keeps of an acceptance test, see :class:`.AcceptanceTest`."""
 
     folds: int = 0
     steps: int = 0

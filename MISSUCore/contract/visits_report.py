@@ -11,7 +11,7 @@ from typing import Any
 
 from ..core.errors import InputError
 from ..core.messages import Text, a_file
-from ..core.serialization import settings_from_dict, settings_to_dict
+from ..core.serialization import JsonObject, settings_from_dict, settings_to_dict
 from .measurement_report import LesionMeasurement, MeasurementReport, MeasurementSettings
 from .model_card import RESEARCH_ONLY
 from .response import TWO_D, VOLUME, Assessment, Category, ReaderEntry, ResponseRule, assess, notes
@@ -195,7 +195,7 @@ class VisitsReport:
                     break
         return found
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """As the file has it, in plain JSON types."""
         return {
             "schema_version": SCHEMA_VERSION,
@@ -264,7 +264,7 @@ def read_visits_report(path: Path) -> VisitsReport:
         raise InputError(a_file(path), f": cannot be read: {error}") from error
 
 
-def _visit_to_dict(visit: Visit) -> dict[str, Any]:
+def _visit_to_dict(visit: Visit) -> JsonObject:
     return {
         "name": visit.name,
         "date": visit.date,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract.verdict import (
+from ..contract.tuning.verdict import (
     AcceptanceTest,
     CaseDice,
     Dice,

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ..contract.model_card import ModelCard, Tuning, TuningOutcome
-from ..contract.verdict import AcceptanceTest
+from ..contract.tuning.verdict import AcceptanceTest
 from ..models.store import save_model
 from ..training.config import TrainingConfig
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..contract.finetuning_run import TuningFacts
 from ..contract.labels import LabelScheme
 from ..contract.options import FineTuningOptions
+from ..contract.tuning.finetuning_run import TuningFacts
 from ..core.files import sha256
 from ..models.store import Model
 from ..training.brats import LabeledCase

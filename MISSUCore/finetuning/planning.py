@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 
-from ..contract.finetuning_run import TuningPlan
 from ..contract.options import FineTuningOptions
+from ..contract.tuning.finetuning_run import TuningPlan
 from ..core.events import Progress, Stage
 from ..core.written import RUN_RECORD, Written
 from ..inference.predictor import has_bfloat16

@@ -18,18 +18,18 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 
-from ..contract.finetuning_run import (
+from ..contract.labels import LabelScheme
+from ..contract.model_card import ModelCard
+from ..contract.model_identity import ModelIdentity
+from ..contract.options import FineTuningOptions
+from ..contract.tuning.finetuning_run import (
     MINIMUM_CASES,
     MODEL_FOLDER,
     REQUEST_FILE,
     FineTuningRun,
     TuningPlan,
 )
-from ..contract.labels import LabelScheme
-from ..contract.model_card import ModelCard
-from ..contract.model_identity import ModelIdentity
-from ..contract.options import FineTuningOptions
-from ..contract.verdict import AcceptanceTest
+from ..contract.tuning.verdict import AcceptanceTest
 from ..core.errors import InputError
 from ..core.events import Progress, Stage
 from ..core.files import NAME

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..contract.tuning_curves import ValidationRow, write_validation
+from ..contract.tuning.tuning_curves import ValidationRow, write_validation
 from ..core.errors import InputError
 from ..core.files import atomic_write, read_json
 from ..core.messages import a_file

@@ -11,8 +11,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from ..contract.finetuning_run import MODEL_FOLDER, FineTuningRun
 from ..contract.model_card import ModelCard, write_card
+from ..contract.tuning.finetuning_run import MODEL_FOLDER, FineTuningRun
 from ..core.errors import InputError
 from ..core.files import atomic_write, errors_told, only_process
 from ..core.messages import a_file

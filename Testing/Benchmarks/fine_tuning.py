@@ -34,8 +34,8 @@ import SimpleITK as sitk
 from held_out import split
 from numpy.typing import NDArray
 
-from MISSUCore.contract.finetuning_run import FineTuningRun
 from MISSUCore.contract.labels import numbering_of
+from MISSUCore.contract.tuning.finetuning_run import FineTuningRun
 from MISSUCore.core.files import sha256
 from MISSUCore.evaluation.metrics import dice
 from MISSUCore.finetuning.library.store import CaseLibrary

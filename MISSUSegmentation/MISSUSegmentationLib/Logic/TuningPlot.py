@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import slicer
 
-from MISSUCore.contract.tuning_curves import Curve
+from MISSUCore.contract.tuning.tuning_curves import Curve
 
 # Of the Dice curves; they can be told apart by the color-blind (Okabe and Ito 2008).
 COLORS = ((0.0, 0.45, 0.70), (0.90, 0.62, 0.0), (0.0, 0.62, 0.45))

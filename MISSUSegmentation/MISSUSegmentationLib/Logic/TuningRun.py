@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from MISSUCore.contract.finetuning_run import REQUEST_FILE, FineTuningRun, TuningSettings
-from MISSUCore.contract.verdict import AcceptanceTest
+from MISSUCore.contract.tuning.finetuning_run import REQUEST_FILE, FineTuningRun, TuningSettings
+from MISSUCore.contract.tuning.verdict import AcceptanceTest
 from MISSUCore.core.errors import InputError
 
 from ..Core.CoreInstallation import modelCards

@@ -12,7 +12,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from MISSUCore.contract.finetuning_run import MINIMUM_CASES, FineTuningRun, TuningSettings
+from MISSUCore.contract.tuning.finetuning_run import MINIMUM_CASES, FineTuningRun, TuningSettings
 from MISSUCore.core.events import ProgressEvent, Stage
 
 from ..Core.CoreRun import SegmentationError

@@ -11,7 +11,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from MISSUCore.contract.finetuning_run import MINIMUM_CASES
+from MISSUCore.contract.tuning.finetuning_run import MINIMUM_CASES
 from MISSUCore.core.errors import ErrorCode
 from MISSUCore.core.events import ProgressEvent, Stage
 

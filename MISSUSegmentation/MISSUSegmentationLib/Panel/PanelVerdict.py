@@ -11,8 +11,8 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from MISSUCore.contract.finetuning_run import FineTuningRun
-from MISSUCore.contract.verdict import AcceptanceTest, Dice, Verdict
+from MISSUCore.contract.tuning.finetuning_run import FineTuningRun
+from MISSUCore.contract.tuning.verdict import AcceptanceTest, Dice, Verdict
 
 from ..Core.CoreRun import SegmentationError
 from ..Logic.CaseLibrary import readCases, usedCases

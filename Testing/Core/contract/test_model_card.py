@@ -17,7 +17,7 @@ from MISSUCore.contract.model_card import (
     write_card,
 )
 from MISSUCore.contract.model_identity import ModelIdentity
-from MISSUCore.contract.verdict import MeanDice
+from MISSUCore.contract.tuning.verdict import MeanDice
 from MISSUCore.core.errors import InputError
 
 TUNING = Tuning(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from MISSUCore.contract.verdict import Forgetting, MeanDice
+from MISSUCore.contract.tuning.verdict import Forgetting, MeanDice
 from MISSUCore.finetuning.acceptance import (
     CaseScores,
     Retention,

@@ -17,12 +17,12 @@ import torch
 
 import MISSUCore
 import MISSUCore.training.trainer as trainer_module
-from MISSUCore.contract.finetuning_run import FineTuningRun
 from MISSUCore.contract.labels import BRATS, BRATS_2023, LabelScheme
 from MISSUCore.contract.model_card import Tuning
 from MISSUCore.contract.model_identity import ModelIdentity
 from MISSUCore.contract.options import FineTuningOptions
-from MISSUCore.contract.verdict import AcceptanceTest
+from MISSUCore.contract.tuning.finetuning_run import FineTuningRun
+from MISSUCore.contract.tuning.verdict import AcceptanceTest
 from MISSUCore.core.errors import InputError
 from MISSUCore.core.events import Progress, ProgressEvent
 from MISSUCore.core.files import only_process, sha256

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from MISSUCore.cli.main import main
-from MISSUCore.contract.finetuning_run import FineTuningRun
 from MISSUCore.contract.model_card import ModelCard, Tuning
 from MISSUCore.contract.model_identity import ModelIdentity
-from MISSUCore.contract.verdict import AcceptanceTest, Verdict
+from MISSUCore.contract.tuning.finetuning_run import FineTuningRun
+from MISSUCore.contract.tuning.verdict import AcceptanceTest, Verdict
 from MISSUCore.core.errors import InputError
 from MISSUCore.core.files import sha256
 from MISSUCore.core.serialization import settings_to_dict

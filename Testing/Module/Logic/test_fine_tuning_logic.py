@@ -25,10 +25,10 @@ import SimpleITK as sitk
 import vtk
 
 from MISSUCore.contract.case_record import CaseRecord, write_record
-from MISSUCore.contract.finetuning_run import FineTuningRun, TuningSettings
 from MISSUCore.contract.labels import BRATS
 from MISSUCore.contract.options import PreprocessingOptions
-from MISSUCore.contract.verdict import AcceptanceTest, Verdict
+from MISSUCore.contract.tuning.finetuning_run import FineTuningRun, TuningSettings
+from MISSUCore.contract.tuning.verdict import AcceptanceTest, Verdict
 from MISSUCore.core.events import ErrorEvent, ProgressEvent
 from MISSUCore.core.messages import Text
 from MISSUSegmentationLib.Core import CoreProcess as processModule

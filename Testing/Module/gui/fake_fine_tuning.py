@@ -21,7 +21,6 @@ from MISSUCore.contract.case_record import (
     read_record,
     write_record,
 )
-from MISSUCore.contract.finetuning_run import FineTuningRun, TuningFacts, TuningPlan
 from MISSUCore.contract.model_card import Tuning, TuningOutcome, read_card, write_card
 from MISSUCore.contract.model_identity import ModelIdentity
 from MISSUCore.contract.requests import (
@@ -31,8 +30,9 @@ from MISSUCore.contract.requests import (
     ModelRequest,
     Request,
 )
-from MISSUCore.contract.tuning_curves import ValidationRow, write_validation
-from MISSUCore.contract.verdict import (
+from MISSUCore.contract.tuning.finetuning_run import FineTuningRun, TuningFacts, TuningPlan
+from MISSUCore.contract.tuning.tuning_curves import ValidationRow, write_validation
+from MISSUCore.contract.tuning.verdict import (
     AcceptanceTest,
     CaseDice,
     Forgetting,

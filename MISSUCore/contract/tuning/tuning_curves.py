@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..core.files import atomic_write
+from ...core.files import atomic_write
 
 VALIDATION_FILE = "validation.csv"
 _KEYS = ("fold", "step", "mix")

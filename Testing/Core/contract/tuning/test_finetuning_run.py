@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from MISSUCore.contract.finetuning_run import (
+from MISSUCore.contract.model_card import ModelCard, write_card
+from MISSUCore.contract.tuning.finetuning_run import (
     FineTuningRun,
     TuningFacts,
     TuningPlan,
     TuningSettings,
 )
-from MISSUCore.contract.model_card import ModelCard, write_card
-from MISSUCore.contract.tuning_curves import (
+from MISSUCore.contract.tuning.tuning_curves import (
     Curve,
     ValidationRow,
     read_validation,
     write_validation,
 )
-from MISSUCore.contract.verdict import AcceptanceTest, Verdict
+from MISSUCore.contract.tuning.verdict import AcceptanceTest, Verdict
 from MISSUCore.core.errors import InputError
 from MISSUCore.core.run_state import read_state, run_state
 from MISSUCore.core.serialization import settings_to_dict

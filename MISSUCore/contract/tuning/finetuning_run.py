@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..core.errors import InputError
-from ..core.files import read_json, write_json
-from ..core.messages import a_file
-from ..core.run_state import FILE as STATE_FILE
-from ..core.run_state import RunState, damaged_state, read_state
-from ..core.serialization import (
+from ...core.errors import InputError
+from ...core.files import read_json, write_json
+from ...core.messages import a_file
+from ...core.run_state import FILE as STATE_FILE
+from ...core.run_state import RunState, damaged_state, read_state
+from ...core.serialization import (
     JsonObject,
     by_name,
     maybe,
     settings_from_dict,
     settings_to_dict,
 )
-from .model_card import ModelCard, read_card
+from ..model_card import ModelCard, read_card
 from .tuning_curves import Curve, read_curves
 from .verdict import AcceptanceTest, read_acceptance, write_acceptance
 

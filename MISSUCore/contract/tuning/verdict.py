@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-from ..core.errors import InputError
-from ..core.files import read_json, write_json
-from ..core.messages import a_file
-from ..core.serialization import (
+from ...core.errors import InputError
+from ...core.files import read_json, write_json
+from ...core.messages import a_file
+from ...core.serialization import (
     JsonObject,
     by_name,
     many,
@@ -18,7 +18,7 @@ from ..core.serialization import (
     settings_from_dict,
     settings_to_dict,
 )
-from .model_identity import ModelIdentity
+from ..model_identity import ModelIdentity
 
 Dice = dict[str, float]  # by region
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from MISSUCore.contract.model_identity import ModelIdentity
-from MISSUCore.contract.verdict import (
+from MISSUCore.contract.tuning.verdict import (
     AcceptanceTest,
     CaseDice,
     Forgetting,
