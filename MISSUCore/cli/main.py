@@ -17,7 +17,16 @@ from contextlib import suppress
 from pathlib import Path
 
 from .. import __version__
-from ..contract.requests import read_request
+from ..contract.requests import (
+    AddCaseRequest,
+    ChangeCasesRequest,
+    EvaluateRequest,
+    FineTuneRequest,
+    ModelRequest,
+    Request,
+    SegmentRequest,
+    read_request,
+)
 from ..core.errors import ErrorCode, InputError, MISSUError, ResourceError, says_out_of_memory
 from ..core.events import ErrorEvent, JsonLines, Progress, TerminalBar
 from ..core.messages import Text, a_file
@@ -35,7 +44,6 @@ from . import (
     visits,
 )
 from .console import Console, flushed
-from .door import perform
 from .options import complain, tell
 
 CANCELLED = 130
@@ -52,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 lambda progress: options.command(options, progress), options.json_progress, console
             )
         finally:
-            code = code or _output_problem()
+            code = _with_output(code)
         return code
 
 
@@ -60,17 +68,37 @@ def serve(request: Path) -> int:
     """Do what a JSON file asks for (:mod:`.requests`) and tell events; returns the exit code."""
     console = Console()
     with console.ready():
-        code = _run(lambda progress: perform(read_request(request), progress), True, console)
-        return code or _output_problem()
+        code = _run(lambda progress: _perform(read_request(request), progress), True, console)
+        return _with_output(code)
 
 
-def _output_problem() -> int:
-    """Exit code for an output that cannot be written; 0 if it can."""
+def _perform(request: Request, progress: Progress) -> None:
+    """Do what is asked for; results, warnings and progress are told as events."""
+    if isinstance(request, SegmentRequest):
+        segment.perform(request, True, progress)
+    elif isinstance(request, EvaluateRequest):
+        evaluate.perform(request, True, progress)
+    elif isinstance(request, AddCaseRequest):
+        library.tell_added(library.perform_add(request, True, progress))
+    elif isinstance(request, ChangeCasesRequest):
+        library.perform_change(request, True, progress)
+    elif isinstance(request, FineTuneRequest):
+        finetune.perform(request, True, progress)
+    elif isinstance(request, ModelRequest):
+        models.perform(request, True, progress)
+    else:
+        from ..sequences.appearance import answer
+
+        answer(request)
+
+
+def _with_output(code: int) -> int:
+    """The exit code of a command, which has failed also if its output cannot be written."""
     problem = flushed()
-    if not problem:
-        return 0
-    complain(f"the output cannot be written: {problem}")
-    return MISSUError.exit_code
+    if problem and not code:
+        complain(f"the output cannot be written: {problem}")
+        return MISSUError.exit_code
+    return code
 
 
 def _run(command: Callable[[Progress], object], as_events: bool, console: Console) -> int:

@@ -17,8 +17,12 @@ from numpy.typing import NDArray
 
 from ..contract.modalities import BRATS_MODALITIES
 from ..contract.naming.rules import Guess, Key, to_be_looked_at
+from ..contract.requests import GuessAnswer, GuessRequest
 from ..core.errors import InputError
+from ..core.files import write_json
+from ..core.serialization import settings_to_dict
 from ..io.geometry import image_like, shrink_factors
+from ..io.reading import read_image
 from ..io.resampling import on_grid
 
 # Fluid, white matter and vessels are seen at this spacing, noise is not.
@@ -107,6 +111,19 @@ def guess_from_scans(
         except InputError as error:
             unread[key] = Guess(None, 0.0, str(error))
     return {**unread, **guess_from_images(images, among)}
+
+
+def answer(request: GuessRequest) -> None:
+    """Write what the scans of a request look like, as a :class:`.GuessAnswer`.
+
+    Raises:
+        InputError: if it cannot be written.
+        ResourceError: if the disk is full.
+    """
+    guesses = guess_from_scans(
+        request.images, request.among, lambda name: read_image(request.images[name])
+    )
+    write_json(request.output, settings_to_dict(GuessAnswer(guesses)))
 
 
 def guess_from_images(

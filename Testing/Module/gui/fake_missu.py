@@ -59,9 +59,9 @@ def serve(path: Path) -> int:
     if isinstance(request, SegmentRequest):
         segment(request, behavior)
     elif isinstance(request, GuessRequest):
-        from MISSUCore.cli.door import guess  # the real one: it loads no PyTorch
+        from MISSUCore.sequences.appearance import answer  # the real one: it loads no PyTorch
 
-        guess(request)
+        answer(request)
     elif isinstance(request, EvaluateRequest):
         rows = [{"region": name, **scores} for name, scores in behavior["scores"].items()]
         request.json.write_text(json.dumps({"rows": rows}))
