@@ -93,6 +93,15 @@ def test_the_imports_are_read_right() -> None:
     assert "torch.nn" in imported_names("network.transunet")
 
 
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_what_is_imported_is_there(module: str) -> None:
+    """Also what a function imports, or a module that no other test loads."""
+    for name in imported_names(module):
+        source = name.rpartition(".")[0]
+        if source.startswith("MISSUCore."):
+            assert source.removeprefix("MISSUCore.") in MODULES, f"there is no {source}"
+
+
 @pytest.mark.parametrize("module", sorted(filter(None, MODULES)))
 def test_imports_point_down(module: str) -> None:
     assert room(module) in ROOMS, f"give {room(module)} a floor in this test"
