@@ -29,7 +29,7 @@ from .checks import (
     sequence_warnings,
     strong_fields,
 )
-from .registration.rigid import Registration, moved, register
+from .registration.rigid import Registration, Target, moved, register_on
 
 # Dice of the brain in one scan with the brain that all agree on; 0.95 and more if all is well.
 DOUBTFUL_AGREEMENT = 0.9
@@ -187,14 +187,13 @@ def _moved_brains(case: PreprocessedCase, brains: Mapping[str, Brain]) -> dict[s
 def _register(case: PreprocessedCase, brains: Mapping[str, Brain], progress: Progress) -> None:
     others = [name for name in case.whole if name != case.fixed]
     masks = {name: brain.mask for name, brain in brains.items()}
+    target = Target(case.whole[case.fixed], masks.get(case.fixed), case.fixed)
     for number, name in enumerate(others):
-        registration = register(
+        registration = register_on(
+            target,
             case.whole[name],
-            case.whole[case.fixed],
-            moving_mask=masks.get(name),
-            fixed_mask=masks.get(case.fixed),
-            moving_name=name,
-            fixed_name=case.fixed,
+            masks.get(name),
+            name,
             progress=progress.part(number / len(others), (number + 1) / len(others)),
         )
         case.registrations[name] = registration

@@ -23,6 +23,9 @@ _EXTENT_RATIO = 1.5
 # On 54 BraTS cases the mirrored scan shares at most 0.8 times as much information as the scan
 # itself; where the scan was mirrored on purpose, at least 1.2 times as much.
 _MIRRORED = 1.1
+# Of scans that lie on each other the mirror image, laid on without a search, shares at most 0.66
+# times as much (30 pairs of 10 cases); of scans that were mirrored on purpose, at least 1.2 times.
+_SUSPICIOUS = 0.9
 _AXES = "left-right x front-back x feet-head"
 
 
@@ -94,14 +97,20 @@ def fit_warnings(
         )
 
 
+def may_be_mirrored(fixed: Head, overlay: Overlay, transform: sitk.Euler3DTransform) -> bool:
+    """Whether the mirror image of a scan fits so well that a search is worthwhile.
+
+    Tells something only of brains that lie straight in their scans, and on each other.
+    """
+    mirrored = _mirrored(fixed, transform)
+    return overlay.agreement(mirrored) - 1 > _SUSPICIOUS * (overlay.agreement(transform) - 1)
+
+
 def mirror_warnings(
     moving: Head, fixed: Head, overlay: Overlay, transform: sitk.Euler3DTransform, seed: int
 ) -> Iterator[str]:
     """A scan that fits better when mirrored left-right, each at its best place."""
-    reflection = sitk.AffineTransform(3)
-    reflection.SetCenter(fixed.center_mm.tolist())
-    reflection.SetMatrix([-1, 0, 0, 0, 1, 0, 0, 0, 1])
-    mirrored = sitk.CompositeTransform([sitk.Transform(transform), reflection])
+    mirrored = _mirrored(fixed, transform)
     try:
         found = search(moving, fixed, centered(fixed.center_mm), COARSE, seed, beyond=mirrored)
     except InputError:
@@ -118,6 +127,14 @@ def mirror_warnings(
                 "have left and right exchanged in its header, check that before using the result",
             )
         )
+
+
+def _mirrored(fixed: Head, transform: sitk.Euler3DTransform) -> sitk.CompositeTransform:
+    """A reflection of the fixed scan's space left-right, and then a transform."""
+    reflection = sitk.AffineTransform(3)
+    reflection.SetCenter(fixed.center_mm.tolist())
+    reflection.SetMatrix([-1, 0, 0, 0, 1, 0, 0, 0, 1])
+    return sitk.CompositeTransform([sitk.Transform(transform), reflection])
 
 
 def _joined(values: np.ndarray, form: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -12,7 +13,13 @@ import SimpleITK as sitk
 from ...core.errors import InputError
 from ...core.events import Progress, Stage
 from ...io.geometry import same_grid
-from .checks import POOR_QUALITY, fit_warnings, header_warnings, mirror_warnings
+from .checks import (
+    POOR_QUALITY,
+    fit_warnings,
+    header_warnings,
+    may_be_mirrored,
+    mirror_warnings,
+)
 from .head import Head, find_head
 from .search import COARSE, FINE, centered, search, transformed
 from .similarity import Overlay, is_small
@@ -21,6 +28,9 @@ _TURN_RADIANS = np.deg2rad(20.0)
 # The centers of mass count only if they lead to clearly more shared information than the headers.
 _CLEARLY_MORE = 1.05
 _ENOUGH = 0.5  # of the head
+# Dice of brain masks on one grid: 0.995 or more in 262 of 267 pairs of BraTS scans, and at most
+# 0.982 in 89 with one of them mirrored, 0.991 if that was stripped with the mask of the other then.
+_ONE_MASK = 0.995
 
 
 @dataclass(frozen=True)
@@ -76,22 +86,61 @@ def register(
     Raises:
         InputError: if a scan is constant, a mask is empty, or the scans share no part of the head.
     """
+    target = Target(fixed, fixed_mask, fixed_name)
+    return register_on(target, moving, moving_mask, moving_name, seed, progress)
+
+
+class Target:
+    """The scan that others are laid on; what is found out about it once serves all of them.
+
+    Args:
+        image: 3-D scan, float.
+        mask: not 0 in the brain, on any grid.
+        name: what errors and warnings call it.
+    """
+
+    def __init__(self, image: sitk.Image, mask: sitk.Image | None, name: str) -> None:
+        self.image, self.mask, self.name = image, mask, name
+
+    @cached_property
+    def brain(self) -> Head:
+        """What the mask shows."""
+        return find_head(self.name, self.image, self.mask)
+
+    @cached_property
+    def head(self) -> Head:
+        """The head, found without the mask."""
+        return find_head(self.name, self.image)
+
+
+def register_on(
+    target: Target,
+    moving: sitk.Image,
+    moving_mask: sitk.Image | None = None,
+    moving_name: str = "the moving scan",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Registration:
+    """As :func:`register`, for the case that several scans are laid on the same."""
     report = progress or Progress()
-    if moving_mask is None or fixed_mask is None:
-        moving_mask = fixed_mask = None
-    moving_head = find_head(moving_name, moving, moving_mask)
-    fixed_head = find_head(fixed_name, fixed, fixed_mask)
+    masked = moving_mask is not None and target.mask is not None
+    moving_head = find_head(moving_name, moving, moving_mask if masked else None)
+    fixed_head = target.brain if masked else target.head
     overlay = Overlay(moving_head, fixed_head)
     transform = centered(fixed_head.center_mm)
-    # The same voxels, in whatever order they are stored.
-    on_one_grid = same_grid(*(sitk.DICOMOrient(image, "LPS") for image in (moving, fixed)))
-    skipped = on_one_grid and overlay.is_best(transform)
+    on_one_grid = _on_one_grid(moving, target.image)
+    one_brain = on_one_grid and masked and _same_mask(moving_mask, target.mask)
+    # At full resolution the best place is told more sharply.
+    skipped = on_one_grid and Overlay(moving_head, fixed_head, sharp=True).is_best(transform)
+    if one_brain and not skipped:
+        # Scans that were stripped together are on each other as a rule: a quick look confirms it.
+        skipped = is_small(search(moving_head, fixed_head, transform, COARSE, seed))
     if not skipped:
-        report(Stage.REGISTER, 0.0, f"laying {moving_name} on {fixed_name}")
+        report(Stage.REGISTER, 0.0, f"laying {moving_name} on {target.name}")
         transform = _coarse_search(moving_head, fixed_head, overlay, seed)
-        if moving_mask is not None and overlay.agreement(transform) < POOR_QUALITY:
+        if masked and overlay.agreement(transform) < POOR_QUALITY:
             # A part of a brain may be led astray; what is around it shows where the head is.
-            heads = find_head(moving_name, moving), find_head(fixed_name, fixed)
+            heads = find_head(moving_name, moving), target.head
             by_heads = _coarse_search(*heads, Overlay(*heads), seed)
             transform = max(transform, by_heads, key=lambda found: _fit(overlay, found))
         report(Stage.REGISTER, 0.4)
@@ -102,9 +151,29 @@ def register(
     if skipped:
         transform = centered(fixed_head.center_mm)
     report(Stage.REGISTER, 0.8)
-    registration = _checked(moving_head, fixed_head, overlay, transform, skipped, seed)
+    # A mirrored scan has a mirrored mask, unless it was stripped with that of another.
+    sure = skipped and one_brain and not may_be_mirrored(fixed_head, overlay, transform)
+    registration = _checked(
+        moving_head, fixed_head, overlay, transform, skipped, None if sure else seed
+    )
     report(Stage.REGISTER, 1.0)
     return registration
+
+
+def _on_one_grid(moving: sitk.Image, fixed: sitk.Image) -> bool:
+    """Whether two scans have the same voxels, in whatever order they are stored."""
+    if moving.GetDirection() == fixed.GetDirection():
+        return same_grid(moving, fixed)
+    return same_grid(*(sitk.DICOMOrient(image, "LPS") for image in (moving, fixed)))
+
+
+def _same_mask(first: sitk.Image | None, second: sitk.Image | None) -> bool:
+    """Whether two masks are of one brain, stripped together, where it is not mirrored."""
+    if first is None or second is None or not same_grid(first, second):
+        return False
+    own, other = (sitk.GetArrayViewFromImage(mask) != 0 for mask in (first, second))
+    both = np.count_nonzero(own) + np.count_nonzero(other)
+    return 2 * np.count_nonzero(own & other) >= _ONE_MASK * both
 
 
 def _checked(
@@ -113,16 +182,20 @@ def _checked(
     overlay: Overlay,
     transform: sitk.Euler3DTransform,
     skipped: bool,
-    seed: int,
+    seed: int | None,
 ) -> Registration:
-    """What a transform does to the moving scan, and what speaks against it."""
+    """What a transform does to the moving scan, and what speaks against it.
+
+    Without a seed nobody looks whether the scan is mirrored.
+    """
     points_mm = fixed_head.points_mm
     moved_mm = np.linalg.norm(transformed(transform, points_mm) - points_mm, axis=1).mean()
     warnings = [
         *header_warnings(moving_head, fixed_head, transform, moved_mm),
         *fit_warnings(moving_head, fixed_head, overlay, transform),
-        *mirror_warnings(moving_head, fixed_head, overlay, transform, seed),
     ]
+    if seed is not None:
+        warnings += mirror_warnings(moving_head, fixed_head, overlay, transform, seed)
     return Registration(transform, overlay.agreement(transform), float(moved_mm), skipped, warnings)
 
 

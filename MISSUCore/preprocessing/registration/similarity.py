@@ -17,6 +17,7 @@ _SPACING_MM = 3.0
 # Not a multiple of usual spacings: where voxels of both scans coincide, nothing is interpolated,
 # and they would seem to agree better there than beside it.
 _GRID_SPACING_MM = 3.1
+_SHARP_GRID_SPACING_MM = 4.3  # which still are 20 000 points in a brain
 _BINS = 32
 _PROBE = 3.0  # mm and degrees
 _BEST_WITHIN_MM, _BEST_WITHIN_DEGREES = 1.5, 1.0
@@ -52,14 +53,24 @@ def agreement(
 
 
 class Overlay:
-    """Two scans whose agreement is measured for many transforms."""
+    """Two scans whose agreement is measured for many transforms.
 
-    def __init__(self, moving: Head, fixed: Head) -> None:
-        grid = working_grid([fixed.mask], (_GRID_SPACING_MM,) * 3)
-        values = on_grid(fixed.shrunk(_SPACING_MM), grid, outside=np.nan)
+    Args:
+        moving: the scan whose place changes.
+        fixed: in its head the scans are compared.
+        sharp: take the voxels as they are, and not at 3 mm, at fewer points: agreement is lower,
+            but its maximum is sharper. Beyond the moving scan there is nothing then.
+    """
+
+    def __init__(self, moving: Head, fixed: Head, sharp: bool = False) -> None:
+        spacing_mm = _SHARP_GRID_SPACING_MM if sharp else _GRID_SPACING_MM
+        grid = working_grid([fixed.mask], (spacing_mm,) * 3)
+        still, self._moving = (
+            head.image if sharp else head.shrunk(_SPACING_MM) for head in (fixed, moving)
+        )
+        values = on_grid(still, grid, outside=np.nan)
         self._inside = (sitk.GetArrayFromImage(fixed.mask_on(grid)) > 0) & np.isfinite(values)
         self._fixed = values[self._inside]
-        self._moving = moving.shrunk(_SPACING_MM)
         self._grid = grid
 
     def agreement(self, transform: sitk.Transform) -> float:

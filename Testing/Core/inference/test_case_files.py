@@ -28,7 +28,7 @@ from MISSUCore.inference.postprocessing import Cleanup
 from MISSUCore.inference.segmentation import SegmentationOptions
 from MISSUCore.preprocessing import pipeline as preprocessing
 from MISSUCore.preprocessing.pipeline import AS_THEY_ARE, PreprocessingOptions
-from MISSUCore.preprocessing.registration.rigid import Registration, moved
+from MISSUCore.preprocessing.registration.rigid import Registration, Target, moved
 from MISSUCore.preprocessing.registration.search import rigid_inverse
 
 ORIGIN = (-31.0, 42.5, 17.25)
@@ -491,11 +491,12 @@ def moved_case(
         moved_paths[name] = tmp_path / f"moved_{name}.nii.gz"
         sitk.WriteImage(image, str(moved_paths[name]))
 
-    def register(moving: sitk.Image, fixed: sitk.Image, **given: Any) -> Registration:
-        name = given["moving_name"]
+    def register_on(
+        target: Target, moving: Any, mask: Any, name: str, **given: Any
+    ) -> Registration:
         return Registration(moves[name], 1.1, 5.0, name == "flair", [])
 
-    monkeypatch.setattr(preprocessing, "register", register)
+    monkeypatch.setattr(preprocessing, "register_on", register_on)
     return moved_paths, moves
 
 
@@ -661,7 +662,7 @@ def test_nothing_moved_no_transforms(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     still = Registration(turned(0, (0.0, 0.0, 0.0)), 1.1, 0.0, True, [])
-    monkeypatch.setattr(preprocessing, "register", lambda *scans, **given: still)
+    monkeypatch.setattr(preprocessing, "register_on", lambda *scans, **given: still)
     output = tmp_path / "seg.nii.gz"
     report = segment_files(
         paths, output, model=str(bright_model()), preprocessing=REGISTER, options=CPU

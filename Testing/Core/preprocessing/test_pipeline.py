@@ -16,7 +16,7 @@ from MISSUCore.preprocessing import checks as scan_checks
 from MISSUCore.preprocessing import pipeline as preprocessing
 from MISSUCore.preprocessing.brain_extraction import AgreedBrain, Brain
 from MISSUCore.preprocessing.pipeline import AS_THEY_ARE, PreprocessingOptions, preprocess
-from MISSUCore.preprocessing.registration.rigid import Registration
+from MISSUCore.preprocessing.registration.rigid import Registration, Target
 
 MakeImage = Callable[..., sitk.Image]
 OBLIQUE = np.array([[0.96, -0.28, 0.0], [0.28, 0.96, 0.0], [0.0, 0.0, 1.0]])
@@ -59,12 +59,23 @@ def known_registration(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object
     """Registration that finds the known transforms; returns what it was asked."""
     asked: list[dict[str, object]] = []
 
-    def register(moving: sitk.Image, fixed: sitk.Image, **given: object) -> Registration:
-        asked.append({"moving": moving, "fixed": fixed, **given})
-        name = str(given["moving_name"])
+    def register_on(
+        target: Target, moving: sitk.Image, mask: sitk.Image | None, name: str, **given: object
+    ) -> Registration:
+        asked.append(
+            {
+                "moving": moving,
+                "moving_mask": mask,
+                "moving_name": name,
+                "fixed": target.image,
+                "fixed_mask": target.mask,
+                "fixed_name": target.name,
+                **given,
+            }
+        )
         return Registration(KNOWN[name], 1.1, 4.0, name == "flair", [f"{name}: look at it"])
 
-    monkeypatch.setattr(preprocessing, "register", register)
+    monkeypatch.setattr(preprocessing, "register_on", register_on)
     return asked
 
 

@@ -59,9 +59,10 @@ def test_background_goes_on_where_a_face_is_empty(make_image: MakeImage) -> None
     voxels[:15, 5:15, 5:15] = 9  # It reaches the lowest slice, where the head goes on.
     voxels[0] = 9
     head = find_head("t1", make_image(voxels, (4.0, 4.0, 4.0)))
-    assert head.image.GetSize() == (36, 36, 28)
-    assert head.image.GetOrigin() == (-32, -32, 0)
-    assert sitk.GetArrayFromImage(head.image).sum() == voxels.sum()
+    shown = head.shrunk(4.0)
+    assert shown.GetSize() == (36, 36, 28)
+    assert shown.GetOrigin() == (-32, -32, 0)
+    assert sitk.GetArrayFromImage(shown).sum() == voxels.sum()
     seen = head.shows(np.array([[-30.0, 40.0, 40.0], [40.0, 40.0, -9.0], [40.0, 40.0, 100.0]]))
     assert seen.tolist() == [True, False, True]
 

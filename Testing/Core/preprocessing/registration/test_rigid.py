@@ -253,6 +253,33 @@ def test_a_mirrored_scan_is_noticed_but_not_mirrored(fixed: sitk.Image) -> None:
     assert np.linalg.det(np.reshape(result.transform.GetMatrix(), (3, 3))) == pytest.approx(1)
 
 
+def stripped_together(*scans: sitk.Image) -> list[sitk.Image]:
+    """Scans on one grid with 0 outside the brain that the first shows, and its mask."""
+    mask = image_like((sitk.GetArrayViewFromImage(scans[0]) > 0).astype(np.uint8), scans[0])
+    return [*(sitk.Mask(scan, mask) for scan in scans), mask]
+
+
+@pytest.mark.parametrize("shift_mm", [0.0, 4.0])
+def test_one_mask_does_not_hide_where_the_scans_lie(shift_mm: float) -> None:
+    move = a_move((0, 0, 0), (0.0, shift_mm, 0.0))
+    still = scan(first_look, spacing=(2.0, 2.0, 2.0))
+    still, moving, mask = stripped_together(still, scan(second_look, move, (2.0, 2.0, 2.0)))
+    result = register(moving, still, moving_mask=mask, fixed_mask=mask)
+    assert result.skipped == (shift_mm == 0)
+    assert largest_error_mm(result.transform, move) < 1
+    assert result.warnings == []
+
+
+def test_one_mask_does_not_hide_a_mirrored_scan() -> None:
+    """This brain is symmetric on the outside, and its grid too: only the inside tells."""
+    still = scan(first_look, spacing=(2.0, 2.0, 2.0))
+    moving = scan(second_look, spacing=(2.0, 2.0, 2.0))
+    mirrored = image_like(sitk.GetArrayFromImage(moving)[:, :, ::-1].copy(), moving)
+    still, mirrored, mask = stripped_together(still, mirrored)
+    result = register(mirrored, still, moving_mask=mask, fixed_mask=mask)
+    assert any("mirrored left-right" in warning for warning in result.warnings)
+
+
 def test_half_a_head_has_no_mirror_image_to_fit(fixed: sitk.Image) -> None:
     half = fixed.GetSize()[0] // 3
     result = register(scan(second_look)[:half], fixed[:half])
