@@ -7,13 +7,13 @@ import json
 import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ..contract.labels import BRATS, LabelScheme, numbering_of
+from ..contract.region_scores import RegionScores, finite
 from ..core.errors import InputError
 from ..core.events import Progress, Stage
 from ..core.files import atomic_write
@@ -27,30 +27,6 @@ from .pairs import Pair, find_pairs
 from .volumes import volumes_ml
 
 RESAMPLINGS = 10_000  # of the cases: the ends of an interval then repeat to about 0.001
-
-
-@dataclass(frozen=True)
-class Row:
-    """One region of one case; the metrics are those of :mod:`.metrics` and :mod:`.lesions`."""
-
-    case: str
-    region: str
-    dice: float
-    accuracy: float
-    sensitivity: float
-    specificity: float
-    hausdorff_mm: float
-    hausdorff95_mm: float
-    average_hausdorff_mm: float
-    surface_dice: float
-    lesions_found: float
-    lesions_missed: float
-    lesions_invented: float
-    lesion_dice: float
-    lesion_hausdorff95_mm: float
-    lesion_surface_dice: float
-    prediction_ml: float
-    reference_ml: float
 
 
 @dataclass(frozen=True)
@@ -92,7 +68,7 @@ TITLES = {
 class Comparison:
     """All regions of all cases, case by case; at least one."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[RegionScores, ...]
 
     def summary(self) -> dict[str, dict[str, Statistics]]:
         """Statistics by region and metric."""
@@ -117,7 +93,7 @@ class Comparison:
             atomic_write(path) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as stream,
         ):
-            writer = csv.DictWriter(stream, [field.name for field in fields(Row)])
+            writer = csv.DictWriter(stream, [field.name for field in fields(RegionScores)])
             writer.writeheader()
             writer.writerows(asdict(row) for row in self.rows)
 
@@ -128,9 +104,9 @@ class Comparison:
             InputError, ResourceError: if the file cannot be written; an older one stays as it was.
         """
         plain = {
-            "rows": [_finite(asdict(row)) for row in self.rows],
+            "rows": [row.to_dict() for row in self.rows],
             "summary": {
-                region: {metric: _finite(asdict(values)) for metric, values in metrics.items()}
+                region: {metric: finite(asdict(values)) for metric, values in metrics.items()}
                 for region, metrics in self.summary().items()
             },
         }
@@ -179,7 +155,7 @@ def compare(
     """
     progress = progress or Progress()
     pairs = find_pairs(prediction, reference)
-    rows: list[Row] = []
+    rows: list[RegionScores] = []
     for number, pair in enumerate(pairs):
         progress(Stage.EVALUATION, number / len(pairs), pair.case)
         rows += compare_pair(pair, scheme)
@@ -187,7 +163,7 @@ def compare(
     return Comparison(tuple(rows))
 
 
-def compare_pair(pair: Pair, scheme: LabelScheme) -> list[Row]:
+def compare_pair(pair: Pair, scheme: LabelScheme) -> list[RegionScores]:
     """Score every region of a case, in the order of the scheme.
 
     Raises:
@@ -200,7 +176,7 @@ def compare_pair(pair: Pair, scheme: LabelScheme) -> list[Row]:
     predicted_ml = volumes_ml(predicted, spacing_mm, scheme.region_names)
     expected_ml = volumes_ml(expected, spacing_mm, scheme.region_names)
     return [
-        Row(
+        RegionScores(
             case=pair.case,
             region=region,
             **asdict(score_region(predicted[index], expected[index], spacing_mm)),
@@ -264,14 +240,6 @@ def _statistics(values: list[float]) -> Statistics:
     drawn = np.random.default_rng(0).choice(known, (RESAMPLINGS, known.size))
     low, high = np.quantile(drawn.mean(axis=1), (0.025, 0.975))
     return Statistics(mean, float(known.std(ddof=1)), median, float(low), float(high))
-
-
-def _finite(values: dict[str, Any]) -> dict[str, Any]:
-    """The values with None for NaN and infinity, for which JSON has no number."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in values.items()
-    }
 
 
 def _digits(metric: str) -> int:

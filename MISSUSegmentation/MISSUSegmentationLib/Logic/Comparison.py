@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 
 import numpy as np
 import slicer
 
 from MISSUCore.contract.labels import Label, LabelScheme, Region, numbering_of
+from MISSUCore.contract.region_scores import read_region_scores
 from MISSUCore.contract.requests import EvaluateRequest
 
 from ..Core.CoreRun import CoreRun
@@ -57,12 +57,8 @@ def writePair(
 def readScores(run: CoreRun) -> Scores:
     """The scores of the regions that both told of; NaN where there is none."""
     common = json.loads((run.folder / "common.json").read_text(encoding="utf-8"))
-    rows = json.loads((run.folder / "scores.json").read_text(encoding="utf-8"))["rows"]
-    return {
-        row["region"]: (_number(row["dice"]), _number(row["hausdorff95_mm"]))
-        for row in rows
-        if row["region"] in common
-    }
+    rows = read_region_scores(run.folder / "scores.json")
+    return {row.region: (row.dice, row.hausdorff95_mm) for row in rows if row.region in common}
 
 
 def labelsOn(
@@ -164,8 +160,3 @@ def _commonGrid(
         f"The volume that {segmentationNode.GetName()} was made from is gone; load and segment it "
         "again."
     )
-
-
-def _number(value: float | None) -> float:
-    """JSON has no NaN: null is one."""
-    return math.nan if value is None else value

@@ -11,9 +11,10 @@ import pytest
 import SimpleITK as sitk
 
 from MISSUCore.contract.labels import BRATS, BRATS_2023, CHAOS_LIVER
+from MISSUCore.contract.region_scores import RegionScores
 from MISSUCore.core.errors import InputError
 from MISSUCore.core.events import Progress
-from MISSUCore.evaluation.comparison import TITLES, Comparison, Row, compare
+from MISSUCore.evaluation.comparison import TITLES, Comparison, compare
 from MISSUCore.evaluation.pairs import find_pairs
 
 SPACING = (0.5, 1.0, 2.0)  # x, y, z in mm: a voxel has 0.001 ml
@@ -50,7 +51,7 @@ def by_region(rows):
 
 
 def row(case, region, value):
-    return Row(case, region, *[value] * len(TITLES))
+    return RegionScores(case, region, *[value] * len(TITLES))
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ sys.path.insert(0, sys.argv[2])  # of MISSUCore, whose light classes build the a
 import fake_fine_tuning
 
 from MISSUCore.contract.model_identity import ModelIdentity
+from MISSUCore.contract.region_scores import RegionScores
 from MISSUCore.contract.requests import (
     EvaluateRequest,
     GuessRequest,
@@ -63,7 +64,8 @@ def serve(path: Path) -> int:
 
         answer(request)
     elif isinstance(request, EvaluateRequest):
-        rows = [{"region": name, **scores} for name, scores in behavior["scores"].items()]
+        scores = behavior["scores"].items()
+        rows = [RegionScores(region=name, **values).to_dict() for name, values in scores]
         request.json.write_text(json.dumps({"rows": rows}))
     else:
         return fake_fine_tuning.serve(request, behavior)
