@@ -44,7 +44,7 @@ from . import (
     visits,
 )
 from .console import Console, flushed
-from .options import complain, tell
+from .options import tell, tell_user
 
 CANCELLED = 130
 
@@ -96,7 +96,7 @@ def _with_output(code: int) -> int:
     """The exit code of a command, which has failed also if its output cannot be written."""
     problem = flushed()
     if problem and not code:
-        complain(f"the output cannot be written: {problem}")
+        tell_user(f"the output cannot be written: {problem}")
         return MISSUError.exit_code
     return code
 
@@ -122,7 +122,7 @@ def _run(command: Callable[[Progress], object], as_events: bool, console: Consol
 def _unexpected(error: Exception, console: Console, as_events: bool) -> int:
     """Tell of an error that nobody foresaw; returns the exit code."""
     if isinstance(error, BrokenPipeError):
-        complain("nobody reads the output any more; stopped")
+        tell_user("nobody reads the output any more; stopped")
         return MISSUError.exit_code
     known = _foreseen(error) or MISSUError(console.explain(error))
     with suppress(OSError):  # the output may be what is full

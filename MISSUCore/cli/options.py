@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Commands = argparse._SubParsersAction  # argparse has no public name for it
 
 
-def complain(message: str) -> None:
+def tell_user(message: str) -> None:
     """Tell the user something that is no result; nobody may be there to hear it."""
     start = "\n" if sys.stderr.isatty() else ""  # the progress bar stands in the line
     with suppress(OSError):
@@ -61,7 +61,7 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
 def tell(event: ErrorEvent | WarningEvent, as_events: bool) -> None:
     """Tell the user what is wrong, and a program that reads events, too."""
     kind = "warning: " if isinstance(event, WarningEvent) else ""
-    complain(f"{kind}{event.message}")
+    tell_user(f"{kind}{event.message}")
     if as_events:
         JsonLines()(event)
 
@@ -112,7 +112,7 @@ def add_scans(parser: argparse.ArgumentParser) -> None:
         type=automatic,
         default=True,
         metavar="{auto,never}",
-        help="take off the skull if there is one (auto), or take what is not 0 for brain (never)",
+        help="take off the skull if there is one (auto), or take nonzero voxels for brain (never)",
     )
     parser.add_argument(
         "--brain-mask", type=Path, metavar="FILE", help="brain mask, in place of brain extraction"
@@ -218,4 +218,4 @@ def chosen_scans(given: ScanInputs, progress: Progress | None = None) -> ChosenS
     from ..sequences.scan_choice import choose_scans
 
     named: dict[str, ScanSource] = dict(given.images)
-    return choose_scans(named, given.case, given.allow_missing, complain, progress)
+    return choose_scans(named, given.case, given.allow_missing, tell_user, progress)

@@ -16,10 +16,10 @@ from .options import (
     add_result,
     add_scans,
     chosen_scans,
-    complain,
     existing_name,
     number,
     scan_inputs,
+    tell_user,
     tell_warnings,
 )
 
@@ -184,7 +184,7 @@ def _segment_cohort(options: argparse.Namespace, progress: Progress) -> None:
         options.model,
         how,
         options.overwrite,
-        complain,
+        tell_user,
         progress,
     )
     process, processes, _ = torchrun_process()

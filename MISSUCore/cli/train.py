@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from ..core.events import Progress
-from .options import Commands, add_settings, changed_settings, complain, whole_number
+from .options import Commands, add_settings, changed_settings, tell_user, whole_number
 
 CPU_WARNING = (
     "no GPU is used: with the paper's presets, training on a CPU hardly ends; try --preset "
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
     held_out = read_names(options.validation) if options.validation else []
     training, validation = split_cases(cases, held_out)
     if choose_device(options.device).type == "cpu":
-        complain(f"warning: {CPU_WARNING}")
+        tell_user(f"warning: {CPU_WARNING}")
     card = train(
         training_config(options.preset or preset, changes),
         training,

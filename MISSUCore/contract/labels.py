@@ -155,7 +155,7 @@ class LabelScheme:
         """Make sure that a label map with these values can be of this scheme.
 
         Raises:
-            InputError: if not; the message tells the values of the scheme.
+            InputError: if not; the message names the values of the scheme.
         """
         if not self.accepts(values):
             allowed = ", ".join(f"{label.value} = {label.name}" for label in self.labels)

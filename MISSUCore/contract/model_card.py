@@ -137,7 +137,7 @@ class ModelCard:
         return [name for name in regions if len(found) > 1 or any(name in one for one in found)]
 
     def dice_by_region(self) -> Dice:
-        """Mean Dice by region as it was measured; empty if the card tells none by region.
+        """Mean Dice by region as it was measured; empty if the card has none by region.
 
         Raises:
             InputError: if the metrics hold something else in its place.

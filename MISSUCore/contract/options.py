@@ -15,7 +15,7 @@ class PreprocessingOptions:
 
     Args:
         registration: move scans that do not lie on each other; False trusts their headers.
-        brain_extraction: take off skulls; False takes what is not 0 for brain.
+        brain_extraction: take off skulls; False takes nonzero voxels for brain.
         bias_field: even out slow changes of brightness (N4): "always", "never", or "auto", in scans
             where they seem to be strong.
         different_anatomy: go on with scans that show different brains, with a warning.

@@ -1,4 +1,4 @@
-"""What a command tells the program that started it: one JSON object a line.
+"""What a command reports to the program that started it: one JSON object a line.
 
 Whoever starts MISSUCore as a process (the Slicer module, a workflow engine) reads these lines from
 its standard output. A line of progress has the keys ``stage``, ``fraction`` (of the whole command,

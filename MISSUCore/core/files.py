@@ -70,7 +70,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         InputError: if the place cannot be written.
         ResourceError: if the disk is full.
     """
-    with errors_told(path):
+    with translate_os_errors(path):
         if is_stream(path):
             with _written_to_stream(path) as temporary:
                 yield temporary
@@ -148,7 +148,7 @@ def append_text(path: Path, text: str) -> None:
         InputError: if the place cannot be written.
         ResourceError: if the disk is full.
     """
-    with errors_told(path):
+    with translate_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         tell_keeper(path)
         with path.open("a", encoding="utf-8", newline="") as stream:
@@ -156,7 +156,7 @@ def append_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def only_process(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path) -> Iterator[None]:
     """Keep other processes out of a folder, if they ask like this one.
 
     The system lets go of the lock (on ``folder/.lock``) when a process ends, however it ends. Where
@@ -170,7 +170,7 @@ def only_process(folder: Path) -> Iterator[None]:
         InputError: if another process is at work there, or the folder cannot be written.
     """
     path = folder / ".lock"
-    with errors_told(path):
+    with translate_os_errors(path):
         folder.mkdir(parents=True, exist_ok=True)
         stream = path.open("a")
     with stream:
@@ -189,7 +189,7 @@ def only_process(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def errors_told(path: Path) -> Iterator[None]:
+def translate_os_errors(path: Path) -> Iterator[None]:
     """Errors of the file system as the user should hear them.
 
     Raises:

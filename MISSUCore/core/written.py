@@ -14,7 +14,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from .errors import InputError
-from .files import errors_told, kept_by, only_process, read_json, sha256
+from .files import folder_lock, kept_by, read_json, sha256, translate_os_errors
 
 HEADER = "# MISSU has written these files here, and replaces or deletes no other."
 RUN_RECORD = ".written.sha256"
@@ -62,7 +62,7 @@ class Written:
             InputError: if a record is damaged, or another's file.
         """
         for path in self._records():
-            with errors_told(path):
+            with translate_os_errors(path):
                 text = path.read_text(encoding="utf-8", errors="surrogateescape")
             header, *lines = text.splitlines() or [""]
             if header != HEADER:
@@ -122,7 +122,7 @@ class Written:
         checksum = sha256(content) if content and self.checksums else UNKNOWN
         if not name or checksum in self.sums.get(name, ()):
             return
-        with errors_told(self.record):
+        with translate_os_errors(self.record):
             self.folder.mkdir(parents=True, exist_ok=True)
             new = "" if self.record.exists() else f"{HEADER}\n"
             # Not by append_text, which would tell us.
@@ -152,7 +152,7 @@ class Written:
             if any(fnmatch(name, pattern) for pattern in patterns) and path.is_file():
                 if not self.owns(path):
                     continue
-                with errors_told(path):
+                with translate_os_errors(path):
                     path.unlink()
             self._delete_empty(path.parent, patterns)
 
@@ -160,7 +160,7 @@ class Written:
         """Delete what a kill of this process left half written; others may be at work now."""
         for name in filter(_TEMPORARY.fullmatch, self.own):
             path = self.folder / name
-            with errors_told(path):
+            with translate_os_errors(path):
                 path.unlink(missing_ok=True)
             self._delete_empty(path.parent, [f"{name.rpartition('/')[0]}/*"])
 
@@ -208,7 +208,7 @@ def run_folder(
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; give a folder for the run")
-    with errors_told(folder):
+    with translate_os_errors(folder):
         written = Written(folder, RUN_RECORD, process)
         found = [path.name for path in folder.iterdir()] if folder.exists() else []
     foreign = sorted(name for name in found if name not in IGNORED and not written.is_record(name))
@@ -221,7 +221,7 @@ def run_folder(
         )
     was_there = folder.exists()
     try:
-        with only_process(folder) if process == 0 else nullcontext():
+        with folder_lock(folder) if process == 0 else nullcontext():
             if adopted and process == 0:
                 adopt(written, older)
             written.delete_temporary()

@@ -167,7 +167,7 @@ def compare_pair(pair: Pair, scheme: LabelScheme) -> list[RegionScores]:
     """Score every region of a case, in the order of the scheme.
 
     Raises:
-        InputError: if a file is no label map of this scheme, or the two lie on different grids.
+        InputError: if a file is not a label map of this scheme, or the two lie on different grids.
     """
     predicted_image, predicted = read_regions(pair.prediction, scheme)
     reference_image, expected = read_regions(pair.reference, scheme)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects, label
 from scipy.optimize import linear_sum_assignment
 
-from .metrics import EMPTY_MM, Mask, dice, near, surface_ways_mm
+from .metrics import EMPTY_MM, Mask, dice, near, surface_distances_mm
 
 _NEIGHBORS = np.ones((3, 3, 3), dtype=bool)
 _LEAST_DICE = 1e-6
@@ -43,8 +43,8 @@ class LesionScores:
 def score_lesions(prediction: Mask, reference: Mask, spacing_mm: Sequence[float]) -> LesionScores:
     """Pair the lesions of two masks (depth, height, width) and score the pairs.
 
-    The 95 % Hausdorff distance is the 95th percentile of the ways between the surfaces, of both
-    directions together: it differs from that of :func:`.hausdorff`.
+    The 95 % Hausdorff distance is the 95th percentile of the distances between the surfaces, of
+    both directions together: it differs from that of :func:`.hausdorff`.
     """
     predicted, expected = _components(prediction), _components(reference)
     pairs = _pairs(predicted, expected)
@@ -87,6 +87,6 @@ def _score(
     either = (predicted == pair[0]) | (expected == pair[1])
     (box,) = find_objects(either.astype(np.uint8))
     one, other = predicted[box] == pair[0], expected[box] == pair[1]
-    ways = surface_ways_mm(one, other, spacing_mm)
-    distance = float(np.percentile(np.concatenate(ways), 95))
-    return dice(one, other), distance, near(*ways, min(spacing_mm))
+    distances = surface_distances_mm(one, other, spacing_mm)
+    distance = float(np.percentile(np.concatenate(distances), 95))
+    return dice(one, other), distance, near(*distances, min(spacing_mm))

@@ -101,14 +101,14 @@ def specificity(prediction: Mask, reference: Mask) -> float:
 def hausdorff(prediction: Mask, reference: Mask, spacing_mm: Sequence[float]) -> HausdorffDistances:
     """Hausdorff distances between the centers of voxels, in mm.
 
-    * Maximum (paper eq. 9): the longest way from a voxel of either mask to the other mask; that of
-      SimpleITK's HausdorffDistanceImageFilter.
-    * Average: the mean way from all voxels of a mask, 0 where the masks overlap, averaged over both
-      directions. It is GetAverageHausdorffDistance of the same filter, and what the paper's tables
-      call HD.
-    * 95th percentile of the ways from surface to surface, the longer of both directions, as in
+    * Maximum (paper eq. 9): the longest distance from a voxel of either mask to the other mask;
+      that of SimpleITK's HausdorffDistanceImageFilter.
+    * Average: the mean distance from all voxels of a mask, 0 where the masks overlap, averaged over
+      both directions. It is GetAverageHausdorffDistance of the same filter, and what the
+      paper's tables call HD.
+    * 95th percentile of the distances from surface to surface, the longer of both directions, as in
       MONAI. Surface voxels have a face neighbor outside the mask; the image border is outside.
-      The packages of BraTS have other definitions: that of 2023 weighs the ways by area, and
+      The packages of BraTS have other definitions: that of 2023 weighs the distances by area, and
       ``brats-evaluation`` takes the percentile of both directions together.
 
     As the last one goes to the surface and not to the mask, it can exceed the maximum where a mask
@@ -144,16 +144,16 @@ def surface_dice(prediction: Mask, reference: Mask, spacing_mm: Sequence[float])
     _check_spacing(spacing_mm)
     if not (prediction.any() and reference.any()):
         return float(prediction.any() == reference.any())
-    forth, back = surface_ways_mm(*_joint_box(prediction, reference), spacing_mm)
+    forth, back = surface_distances_mm(*_joint_box(prediction, reference), spacing_mm)
     return near(forth, back, min(spacing_mm))
 
 
 def near(forth_mm: Ways, back_mm: Ways, tolerance_mm: float) -> float:
-    """The part of both :func:`surface_ways_mm` that is not longer, averaged over the two."""
+    """The part of both :func:`surface_distances_mm` that is not longer, averaged over the two."""
     return float(((forth_mm <= tolerance_mm).mean() + (back_mm <= tolerance_mm).mean()) / 2)
 
 
-def surface_ways_mm(
+def surface_distances_mm(
     prediction: Mask, reference: Mask, spacing_mm: Sequence[float]
 ) -> tuple[Ways, Ways]:
     """Distances from each surface voxel of a mask to the surface of the other, forth and back."""

@@ -1,11 +1,11 @@
 """Whether a tuned model is better than its base, on cases that neither was tuned on.
 
 The cases are split into folds. For each fold a model is tuned on the other folds and tried on this
-one, after several numbers of steps and with several shares of the tuned weights (see
-:func:`.transfer.mixed`); the model that the user gets is tuned on all cases, with the steps and the
-share that did best. So that the figures do not flatter it, those of a fold are taken with the steps
-and share that the *other* folds choose. Cases that the base was tuned on already are in no fold:
-all models learn from them, and none is judged by them.
+one, after several numbers of steps and with several interpolation weights of the tuned model (see
+:func:`.transfer.interpolated`); the model that the user gets is tuned on all cases, with the steps
+and the weight that did best. So that the figures do not flatter it, those of a fold are taken with
+the steps and weight that the *other* folds choose. Cases that the base was tuned on already are in
+no fold: all models learn from them, and none is tested on them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Setting:
 
     Attributes:
         steps: of the optimizer.
-        mix: share of the tuned weights, the rest being the base's.
+        mix: interpolation weight of the tuned model, the rest being the base's.
     """
 
     steps: int
@@ -84,8 +84,8 @@ class Retention:
     Attributes:
         case: its name.
         base: of the base model.
-        tuned: of the final model, by share of the tuned weights.
-        agreement: of that model's answer with the base model's, by share.
+        tuned: of the final model, by interpolation weight.
+        agreement: of that model's answer with the base model's, by interpolation weight.
     """
 
     case: str
@@ -99,7 +99,7 @@ def best_setting(scores: Sequence[CaseScores], allowed: Collection[float]) -> Se
 
     Args:
         scores: of the cases that choose.
-        allowed: shares of the tuned weights that may be chosen.
+        allowed: interpolation weights that may be chosen.
     """
     settings = [setting for setting in scores[0].tuned if setting.mix in allowed]
     return max(
@@ -115,12 +115,12 @@ def best_setting(scores: Sequence[CaseScores], allowed: Collection[float]) -> Se
 def final_setting(scores: Sequence[CaseScores], allowed: Collection[float]) -> Setting:
     """The setting of the model that the user gets, if these cases choose it.
 
-    The steps are chosen first: only once the model is tuned can it be known which shares of its
-    weights forget little.
+    The steps are chosen first: only once the model is tuned can it be known with which
+    interpolation weights it forgets little.
 
     Args:
         scores: of the cases that choose.
-        allowed: shares of the tuned weights that may be chosen.
+        allowed: interpolation weights that may be chosen.
     """
     steps = best_setting(scores, {setting.mix for setting in scores[0].tuned}).steps
     return best_setting([_after(score, steps) for score in scores], allowed)
@@ -137,7 +137,7 @@ def unbiased_settings(
 
 
 def allowed_mixes(forgetting: Sequence[Retention], mixes: Sequence[float]) -> list[float]:
-    """The shares with which little is forgotten; all if there is nothing to check it on."""
+    """The weights with which little is forgotten; all if there is nothing to check it on."""
     return [
         mix
         for mix in mixes

@@ -1,4 +1,4 @@
-"""The model that a fine-tuning offers, with a card that tells where it comes from."""
+"""The model that a fine-tuning offers, with a card that says where it comes from."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from ..inference.predictor import Predictor
 from ..training.brats import LabeledCase
 from .acceptance import Retention
 from .context import TuningContext
-from .transfer import mixed
+from .transfer import interpolated
 
 
 def dice_of_cases(
@@ -28,7 +28,7 @@ def dice_of_cases(
 def retention(
     context: TuningContext, tuned: Mapping[str, Tensor], cases: Sequence[LabeledCase]
 ) -> list[Retention]:
-    """What of the base is kept on cases that were not tuned on, with each share of the weights.
+    """What of the base is kept on cases that were not tuned on, with each interpolation weight.
 
     Args:
         context: of the run.
@@ -41,7 +41,8 @@ def retention(
     truth = _truth(context, cases)
     base = dict(_answers(context, start, cases))
     answers = {
-        mix: dict(_answers(context, mixed(start, tuned, mix), cases)) for mix in context.mixes
+        mix: dict(_answers(context, interpolated(start, tuned, mix), cases))
+        for mix in context.mixes
     }
     return [
         Retention(

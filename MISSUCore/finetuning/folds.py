@@ -22,7 +22,7 @@ from .context import TuningContext
 from .evaluator import dice_of_cases
 from .rehearsal import balanced
 from .scores import BASE, ScoreLog
-from .transfer import mixed
+from .transfer import interpolated
 
 FOLDS = 3
 CHECKS = 3  # how often, while a fold is tuned, its held-out cases are segmented
@@ -34,7 +34,7 @@ def count_validation_passes(cases: int, mixes: int) -> int:
 
     Args:
         cases: how many are judged.
-        mixes: how many shares of the tuned weights are tried.
+        mixes: how many interpolation weights are tried.
     """
     return (1 + CHECKS * mixes) * min(cases, FOLDS * CHECKED_PER_FOLD)
 
@@ -110,7 +110,7 @@ class CrossValidation:
                 number,
                 step,
                 {
-                    mix: dice_of_cases(context, mixed(start, weights, mix), checked)
+                    mix: dice_of_cases(context, interpolated(start, weights, mix), checked)
                     for mix in context.mixes
                 },
             )

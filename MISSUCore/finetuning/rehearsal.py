@@ -23,7 +23,7 @@ from ..contract.labels import BRATS
 from ..contract.modalities import BRATS_MODALITIES
 from ..core.errors import InputError
 from ..core.events import Progress, Stage
-from ..core.files import errors_told, tell_keeper
+from ..core.files import tell_keeper, translate_os_errors
 from ..core.messages import a_file
 from ..inference.outputs import write_image
 from ..inference.segmentation import segment_case
@@ -45,7 +45,7 @@ def rehearsal_cases(
             of BraTS training data.
         base: the model that is to be tuned.
         folder: where simulated cases are kept.
-        progress: hears of every case.
+        progress: reports every case.
 
     Raises:
         InputError: if the base model does not work on such cases, or the folder holds too few.
@@ -111,18 +111,20 @@ def _published_cases(
 def _simulated_case(seed: int, base: Model, folder: Path, answered: bool) -> LabeledCase:
     """A case on the working grid, labeled with the truth, or with the model's answer to it."""
     from ..simulation.case import simulate_case
-    from ..simulation.contrast import random_look
+    from ..simulation.contrast import random_contrast
 
     name = f"simulated{seed}"
     place = folder / name
     if not place.exists():
-        look = random_look(np.random.default_rng(seed))
-        case = simulate_case(seed, spacing_mm=float(np.mean(base.card.spacing_mm)), look=look)
+        contrast = random_contrast(np.random.default_rng(seed))
+        case = simulate_case(
+            seed, spacing_mm=float(np.mean(base.card.spacing_mm)), contrast=contrast
+        )
         if answered:
             scans = {kind: case.images[kind] for kind in base.card.modalities}
             case = replace(case, labels=segment_case(scans, base).labels)
         temporary = folder / f".{secrets.token_hex(4)}-{name}"
-        with errors_told(place):
+        with translate_os_errors(place):
             try:
                 with ExitStack() as stack:
                     for kind, image in {**case.images, "seg": case.labels}.items():

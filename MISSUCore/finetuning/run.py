@@ -51,7 +51,7 @@ from .planning import Pace, measure_pace
 from .planning import plan as plan_steps
 from .rehearsal import answers_needed, rehearsal_cases
 from .scores import ScoreLog
-from .transfer import mixed
+from .transfer import interpolated
 
 
 def fine_tune(
@@ -75,7 +75,7 @@ def fine_tune(
         folder: of the run.
         name: of the candidate, letters, digits, dots, dashes, underscores.
         options: how.
-        progress: hears of every step.
+        progress: reports every step.
 
     Returns:
         Table and verdict, as ``gate.json`` holds them.
@@ -214,7 +214,7 @@ class _FineTuning:
             date=date.today().isoformat(),
             base=ModelIdentity(base.name, base.sha256),
         )
-        weights = mixed(context.start.network.state_dict(), tuned, test.mix)
+        weights = interpolated(context.start.network.state_dict(), tuned, test.mix)
         folder = context.folder / MODEL_FOLDER
         save_candidate(folder, context.start.card, weights, test, scans, context.config)
         self.record.end(test)

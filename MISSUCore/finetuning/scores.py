@@ -20,7 +20,7 @@ BASE = Setting(0, 1.0)
 
 
 class ScoreLog:
-    """Dice by fold, step, share of the tuned weights, case and region.
+    """Dice by fold, step, interpolation weight, case and region.
 
     ``scores.json`` holds all of it; ``validation.csv``, the mean over each fold's cases, is for
     people and plots.
@@ -46,7 +46,7 @@ class ScoreLog:
     def add(
         self, fold: int, step: int, by_mix: Mapping[float, Mapping[str, NDArray[np.float64]]]
     ) -> None:
-        """Keep the Dice of a fold's cases after a step: by share, then by case, arrays (regions,).
+        """Keep the Dice (regions,) of a fold's cases after a step, by weight and case.
 
         Raises:
             InputError: if they cannot be written.
@@ -64,11 +64,11 @@ class ScoreLog:
             temporary.write_text(json.dumps(self.rows), encoding="utf-8")
 
     def known(self, fold: int) -> set[tuple[int, float]]:
-        """Steps and shares that a fold has been tried with."""
+        """Steps and interpolation weights that a fold has been tried with."""
         return {(row[1], row[2]) for row in self.rows if row[0] == fold}
 
     def by_case(self, folds: Sequence[Sequence[str]]) -> list[CaseScores]:
-        """What the gate judges by.
+        """What the acceptance test compares.
 
         Args:
             folds: names of the cases that each fold held out.

@@ -69,8 +69,8 @@ def _channels(weight: Tensor, known: Sequence[str], wanted: Sequence[str]) -> Te
     return torch.stack(channels, dim=1)
 
 
-def mixed(
-    base: Mapping[str, Tensor], tuned: Mapping[str, Tensor], share: float
+def interpolated(
+    base: Mapping[str, Tensor], tuned: Mapping[str, Tensor], weight: float
 ) -> dict[str, Tensor]:
     """Weights between those of a base and a tuned model (WiSE-FT, Wortsman et al. 2022).
 
@@ -79,10 +79,10 @@ def mixed(
     Args:
         base: state of the network before.
         tuned: after.
-        share: of the tuned weights, 0 to 1.
+        weight: interpolation weight of the tuned model, 0 to 1.
     """
     return {
-        name: torch.lerp(value, tuned[name].to(value), share)
+        name: torch.lerp(value, tuned[name].to(value), weight)
         if value.is_floating_point()
         else tuned[name]
         for name, value in base.items()

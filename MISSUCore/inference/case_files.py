@@ -22,7 +22,7 @@ from ..contract.segmentation_report import (
 )
 from ..core.errors import InputError
 from ..core.events import Progress, Stage
-from ..core.files import atomic_write, errors_told
+from ..core.files import atomic_write, translate_os_errors
 from ..core.messages import Text, a_file
 from ..io.dicom import ScanSource
 from ..io.reading import checksum
@@ -38,7 +38,7 @@ from ..reporting.dicom_seg import (
 )
 from ..reporting.quality_page import write_quality_page
 from .case_scans import ScansInOneSpace, input_files, read_scans, reference_name
-from .outputs import OUTPUT_ENDINGS, beside, check_outputs, write_image, write_transform
+from .outputs import OUTPUT_ENDINGS, check_outputs, sibling_path, write_image, write_transform
 from .predictor import choose_device
 from .segmentation import Segmentation, SegmentationOptions, check_modalities, segment_case
 
@@ -82,7 +82,7 @@ def segment_files(
         preprocessing: what is done to the scans; by default what they need.
         options: how it is segmented.
         sequences: for the report: why each scan was taken for its modality.
-        progress: hears of the stages.
+        progress: reports the stages.
 
     Returns:
         What the report file holds.
@@ -190,8 +190,10 @@ def _plan(
     check_modalities(list(inputs.paths), loaded)
     card = loaded.card
     regions = card.label_scheme().region_names
-    maps = {name: beside(output, f"probability_{name}") for name in regions}
-    transforms = {name: beside(output, f"transform_{name}", ".tfm") for name in card.modalities}
+    maps = {name: sibling_path(output, f"probability_{name}") for name in regions}
+    transforms = {
+        name: sibling_path(output, f"transform_{name}", ".tfm") for name in card.modalities
+    }
     asked = (path for path in (files.report, files.quality_page, files.dicom_seg) if path)
     check_outputs(
         [output, *asked, *maps.values(), *transforms.values()],
@@ -284,7 +286,7 @@ def _write(
     if plan.files.dicom_seg and not segments:
         known.add(plan.files.dicom_seg)
     for outdated in known - written:
-        with errors_told(outdated):
+        with translate_os_errors(outdated):
             outdated.unlink(missing_ok=True)
     return facts
 

@@ -17,7 +17,7 @@ from ..core.messages import a_file
 from ..io.dicom import DicomSeries, ScanSource
 from ..io.geometry import image_like
 from ..io.reading import Case, read_case, read_image
-from ..preprocessing.pipeline import PreprocessedCase, PreprocessingOptions, preprocess, scan_under
+from ..preprocessing.pipeline import AlignedCase, PreprocessingOptions, preprocess, scan_under
 from ..preprocessing.registration.rigid import moved
 from ..preprocessing.registration.search import rigid_inverse
 
@@ -37,7 +37,7 @@ class ScansInOneSpace:
     """
 
     case: Case
-    prepared: PreprocessedCase
+    prepared: AlignedCase
     reference: sitk.Image
     own_reference: sitk.Image
     reference_name: str
@@ -75,7 +75,7 @@ def read_scans(
             lies on the scan with the same grid, or else on the one that the others are moved to.
         brain_mask: takes the place of brain extraction, see :func:`.preprocess`.
         preprocessing: what is done to the scans; by default what they need.
-        progress: hears of the stages.
+        progress: reports the stages.
 
     Raises:
         InputError: if anything given cannot be used.

@@ -14,7 +14,7 @@ from .. import __version__
 from ..contract.segmentation_report import SegmentationReport
 from ..core.events import Progress
 from ..core.torchrun import torchrun_process
-from ..io.case_lists import ListedCase, check_cases, read_cases
+from ..io.case_lists import CasePaths, check_cases, read_cases
 from ..models.store import Model, default_model, load_model
 from ..preprocessing.pipeline import PreprocessingOptions
 from ..sequences.scan_choice import choose_scans
@@ -59,7 +59,7 @@ class CohortOptions:
 
 
 def segment_cohort(
-    cases: Path | Sequence[ListedCase],
+    cases: Path | Sequence[CasePaths],
     folder: Path,
     model: str | Model | None = None,
     options: CohortOptions | None = None,
@@ -113,7 +113,7 @@ def _segment_one(
     options: CohortOptions,
     overwrite: bool,
     tell: Callable[[str], None] | None,
-    case: ListedCase,
+    case: CasePaths,
     folder: Path,
     progress: Progress,
 ) -> SegmentationReport:

@@ -20,11 +20,11 @@ from typing import Any
 from ..contract.segmentation_report import SegmentationReport
 from ..core.errors import InputError, MISSUError
 from ..core.events import Progress, Stage, silent
-from ..core.files import errors_told, kept_by, read_json, write_json
+from ..core.files import kept_by, read_json, translate_os_errors, write_json
 from ..core.serialization import settings_from_dict, settings_to_dict
 from ..core.torchrun import torchrun_process
 from ..core.written import Written
-from ..io.case_lists import ListedCase
+from ..io.case_lists import CasePaths
 from .cohort_summary import DONE, FAILED, CohortRecord, CohortSummary, is_summary
 
 RECORD_NAME = "cohort.json"
@@ -33,11 +33,11 @@ WRITTEN_NAME = "written.sha256"
 
 RESULT_NAMES = ("segmentation", "report.json", "quality.html")  # that a case's files begin with
 # Segments a case into a folder that exists, replacing no file there; returns the case's report.
-SegmentOne = Callable[[ListedCase, Path, Progress], SegmentationReport]
+SegmentOne = Callable[[CasePaths, Path, Progress], SegmentationReport]
 
 
 def run_cohort(
-    cases: Sequence[ListedCase],
+    cases: Sequence[CasePaths],
     folder: Path,
     segment_one: SegmentOne,
     settings: Mapping[str, Any],
@@ -99,11 +99,11 @@ def run_cohort(
 
 
 def _waiting(
-    cases: Sequence[ListedCase],
+    cases: Sequence[CasePaths],
     folder: Path,
     records: dict[str, CohortRecord],
     settings: dict[str, Any],
-) -> list[tuple[ListedCase, CohortRecord]]:
+) -> list[tuple[CasePaths, CohortRecord]]:
     """The cases to segment, in this order, with the records of their beginning.
 
     A case with a file that cannot be found is not among them: its record, here and in its folder,
@@ -125,7 +125,7 @@ def _waiting(
 
 
 def _segment(
-    case: ListedCase,
+    case: CasePaths,
     place: Path,
     begun: CohortRecord,
     segment_one: SegmentOne,
@@ -183,11 +183,11 @@ def _remove_results(place: Path, earlier: Sequence[str], written: Written, overw
             "the case segmented anew, or add --overwrite"
         )
     for path in there:
-        with errors_told(path):
+        with translate_os_errors(path):
             path.unlink()
 
 
-def _inputs(case: ListedCase) -> dict[str, Any]:
+def _inputs(case: CasePaths) -> dict[str, Any]:
     """All files of a case in JSON types, with what shows that one was changed.
 
     Raises:
@@ -238,7 +238,7 @@ def _check_folder(place: Path) -> None:
         )
 
 
-def _check_names(cases: Sequence[ListedCase], written: Written) -> None:
+def _check_names(cases: Sequence[CasePaths], written: Written) -> None:
     for case in cases:
         if case.name.casefold() == SUMMARY_NAME:
             raise InputError(f"a case cannot have the name of the summary, {case.name}")
@@ -280,7 +280,7 @@ def _write_record(place: Path, record: CohortRecord) -> None:
 
 
 def _write_summary(
-    cases: Sequence[ListedCase],
+    cases: Sequence[CasePaths],
     folder: Path,
     own: Mapping[str, CohortRecord],
     writing: Written,

@@ -98,7 +98,7 @@ def explain_case(
         model: from :func:`MISSUCore.models.store.load_model`.
         reference: its grid is the maps'; by default the first image's.
         device: as :func:`.choose_device` takes it.
-        progress: hears of the stages.
+        progress: reports the stages.
 
     Raises:
         InputError: as :func:`.segment_case` does.
@@ -198,7 +198,7 @@ def explain_files(
         preprocessing: what is done to the scans; by default what they need.
         device: as :func:`.choose_device` takes it.
         overwrite: replace files that exist.
-        progress: hears of the stages.
+        progress: reports the stages.
 
     Raises:
         InputError: if anything given cannot be used; nothing is written then.

@@ -59,7 +59,7 @@ def write_transform(stack: ExitStack, transform: sitk.Transform, path: Path) -> 
         raise ResourceError(a_file(path), ": cannot be written; is the disk full?") from error
 
 
-def beside(path: Path, what: str, ending: str | None = None) -> Path:
+def sibling_path(path: Path, what: str, ending: str | None = None) -> Path:
     """``seg.nii.gz`` and ``probability_WT`` make ``seg_probability_WT.nii.gz``.
 
     Only the ending is cut off: ``1.2.840.7.nii.gz`` is not to share its files with ``1.2.840.8``.

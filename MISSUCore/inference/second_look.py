@@ -21,7 +21,7 @@ from ..core.events import Progress, Stage
 from ..io.geometry import image_like
 from ..io.resampling import interpolate
 from ..models.store import Model
-from ..preprocessing.working_grid import PreparedCase, prepare
+from ..preprocessing.working_grid import NetworkInput, prepare
 from .postprocessing import outermost_regions
 from .predictor import Predictor
 
@@ -49,7 +49,7 @@ class FirstResult:
 
     log_odds: Odds
     grid: sitk.Image
-    fine: PreparedCase
+    fine: NetworkInput
     boxes: list[Box]
     notes: list[str]
     prepare_seconds: float
@@ -83,7 +83,7 @@ def look_first(
         images: as :func:`.segment_case` takes them.
         model: fine; its finder is loaded.
         predictor: makes a predictor of log-odds, without temperatures, for a model.
-        progress: hears of the stages.
+        progress: reports the stages.
     """
     finder = model.finder
     if finder is None:
@@ -118,7 +118,7 @@ def look_closely(
         first: what its finder found.
         model: fine.
         predict: its predictor of log-odds, without temperatures.
-        progress: hears of the boxes.
+        progress: reports the boxes.
     """
     temperatures = np.array(model.card.temperatures or (1.0,), dtype=np.float32)
     temperatures = temperatures[:, None, None, None]
@@ -127,18 +127,20 @@ def look_closely(
     block = hull(first.boxes)
     z, y, x = block
     grid = first.fine.grid[x, y, z]
-    odds = np.full((len(first.log_odds), *grid.GetSize()[::-1]), -CERTAIN, dtype=np.float32)
+    odds: Odds = np.full((len(first.log_odds), *grid.GetSize()[::-1]), -CERTAIN, dtype=np.float32)
     windows, done = 1, 0
     voxels = sum(map(_voxels, first.boxes))
     for box in first.boxes:
         part = progress.part(done / voxels, (done + _voxels(box)) / voxels)
-        volume = np.ascontiguousarray(first.fine.volume[(slice(None), *box)])
+        inside = (slice(None), *box)  # mypy takes a star inside brackets for Python 3.11's
+        volume = np.ascontiguousarray(first.fine.volume[inside])
         answer = log_odds(predict(torch.from_numpy(volume), part).numpy())
-        place = tuple(
+        spans = (
             slice(span.start - whole.start, span.stop - whole.start)
             for span, whole in zip(box, block)
         )
-        odds[(slice(None), *place)] = _together(answer, first, box, model.card)
+        place = (slice(None), *spans)
+        odds[place] = _together(answer, first, box, model.card)
         windows, done = max(windows, predict.windows), done + _voxels(box)
     return SecondResult(probability(odds / temperatures), grid, windows)
 

@@ -21,7 +21,7 @@ from ..evaluation.volumes import volumes_ml
 from ..io.geometry import overlap
 from ..models.store import Model
 from ..preprocessing.brain_extraction import PLAUSIBLE_BRAIN_ML
-from ..preprocessing.working_grid import PreparedCase, prepare
+from ..preprocessing.working_grid import NetworkInput, prepare
 from .confidence import doubts, expected_dice
 from .postprocessing import nest
 from .predictor import Predictor, choose_device
@@ -71,7 +71,7 @@ def segment_case(
         model: from :func:`MISSUCore.models.store.load_model`.
         reference: its grid is the result's; by default the first image's.
         options: how.
-        progress: hears of the stages.
+        progress: reports the stages.
 
     Raises:
         InputError: if the modalities are not those of the model, a scan has no contrast, or the
@@ -168,7 +168,7 @@ def predict(
         images: skull-stripped, co-registered 3-D float images by modality.
         model: fitting them, see :func:`check_modalities`.
         options: how; nothing is cleaned up.
-        progress: hears of the stages.
+        progress: reports the stages.
 
     Raises:
         InputError: if a scan has no contrast.
@@ -317,16 +317,16 @@ def _guesses(card: ModelCard, modality: str) -> Text:
     )
 
 
-def _brain_warnings(prepared: PreparedCase, card: ModelCard) -> list[str]:
+def _brain_warnings(prepared: NetworkInput, card: ModelCard) -> list[str]:
     if not card.label_scheme().is_in_brain:
         return []
     brain_ml = prepared.volume.any(axis=0).sum() * float(np.prod(prepared.grid.GetSpacing())) / 1000
     low, high = PLAUSIBLE_BRAIN_ML
     if brain_ml > high:
         return [
-            f"what is not 0 in the scans fills {brain_ml:.0f} ml, more than a brain: they must be "
+            f"nonzero voxels of the scans fill {brain_ml:.0f} ml, more than a brain: they must be "
             "skull-stripped, with 0 outside the brain"
         ]
     if brain_ml < low:
-        return [f"what is not 0 in the scans fills only {brain_ml:.0f} ml, less than a brain"]
+        return [f"nonzero voxels of the scans fill only {brain_ml:.0f} ml, less than a brain"]
     return []

@@ -25,7 +25,7 @@ _WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORE
 
 
 @dataclass(frozen=True)
-class ListedCase:
+class CasePaths:
     """What a list says of a case; the files need not exist.
 
     Attributes:
@@ -43,7 +43,7 @@ class ListedCase:
     labels: Path | None = None
 
 
-def read_cases(path: Path, modalities: Collection[str], output_folder: Path) -> list[ListedCase]:
+def read_cases(path: Path, modalities: Collection[str], output_folder: Path) -> list[CasePaths]:
     """The cases to segment, in the order of the list; their names can be those of folders.
 
     A CSV table (UTF-8; comma, semicolon or tab) has a heading with ``name`` and either ``folder``
@@ -74,7 +74,7 @@ def read_cases(path: Path, modalities: Collection[str], output_folder: Path) -> 
 
 def check_cases(
     source: object,
-    cases: Sequence[ListedCase],
+    cases: Sequence[CasePaths],
     modalities: Collection[str],
     output_folder: Path,
 ) -> None:
@@ -102,7 +102,7 @@ def check_cases(
     _check_names(source, [case.name for case in cases])
 
 
-def read_json_cases(path: Path) -> list[ListedCase]:
+def read_json_cases(path: Path) -> list[CasePaths]:
     """The cases of a JSON file, in its order.
 
     It holds ``[{"name": "p1", "images": {"t1": "p1/t1.nii.gz"}, "labels": "p1/seg.nii.gz"}, ...]``;
@@ -120,7 +120,7 @@ def read_json_cases(path: Path) -> list[ListedCase]:
     return [_json_case(path, number, entry) for number, entry in enumerate(entries, start=1)]
 
 
-def _json_case(path: Path, number: int, entry: Any) -> ListedCase:
+def _json_case(path: Path, number: int, entry: Any) -> CasePaths:
     name = entry.get("name") if isinstance(entry, dict) else None
     if not isinstance(name, str) or not name:
         raise InputError(f'{path}: case {number} has no "name"')
@@ -136,12 +136,12 @@ def _json_case(path: Path, number: int, entry: Any) -> ListedCase:
 
 def _listed_case(
     path: Path, name: str, images: dict[str, str], others: dict[str, str]
-) -> ListedCase:
+) -> CasePaths:
     if images and "folder" in others:
         raise InputError(f"{path}: case {name} has a folder and images; give one of them")
     places = {what: path.parent / place for what, place in {**images, **others}.items()}
     reference = others.get("reference")
-    return ListedCase(
+    return CasePaths(
         name=name,
         images={modality: places[modality] for modality in images},
         folder=places.get("folder"),
@@ -150,7 +150,7 @@ def _listed_case(
     )
 
 
-def _read_table(path: Path, modalities: Collection[str]) -> list[ListedCase]:
+def _read_table(path: Path, modalities: Collection[str]) -> list[CasePaths]:
     (_, titles), *lines = _lines(path)
     columns = {column.casefold(): column for column in ("name", *_NO_MODALITIES, *modalities)}
     unknown = [title for title in titles if title and title.casefold() not in columns]
@@ -190,7 +190,7 @@ def _lines(path: Path) -> list[tuple[int, list[str]]]:
     return filled
 
 
-def _table_case(path: Path, number: int, heading: list[str], cells: list[str]) -> ListedCase:
+def _table_case(path: Path, number: int, heading: list[str], cells: list[str]) -> CasePaths:
     where = f"{path}: line {number}"
     if any(cells[len(heading) :]) or any(cell and not title for title, cell in zip(heading, cells)):
         raise InputError(f"{where}: has a cell without a heading")
@@ -204,7 +204,7 @@ def _table_case(path: Path, number: int, heading: list[str], cells: list[str]) -
     return _listed_case(path, name, entry, others)
 
 
-def _case_folders(path: Path) -> list[ListedCase]:
+def _case_folders(path: Path) -> list[CasePaths]:
     try:
         folders = sorted(
             place for place in path.iterdir() if place.is_dir() and not place.name.startswith(".")
@@ -213,7 +213,7 @@ def _case_folders(path: Path) -> list[ListedCase]:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     if not folders:
         raise InputError(f"{path}: holds no folders; a folder for each case is expected")
-    return [ListedCase(folder.name, folder=folder) for folder in folders]
+    return [CasePaths(folder.name, folder=folder) for folder in folders]
 
 
 def _check_apart(output_folder: Path, places: Sequence[Path]) -> None:

@@ -261,9 +261,9 @@ def _divided(damaged: Sequence[DicomFile], headers: list[SeriesHeader]) -> list[
     """Damaged files given to the series they may be of; those that are of none are left."""
     left = []
     for file in damaged:
-        beside = [header for header in headers if header.series.folder == file.path.parent]
-        own = [header for header in beside if header.series.uid == file.series_uid]
-        alike = [header for header in beside if _same_ending(header.files[0].path, file.path)]
+        same_folder = [header for header in headers if header.series.folder == file.path.parent]
+        own = [header for header in same_folder if header.series.uid == file.series_uid]
+        alike = [header for header in same_folder if _same_ending(header.files[0].path, file.path)]
         for header in own or alike:
             header.damaged.append(file.path)
         if not own and not alike and is_dicom(file.path):

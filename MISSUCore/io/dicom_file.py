@@ -147,8 +147,15 @@ def _complete(dataset: Dataset, stream: BinaryIO) -> bool:
         return "PixelData" in pydicom.dcmread(stream, force=True)
     bits = dataset.Rows * dataset.Columns * dataset.BitsAllocated
     bits *= int(dataset.get("SamplesPerPixel", 1)) * int(dataset.get("NumberOfFrames", 1) or 1)
-    head = stream.tell() + (8 if dataset.original_encoding[0] else 12)
+    head = stream.tell() + (8 if _is_implicit(dataset) else 12)
     return stream.seek(0, 2) - head >= bits // 8
+
+
+def _is_implicit(dataset: Dataset) -> bool:
+    """Whether the file does not say what type its attributes have (PS3.5, 7.1.3)."""
+    if hasattr(dataset, "original_encoding"):
+        return bool(dataset.original_encoding[0])
+    return bool(dataset.read_implicit_vr)  # as pydicom 2 calls it
 
 
 def _described(path: Path, dataset: Dataset, complete: bool) -> DicomFile:

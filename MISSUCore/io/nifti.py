@@ -172,7 +172,7 @@ def place_warnings(path: Path, header: NiftiHeader, image: sitk.Image) -> list[s
     return [
         Text(
             a_file(path),
-            f": its header tells two places (qform and sform), up to {apart_mm:.0f} mm apart; "
+            f": its header gives two places (qform and sform), up to {apart_mm:.0f} mm apart; "
             "the one that Slicer shows was taken, other programs may show the scan and the result "
             "elsewhere or mirrored",
         )

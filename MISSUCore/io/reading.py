@@ -124,7 +124,7 @@ def read_label_map(path: Path) -> sitk.Image:
     voxels = sitk.GetArrayViewFromImage(image)
     if not np.array_equal(voxels, np.clip(np.rint(voxels), 0, 255)):
         raise InputError(
-            a_file(path), ": is no label map, it has values other than whole numbers 0..255"
+            a_file(path), ": is not a label map, it has values other than whole numbers 0..255"
         )
     return sitk.Cast(image, sitk.sitkUInt8)
 

@@ -69,7 +69,7 @@ def measure(
         scan: that it was drawn on (T1ce), if at hand; must have the same voxels.
         scheme: what the values mean; BraTS is read in both of its numberings.
         settings: how lesions are measured and judged.
-        progress: hears of the stages.
+        progress: reports the stages.
 
     Raises:
         InputError: if a file cannot be used, the label map is empty, or the two do not fit.

@@ -181,7 +181,7 @@ def _load(card_path: Path) -> Model:
             "was replaced: install the model again"
         )
     try:
-        weights = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        weights = torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
         with torch.device("meta"):  # no memory, no time: every weight is replaced
             network = TransUNet(card.network)
         network.load_state_dict(unpack(weights), assign=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..contract.model_card import ModelCard, write_card
 from ..contract.tuning.finetuning_run import MODEL_FOLDER, FineTuningRun
 from ..core.errors import InputError
-from ..core.files import atomic_write, errors_told, only_process
+from ..core.files import atomic_write, folder_lock, translate_os_errors
 from ..core.messages import a_file
 from ..core.written import RUN_RECORD, Written, adopt
 from .store import (
@@ -68,7 +68,7 @@ def accept(run: Path, force: bool = False) -> ModelCard:
         )
     card = load_model(str(candidate)).card
     folder = user_folder()
-    with only_process(folder):  # or two would take the same number
+    with folder_lock(folder):  # or two would take the same number
         twin = next((other for other in list_models() if other.sha256 == card.sha256), None)
         if twin:
             raise InputError(a_file(run), f": the candidate is installed already, as {twin.name}")
@@ -96,7 +96,7 @@ def discard(run: Path) -> None:
     """
     if not FineTuningRun(run).has_begun():
         raise InputError(a_file(run), ": is no folder of a fine-tuning")
-    with only_process(run):
+    with folder_lock(run):
         written = Written(run, RUN_RECORD)
         if not written.exists():
             adopt(written, OLDER_RUN)
@@ -130,6 +130,6 @@ def remove(name: str) -> None:
         )
     if default_model() == name:
         use(DEFAULT_MODEL)
-    with errors_told(card):
+    with translate_os_errors(card):
         card.unlink()  # first: without a card there is no model
         card.with_suffix(".pt").unlink(missing_ok=True)

@@ -54,7 +54,7 @@ def _is_inside_range(image: sitk.Image, clear: NDArray[np.bool_]) -> bool:
     return bool(np.mean(voxels[clear] < background(voxels)) > _BELOW)
 
 
-def lifted(image: sitk.Image, mask: sitk.Image | None = None) -> sitk.Image:
+def shift_to_nonnegative(image: sitk.Image, mask: sitk.Image | None = None) -> sitk.Image:
     """The image with nothing below 0: raised, if more than a few of its voxels are.
 
     Args:

@@ -40,7 +40,7 @@ def correct_bias_field(
     Args:
         image: 3-D image.
         mask: the brain, not 0, on the same voxels.
-        progress: hears of the iterations.
+        progress: reports the iterations.
 
     Raises:
         InputError: if the brain's intensities are not above 0 for the most part, as after a

@@ -39,7 +39,7 @@ _BRIGHT_SCALP = 1.4
 
 
 class BrainExtractionMissing(InputError):  # noqa: N818
-    """The package that finds the brain in a head is missing. The message tells the choices."""
+    """The package that finds the brain in a head is missing. The message names the choices."""
 
     exit_code = 4
     code = ErrorCode.BRAIN_EXTRACTION_MISSING
@@ -72,12 +72,12 @@ class AgreedBrain:
 
     Attributes:
         mask: 1 in the brain, 0 outside (8-bit), on a 1 mm grid along the patient's axes.
-        agreement: Dice of each scan's own mask with it, where that scan reaches, by modality.
+        dice: Dice of each scan's own mask with it, where that scan reaches, by modality.
         left_out: why a scan had no vote, by modality.
     """
 
     mask: sitk.Image
-    agreement: dict[str, float]
+    dice: dict[str, float]
     left_out: dict[str, str]
 
 
@@ -90,7 +90,7 @@ def find_brains(
 
     Args:
         images: 3-D float images by modality, anywhere in space.
-        progress: hears of each scan.
+        progress: reports each scan.
 
     Raises:
         BrainExtractionMissing: if all show the skull, and deepbet is not installed.
@@ -222,7 +222,7 @@ def agreed_brain(brains: Mapping[str, Brain]) -> AgreedBrain:
     )
 
 
-def likeness(first: sitk.Image, second: sitk.Image) -> float:
+def mask_dice(first: sitk.Image, second: sitk.Image) -> float:
     """Dice of two brain masks (0 and 1) on any grids, at 2 mm, in what both images show."""
     grid = working_grid([first, second], (_COARSE_MM,) * 3)
     masks = [on_grid(mask, grid) >= 0.5 for mask in (first, second)]
@@ -245,7 +245,7 @@ def strip(image: sitk.Image, mask: sitk.Image) -> sitk.Image:
 
 
 def content_ml(image: sitk.Image) -> float:
-    """Volume in ml of what is not 0 in an image."""
+    """Volume in ml of the nonzero voxels of an image."""
     voxels = np.count_nonzero(sitk.GetArrayViewFromImage(image))
     return float(voxels * np.prod(image.GetSpacing()) / 1000)
 

@@ -14,7 +14,7 @@ from ..io.geometry import overlap
 from ..sequences.appearance import guess_from_images
 from .anatomy import inner_fit
 from .bias_field import strong_field
-from .brain_extraction import Brain, likeness
+from .brain_extraction import Brain, mask_dice
 
 # Dice of brains that were laid on each other. Below the first a user is warned; brains below the
 # second are not of one patient, if the edges inside them do not fit either. See
@@ -68,7 +68,7 @@ def check_anatomy(
     for name, brain in brains.items():
         if name == fixed or fixed not in brains:
             continue
-        dice = likeness(brain.mask, brains[fixed].mask)
+        dice = mask_dice(brain.mask, brains[fixed].mask)
         if dice >= SAME_BRAIN:
             continue
         fit = inner_fit(images[name], images[fixed], brain.mask, brains[fixed].mask)

@@ -19,7 +19,7 @@ from ..core.errors import InputError
 from ..core.events import Progress, Stage
 from ..core.messages import Text, a_modality
 from ..io.geometry import same_grid
-from .background import lifted
+from .background import shift_to_nonnegative
 from .bias_field import correct_bias_field
 from .brain_extraction import Brain, agreed_brain, content_ml, find_brains, strip
 from .checks import (
@@ -39,7 +39,7 @@ AS_THEY_ARE = PreprocessingOptions(registration=False, brain_extraction=False)
 
 
 @dataclass
-class PreprocessedCase:
+class AlignedCase:
     """Scans in the space of one of them.
 
     Attributes:
@@ -83,7 +83,7 @@ class PreprocessedCase:
     def registration_facts(
         self, transforms: Mapping[str, str] | None = None
     ) -> dict[str, ScanRegistration]:
-        """What a report tells of the registrations; ``transforms`` are names of files."""
+        """What a report says of the registrations; ``transforms`` are names of files."""
         return {
             name: ScanRegistration(
                 round(registration.quality, 3),
@@ -102,16 +102,16 @@ def preprocess(
     is_head: bool = True,
     brain_mask: sitk.Image | None = None,
     progress: Progress | None = None,
-) -> PreprocessedCase:
+) -> AlignedCase:
     """Bring the scans of a patient into one space and take off the skull, as far as they need it.
 
     Args:
         images: 3-D float images by modality, as they were read.
         options: what is done.
         is_head: whether they show a head; scans of other organs are left as they are.
-        brain_mask: not 0 in the brain; no brain is looked for then. On the grid of one of the scans
+        brain_mask: nonzero in the brain, which is not looked for then. On the grid of a scan
             it is moved with that, otherwise it is taken to lie in the space of the fixed one.
-        progress: hears of the steps.
+        progress: reports the steps.
 
     Raises:
         BrainExtractionMissing: if scans show the skull, and nothing is there to take it off.
@@ -125,7 +125,7 @@ def preprocess(
             "model segments something else; leave it out"
         )
     fixed = next((name for name in FIXED_FIRST if name in images), next(iter(images)))
-    case = PreprocessedCase(fixed, dict(images), dict(images))
+    case = AlignedCase(fixed, dict(images), dict(images))
     if not (is_head and options.registration):
         check_overlap(images)
     if not is_head:
@@ -163,7 +163,7 @@ def scan_under(image: sitk.Image, images: Mapping[str, sitk.Image], fixed: str) 
     return next((name for name in (fixed, *images) if same_grid(image, images[name])), fixed)
 
 
-def _set_background_to_zero(case: PreprocessedCase, brains: Mapping[str, Brain]) -> None:
+def _set_background_to_zero(case: AlignedCase, brains: Mapping[str, Brain]) -> None:
     """Set what lies beyond a scan to 0, with nothing below, as registration expects it.
 
     Some scans have -1024 there, or 0 in the middle of the brain's range, as a z-score leaves it.
@@ -171,12 +171,12 @@ def _set_background_to_zero(case: PreprocessedCase, brains: Mapping[str, Brain])
     for name, image in case.whole.items():
         brain = brains.get(name)
         if brain and brain.stripped:
-            case.whole[name] = strip(lifted(image, brain.mask), brain.mask)
+            case.whole[name] = strip(shift_to_nonnegative(image, brain.mask), brain.mask)
         else:
-            case.whole[name] = lifted(image)
+            case.whole[name] = shift_to_nonnegative(image)
 
 
-def _moved_brains(case: PreprocessedCase, brains: Mapping[str, Brain]) -> dict[str, Brain]:
+def _moved_brains(case: AlignedCase, brains: Mapping[str, Brain]) -> dict[str, Brain]:
     """The brains where their scans are now."""
     return {
         name: replace(brain, mask=case.moved_along(brain.mask, name))
@@ -184,7 +184,7 @@ def _moved_brains(case: PreprocessedCase, brains: Mapping[str, Brain]) -> dict[s
     }
 
 
-def _register(case: PreprocessedCase, brains: Mapping[str, Brain], progress: Progress) -> None:
+def _register(case: AlignedCase, brains: Mapping[str, Brain], progress: Progress) -> None:
     others = [name for name in case.whole if name != case.fixed]
     masks = {name: brain.mask for name, brain in brains.items()}
     target = Target(case.whole[case.fixed], masks.get(case.fixed), case.fixed)
@@ -202,7 +202,7 @@ def _register(case: PreprocessedCase, brains: Mapping[str, Brain], progress: Pro
 
 
 def _check_anatomy(
-    case: PreprocessedCase, brains: Mapping[str, Brain], options: PreprocessingOptions
+    case: AlignedCase, brains: Mapping[str, Brain], options: PreprocessingOptions
 ) -> None:
     """Do the scans show one brain? Without registration they may lie beside each other as yet."""
     if not (brains or options.brain_extraction):
@@ -211,7 +211,7 @@ def _check_anatomy(
     case.warnings += check_anatomy(case.fixed, case.whole, brains, only_warn=only_warn)
 
 
-def _strip_heads(case: PreprocessedCase, brains: Mapping[str, Brain], given: bool) -> None:
+def _strip_heads(case: AlignedCase, brains: Mapping[str, Brain], given: bool) -> None:
     """Take off the skull of the scans that have one.
 
     Args:
@@ -239,11 +239,11 @@ def _strip_heads(case: PreprocessedCase, brains: Mapping[str, Brain], given: boo
         case.warnings += [
             Text(
                 a_modality(name),
-                f": its own brain mask and the one of all scans differ (Dice {agreement:.2f}); "
+                f": its own brain mask and the one of all scans differ (Dice {dice:.2f}); "
                 "look whether it lies on the others",
             )
-            for name, agreement in agreed.agreement.items()
-            if agreement < DOUBTFUL_AGREEMENT and name not in agreed.left_out
+            for name, dice in agreed.dice.items()
+            if dice < DOUBTFUL_AGREEMENT and name not in agreed.left_out
         ]
     for name in case.whole:
         if name not in stripped:
@@ -257,7 +257,7 @@ def _strip_heads(case: PreprocessedCase, brains: Mapping[str, Brain], given: boo
                 )
 
 
-def _even_out(case: PreprocessedCase, bias_field: str, progress: Progress) -> None:
+def _even_out(case: AlignedCase, bias_field: str, progress: Progress) -> None:
     """Correct bias fields, or warn of those that are left."""
     strong = {} if bias_field == "always" else strong_fields(case.images)
     if bias_field == "never":
@@ -283,7 +283,7 @@ def _even_out(case: PreprocessedCase, bias_field: str, progress: Progress) -> No
 
 
 @contextmanager
-def _timed(case: PreprocessedCase, step: str) -> Iterator[None]:
+def _timed(case: AlignedCase, step: str) -> Iterator[None]:
     began = time.monotonic()
     yield
     case.seconds[step] = case.seconds.get(step, 0.0) + time.monotonic() - began

@@ -26,7 +26,7 @@ MAXIMUM_WORKING_VOXELS = 2**26
 
 
 @dataclass(frozen=True)
-class PreparedCase:
+class NetworkInput:
     """A case as the network sees it.
 
     Attributes:
@@ -43,7 +43,7 @@ def prepare(
     images: Mapping[str, sitk.Image],
     modalities: Sequence[str],
     spacing_mm: tuple[float, float, float],
-) -> PreparedCase:
+) -> NetworkInput:
     """Bring skull-stripped scans to the working grid and to comparable intensities.
 
     Brain is what differs from 0. Intensities are clipped at the percentiles 0.05 and 99.95 of the
@@ -72,13 +72,13 @@ def prepare(
     # The box around an oblique scan is wider than the brain in it, and how much background the
     # network sees must not depend on how the scan was tilted.
     depth, height, width = _block(np.logical_or.reduce(volume != 0))
-    return PreparedCase(volume[:, depth, height, width], grid[width, height, depth])
+    return NetworkInput(volume[:, depth, height, width], grid[width, height, depth])
 
 
 def working_grid(
     images: Sequence[sitk.Image], spacing_mm: tuple[float, float, float]
 ) -> sitk.Image:
-    """Empty image along the patient's axes that covers what is not 0 in any of the images.
+    """Empty image along the patient's axes that covers the nonzero voxels of any of the images.
 
     Its first voxel is the center of a corner voxel of the images' content, so that an image that
     has the working spacing and orientation already is cut out without interpolation.

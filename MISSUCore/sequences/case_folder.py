@@ -84,7 +84,7 @@ def find_case(folder: Path, progress: Progress | None = None) -> FoundCase:
     Args:
         folder: searched with all its subfolders, without what is hidden; may hold NIfTI, NRRD and
             MetaImage files and DICOM files of several series in one folder, with any names.
-        progress: hears how far the search is.
+        progress: reports how far the search is.
 
     Raises:
         InputError: if no scan is recognized, or there are those of two patients or examinations.
@@ -297,9 +297,9 @@ def _named(name: str, place: Path, folder: Path, tags: Mapping[str, str]) -> Gue
 
 def _sidecar(path: Path) -> dict[str, str]:
     """Attributes in the JSON file that dcm2niix writes beside an image, as DICOM has them."""
-    beside = path.with_name(IMAGE_ENDING.sub("", path.name) + ".json")
+    sidecar = path.with_name(IMAGE_ENDING.sub("", path.name) + ".json")
     try:
-        facts = json.loads(beside.read_text(encoding="utf-8"))
+        facts = json.loads(sidecar.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
     tags = {}

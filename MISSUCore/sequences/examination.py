@@ -187,10 +187,10 @@ def differences(folder: Path, scans: Mapping[Path, str]) -> str:
     of_folder = {path: _kept(re.split(r"[-_. ]+", path.parent.name)) for path in scans}
     if found := _two_subjects(of_folder, scans, at_least=_SET):
         return f"of two subjects, {found}"
-    beside = {path: (*before[path], "/", *after[path]) for path in scans}
+    neighbors = {path: (*before[path], "/", *after[path]) for path in scans}
     endings = {path: ("".join(path.suffixes[-2:]).lower(),) for path in scans}
     folders = {path: (str(path.parent),) for path in scans}
-    for groups in (beside, endings, folders):
+    for groups in (neighbors, endings, folders):
         if found := _two_sets(groups, scans):
             return f"in two sets, {found}"
     return ""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from .anatomy import Anatomy, Volume, bent_template, smooth_noise
-from .contrast import BRATS_LOOK, Look, SequenceLook
+from .contrast import BRATS_CONTRAST, Contrast, SequenceContrast
 from .lesion import ED, ET, NCR, grow_lesion
 
 _UNIT = 100.0  # Intensity of one standard deviation: MRI has no units of its own.
@@ -49,10 +49,10 @@ def simulate_case(
     seed: int = 0,
     lesion: bool = True,
     spacing_mm: float = 1.0,
-    look: Look = BRATS_LOOK,
+    contrast: Contrast = BRATS_CONTRAST,
     anatomy: Callable[[np.random.Generator, float], Anatomy] = bent_template,
 ) -> SimulatedCase:
-    """The simulated case of this seed: same seed, look and anatomy, same case.
+    """The simulated case of this seed: same seed, contrast and anatomy, same case.
 
     All five images have one grid: axes LPS as in BraTS, isotropic voxels of ``spacing_mm``.
 
@@ -60,7 +60,7 @@ def simulate_case(
         seed: another number is another patient.
         lesion: whether there is a tumor.
         spacing_mm: edge of a voxel.
-        look: how the sequences show the tissues.
+        contrast: how the sequences show the tissues.
         anatomy: :func:`.bent_template` or :func:`.drawn_brain`.
 
     Raises:
@@ -70,15 +70,15 @@ def simulate_case(
     brain = anatomy(rng, spacing_mm)
     labels = grow_lesion(brain, rng) if lesion else np.zeros(brain.brain.shape, np.uint8)
     images = {
-        name: brain.to_image(_scan(sequence, look, brain, labels, rng))
-        for name, sequence in look.sequences.items()
+        name: brain.to_image(_scan(sequence, contrast, brain, labels, rng))
+        for name, sequence in contrast.sequences.items()
     }
     return SimulatedCase(f"simulated{seed}", images, brain.to_image(labels))
 
 
 def _scan(
-    sequence: SequenceLook,
-    look: Look,
+    sequence: SequenceContrast,
+    contrast: Contrast,
     anatomy: Anatomy,
     labels: NDArray[np.uint8],
     rng: np.random.Generator,
@@ -94,7 +94,7 @@ def _scan(
         + sequence.gray * anatomy.gray
         + sequence.fluid * anatomy.fluid
         + sequence.detail * anatomy.detail
-        + sequence.mottle * noise(3.0)
+        + sequence.texture * noise(3.0)
     )
     if labels.any():
         uneven = 0.9 * noise(4.0) + 0.4 * noise(1.5)
@@ -104,8 +104,8 @@ def _scan(
             )
             mean, spread = sequence.lesion[value]
             brain += share * (mean + spread * uneven - brain)
-    brain = (brain + sequence.level) * np.exp(look.bias * noise(40.0))
+    brain = (brain + sequence.level) * np.exp(contrast.bias * noise(40.0))
     # The magnitude of two noisy channels is Rician, and interpolation has smoothed it.
-    real, imaginary = look.noise * rng.standard_normal((2, *labels.shape), dtype=np.float32)
+    real, imaginary = contrast.noise * rng.standard_normal((2, *labels.shape), dtype=np.float32)
     magnitude = ndimage.gaussian_filter(np.hypot(brain + real, imaginary), 0.5)
     return np.where(anatomy.brain, np.maximum(_UNIT * magnitude, 1), 0).astype(np.float32)

@@ -1,7 +1,7 @@
-"""How a simulated case looks: what intensity each sequence gives each tissue.
+"""The contrast of a simulated case: what intensity each sequence gives each tissue.
 
-The look of BraTS is the one that models are trained for; others stand for other scanners, and for
-tumors of another kind.
+The contrast of BraTS is the one that models are trained for; others stand for other scanners, and
+for tumors of another kind.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from .lesion import ED, ET, NCR
 
 
 @dataclass(frozen=True)
-class SequenceLook:
+class SequenceContrast:
     """How one sequence shows the brain, in standard deviations of the brain's intensities.
 
     Attributes:
         white, gray, fluid: healthy tissues, above the brain's mean.
         lesion: parts of the lesion by label value: mean above the brain's mean, and spread.
         detail: how strongly the template's T1 detail shows; negative: inverted.
-        mottle: standard deviation of what varies inside the healthy tissues.
+        texture: standard deviation of what varies inside the healthy tissues.
         level: the brain's mean above zero.
     """
 
@@ -30,12 +30,12 @@ class SequenceLook:
     fluid: float
     lesion: dict[int, tuple[float, float]]
     detail: float
-    mottle: float
+    texture: float
     level: float
 
 
 @dataclass(frozen=True)
-class Look:
+class Contrast:
     """How all sequences show a case.
 
     Attributes:
@@ -44,58 +44,58 @@ class Look:
         bias: relative standard deviation of the coil's sensitivity in space.
     """
 
-    sequences: dict[str, SequenceLook]
+    sequences: dict[str, SequenceContrast]
     noise: float = 0.2
     bias: float = 0.05
 
 
 # Chosen so that the medians of the simulated tissues, z-scored in the brain, come near those
 # measured on BraTS training cases with at least 1 ml of NCR and 2 ml of ET.
-BRATS_LOOK = Look(
+BRATS_CONTRAST = Contrast(
     sequences={
-        "t1": SequenceLook(
+        "t1": SequenceContrast(
             white=0.9,
             gray=-0.25,
             fluid=-2.2,
             lesion={NCR: (-0.75, 0.3), ED: (-0.15, 0.2), ET: (-0.3, 0.3)},
             detail=5.0,
-            mottle=0.08,
+            texture=0.08,
             level=4.1,
         ),
-        "t1ce": SequenceLook(
+        "t1ce": SequenceContrast(
             white=0.3,
             gray=-0.25,
             fluid=-1.4,
             lesion={NCR: (-0.7, 0.2), ED: (-0.3, 0.15), ET: (1.1, 0.6)},
             detail=3.0,
-            mottle=0.1,
+            texture=0.1,
             level=2.2,
         ),
-        "t2": SequenceLook(
+        "t2": SequenceContrast(
             white=-0.6,
             gray=-0.1,
             fluid=2.8,
             lesion={NCR: (2.1, 0.6), ED: (1.15, 0.3), ET: (1.2, 0.4)},
             detail=-3.0,
-            mottle=0.1,
+            texture=0.1,
             level=1.8,
         ),
-        "flair": SequenceLook(
+        "flair": SequenceContrast(
             white=-0.3,
             gray=0.2,
             fluid=-1.8,
             lesion={NCR: (1.3, 0.6), ED: (1.2, 0.3), ET: (1.35, 0.4)},
             detail=-1.5,
-            mottle=0.12,
+            texture=0.12,
             level=2.6,
         ),
     }
 )
 
 
-def random_look(rng: np.random.Generator) -> Look:
-    """The look of BraTS with every contrast changed at random, sharply where it is the lesion's."""
-    return Look(
+def random_contrast(rng: np.random.Generator) -> Contrast:
+    """The contrast of BraTS with everything changed at random, sharply where it is the lesion's."""
+    return Contrast(
         sequences={
             name: replace(
                 sequence,
@@ -106,9 +106,9 @@ def random_look(rng: np.random.Generator) -> Look:
                     value: (mean + rng.normal(0, 0.5), spread * rng.uniform(0.6, 1.5))
                     for value, (mean, spread) in sequence.lesion.items()
                 },
-                mottle=sequence.mottle * rng.uniform(0.7, 2),
+                texture=sequence.texture * rng.uniform(0.7, 2),
             )
-            for name, sequence in BRATS_LOOK.sequences.items()
+            for name, sequence in BRATS_CONTRAST.sequences.items()
         },
         noise=rng.uniform(0.1, 0.4),
         bias=rng.uniform(0.03, 0.12),

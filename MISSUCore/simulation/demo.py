@@ -34,7 +34,7 @@ def run_demo(
         seed: of the simulated patient.
         model: name or path.
         device: as :func:`MISSUCore.inference.predictor.choose_device` takes it.
-        progress: hears of the stages.
+        progress: reports the stages.
 
     Raises:
         MISSUError: if the optional package nilearn is missing.

@@ -13,7 +13,7 @@ from ..contract.modalities import BRATS_MODALITIES
 from ..contract.naming.rules import modality_of_file_name
 from ..core.errors import InputError
 from ..core.files import files_below
-from ..io.case_lists import ListedCase, read_json_cases
+from ..io.case_lists import CasePaths, read_json_cases
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def read_case_list(path: Path) -> list[LabeledCase]:
     return _sorted(cases)
 
 
-def _labeled_case(path: Path, case: ListedCase) -> LabeledCase:
+def _labeled_case(path: Path, case: CasePaths) -> LabeledCase:
     if not case.images:
         raise InputError(f'{path}: case {case.name} has no "images", a file for each modality')
     if case.labels is None:

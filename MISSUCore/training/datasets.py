@@ -74,7 +74,7 @@ class PreparedCases(Dataset[tuple[Tensor, Tensor]]):
         """Prepare what is not prepared yet, so that a bad case shows before training starts.
 
         Args:
-            progress: hears of every case.
+            progress: reports every case.
             rank: this process among ``ranks``; each begins elsewhere, so that they share the work.
             ranks: number of processes that prepare the same cases.
 

@@ -61,7 +61,7 @@ def train(
         name: of the model: letters, digits, dots, dashes, underscores.
         device: as :func:`choose_device` takes it.
         workers: processes that load cases.
-        progress: hears of every step.
+        progress: reports every step.
         start: model whose weights the run begins with.
 
     Returns:

@@ -72,7 +72,7 @@ class Trainer:
         folder: of the run: checkpoint, logs; all processes must see it.
         device: where it computes.
         workers: processes that load cases.
-        progress: hears of every step.
+        progress: reports every step.
         start: model whose weights the run begins with, instead of random ones.
 
     Raises:

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from ..core.errors import InputError
 from ..core.events import Progress
 from ..core.messages import Text, a_file
-from ..preprocessing.background import lifted
+from ..preprocessing.background import shift_to_nonnegative
 from ..preprocessing.registration.rigid import Registration, register
 
 # Normalized mutual information of two T1ce scans, laid on each other: see docs/evidence.md.
@@ -31,7 +31,7 @@ def align(
         scans: of one sequence, with skull or without.
         sources: where they come from, for messages.
         different_anatomy: go on with scans that fit so poorly that they seem to be of two patients.
-        progress: hears of the steps.
+        progress: reports the steps.
 
     Returns:
         By visit; None for the first.
@@ -41,11 +41,11 @@ def align(
     """
     progress = progress or Progress()
     _check_different(scans, sources)
-    fixed = lifted(scans[0])
+    fixed = shift_to_nonnegative(scans[0])
     found: list[Registration | None] = [None]
     for number in range(1, len(scans)):
         registration = register(
-            lifted(scans[number]),
+            shift_to_nonnegative(scans[number]),
             fixed,
             moving_name=names[number],
             fixed_name=names[0],

@@ -74,7 +74,7 @@ def compare_visits(
         radiotherapy: dates on which radiotherapies ended.
         different_anatomy: go on with scans that fit so poorly that they seem to be of two patients.
         allow_empty: take an empty segmentation for a tumor that is gone.
-        progress: hears of the stages.
+        progress: reports the stages.
 
     Raises:
         InputError: if a visit cannot be used, or the visits do not belong together.

@@ -43,16 +43,16 @@ from MISSUCore.inference.segmentation import segment_case
 from MISSUCore.io.reading import read_case, read_label_map
 from MISSUCore.models.store import DEFAULT_MODEL, Model, find_model, load_model
 from MISSUCore.simulation.case import simulate_case
-from MISSUCore.simulation.contrast import BRATS_LOOK, Look
+from MISSUCore.simulation.contrast import BRATS_CONTRAST, Contrast
 from MISSUCore.simulation.lesion import ED, ET, NCR
 from MISSUCore.training.brats import LabeledCase, find_brats_cases
 
 TUNED_SEEDS, UNSEEN_SEEDS = range(100, 105), range(105, 110)
 
 
-def hemorrhagic_look() -> Look:
+def hemorrhagic_contrast() -> Contrast:
     """A metastasis that bled, seen by another scanner."""
-    brats = BRATS_LOOK.sequences
+    brats = BRATS_CONTRAST.sequences
     lesions = {
         "t1": {NCR: (1.0, 0.4), ED: (-0.5, 0.2), ET: (-0.2, 0.3)},
         "t1ce": {NCR: (0.5, 0.3), ED: (-0.4, 0.15), ET: (1.0, 0.5)},
@@ -61,7 +61,7 @@ def hemorrhagic_look() -> Look:
     }
     sequences = {name: replace(brats[name], lesion=lesion) for name, lesion in lesions.items()}
     sequences["t1"] = replace(sequences["t1"], white=0.5, gray=-0.05)
-    return Look(sequences, noise=0.3, bias=0.1)
+    return Contrast(sequences, noise=0.3, bias=0.1)
 
 
 def simulate(seeds: Sequence[int], folder: Path) -> list[LabeledCase]:
@@ -69,7 +69,7 @@ def simulate(seeds: Sequence[int], folder: Path) -> list[LabeledCase]:
     for seed in seeds:
         place = folder / f"simulated{seed}"
         if not (place / f"simulated{seed}_seg.nii.gz").exists():
-            simulate_case(seed, look=hemorrhagic_look()).write(place)
+            simulate_case(seed, contrast=hemorrhagic_contrast()).write(place)
             print(f"simulated case {seed}", flush=True)
     return find_brats_cases(folder)
 

@@ -101,7 +101,7 @@ def without_common_start(names: Collection[str]) -> dict[str, str]:
 
 
 def guess_from_name(name: str) -> Guess:
-    """What the name of a file, with or without ending, or of a volume tells."""
+    """What the name of a file, with or without ending, or of a volume says."""
     return guess_sequence(name, {})
 
 

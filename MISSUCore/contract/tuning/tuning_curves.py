@@ -20,7 +20,7 @@ class ValidationRow:
     Attributes:
         fold: from 1.
         step: of the optimizer; 0 is the base.
-        mix: share of the tuned weights.
+        mix: interpolation weight of the tuned model.
         dice: by region.
     """
 

@@ -105,7 +105,7 @@ class AcceptanceTest:
         regions: their names.
         folds: how many there were.
         steps: of the optimizer that the tuned model took.
-        mix: share of its weights, the rest being the base's.
+        mix: its interpolation weight, the rest being the base's.
         cases: of the user, each by a model that was tuned without it.
         mean: over them.
         not_judged: names of cases that the base was tuned on already.

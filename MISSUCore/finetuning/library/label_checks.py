@@ -85,7 +85,7 @@ def _check_stripped(brain_ml: float) -> None:
     """Make sure that scans do not hold more than a brain."""
     if brain_ml > PLAUSIBLE_BRAIN_ML[1]:
         raise InputError(
-            f"what is not 0 in the scans fills {brain_ml:.0f} ml, more than a brain: add "
+            f"nonzero voxels of the scans fill {brain_ml:.0f} ml, more than a brain: add "
             "skull-stripped scans, with 0 outside the brain"
         )
 

@@ -26,7 +26,7 @@ from ...contract.case_record import RECORD_FILE, CaseRecord, Change, read_record
 from ...contract.labels import LabelScheme
 from ...contract.model_identity import ModelIdentity
 from ...core.errors import ErrorCode, InputError
-from ...core.files import NAME, errors_told, only_process
+from ...core.files import NAME, folder_lock, translate_os_errors
 from ...core.messages import a_file
 from ...evaluation.metrics import dice
 from ...evaluation.volumes import volumes_ml
@@ -192,7 +192,7 @@ class CaseLibrary:
                 f": holds files that are not of the case ({', '.join(foreign[:3])}); move them "
                 "away first",
             )
-        with self._changing(), errors_told(folder):
+        with self._changing(), translate_os_errors(folder):
             folder.rename(self.cases / f".removed-{secrets.token_hex(4)}")
             self._tidy()
 
@@ -202,7 +202,7 @@ class CaseLibrary:
 
     @contextmanager
     def _changing(self) -> Iterator[None]:
-        with only_process(self.folder):
+        with folder_lock(self.folder):
             self._tidy()
             yield
 
@@ -214,7 +214,7 @@ class CaseLibrary:
                 for name, image in files.items():
                     write_image(stack, image, new / name)
             write_record(new / RECORD_FILE, record)
-            with errors_told(target):
+            with translate_os_errors(target):
                 if target.exists():
                     target.rename(self.cases / f".replaced-{record.id}")
                 new.rename(target)
@@ -226,7 +226,7 @@ class CaseLibrary:
         for path in self.cases.glob(".replaced-*"):
             target = self.cases / path.name.partition("-")[2]
             if not target.exists():
-                with errors_told(target):
+                with translate_os_errors(target):
                     path.rename(target)
         for kind in ("adding", "removed", "replaced"):
             for path in self.cases.glob(f".{kind}-*"):

@@ -74,7 +74,7 @@ def fit_warnings(
     moving: Head, fixed: Head, overlay: Overlay, transform: sitk.Euler3DTransform
 ) -> Iterator[str]:
     """Scans that have little in common: information, or part of the head."""
-    quality, covered = overlay.agreement(transform), overlay.covered(transform)
+    quality, covered = overlay.mutual_information(transform), overlay.covered(transform)
     if quality < POOR_QUALITY:
         yield (
             Text(
@@ -103,7 +103,9 @@ def may_be_mirrored(fixed: Head, overlay: Overlay, transform: sitk.Euler3DTransf
     Tells something only of brains that lie straight in their scans, and on each other.
     """
     mirrored = _mirrored(fixed, transform)
-    return overlay.agreement(mirrored) - 1 > _SUSPICIOUS * (overlay.agreement(transform) - 1)
+    return overlay.mutual_information(mirrored) - 1 > _SUSPICIOUS * (
+        overlay.mutual_information(transform) - 1
+    )
 
 
 def mirror_warnings(
@@ -116,7 +118,9 @@ def mirror_warnings(
     except InputError:
         return  # of half a brain the mirror image shares nothing
     mirrored.AddTransform(found)
-    gain = (overlay.agreement(mirrored) - 1) / max(overlay.agreement(transform) - 1, 1e-6)
+    gain = (overlay.mutual_information(mirrored) - 1) / max(
+        overlay.mutual_information(transform) - 1, 1e-6
+    )
     if gain > _MIRRORED:
         yield (
             Text(

@@ -85,7 +85,7 @@ def find_head(name: str, image: sitk.Image, mask: sitk.Image | None = None) -> H
     Args:
         name: what messages call the scan.
         image: 3-D scan, float.
-        mask: not 0 in the head or brain, on any grid.
+        mask: nonzero in the head or brain, on any grid.
 
     Raises:
         InputError: if the scan is constant, or the mask is empty or lies outside of the scan.

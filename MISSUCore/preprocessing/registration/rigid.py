@@ -41,7 +41,7 @@ class Registration:
         transform: from points of the fixed scan's space to the moving scan's own (mm, LPS), as
             ``sitk.Resample(moving, fixed, transform)`` takes it.
         quality: normalized mutual information in the part of the head that both scans show, as
-            :func:`.similarity.agreement` measures it; below 1.03 is poor.
+            :func:`.similarity.mutual_information` measures it; below 1.03 is poor.
         moved_mm: mean distance by which the head was moved.
         skipped: whether the scans were left as they are, since they are on one grid and lie on each
             other as well as can be told.
@@ -75,7 +75,7 @@ def register(
     Args:
         moving: 3-D scan, float, with skull or without (then 0 outside the brain).
         fixed: scan to be laid on; another sequence, grid, slice direction or field of view.
-        moving_mask: not 0 in the brain, on any grid; counts only if the other scan has one too,
+        moving_mask: nonzero in the brain, on any grid; counts only if the other scan has one too,
             since a brain and a head differ in size and center. Heads are found, if not given.
         fixed_mask: the same of the fixed scan; the scans are compared in it and closely around.
         moving_name: what errors and warnings call the moving scan.
@@ -138,7 +138,7 @@ def register_on(
     if not skipped:
         report(Stage.REGISTER, 0.0, f"laying {moving_name} on {target.name}")
         transform = _coarse_search(moving_head, fixed_head, overlay, seed)
-        if masked and overlay.agreement(transform) < POOR_QUALITY:
+        if masked and overlay.mutual_information(transform) < POOR_QUALITY:
             # A part of a brain may be led astray; what is around it shows where the head is.
             heads = find_head(moving_name, moving), target.head
             by_heads = _coarse_search(*heads, Overlay(*heads), seed)
@@ -196,7 +196,9 @@ def _checked(
     ]
     if seed is not None:
         warnings += mirror_warnings(moving_head, fixed_head, overlay, transform, seed)
-    return Registration(transform, overlay.agreement(transform), float(moved_mm), skipped, warnings)
+    return Registration(
+        transform, overlay.mutual_information(transform), float(moved_mm), skipped, warnings
+    )
 
 
 def moved(image: sitk.Image, transform: sitk.Euler3DTransform) -> sitk.Image:
@@ -237,4 +239,6 @@ def _turned_head(moving: Head, fixed: Head, overlay: Overlay) -> sitk.Euler3DTra
 
 def _fit(overlay: Overlay, transform: sitk.Euler3DTransform) -> float:
     """Shared information; less where the scans share little of the head, and agree by chance."""
-    return (overlay.agreement(transform) - 1) * min(overlay.covered(transform) / _ENOUGH, 1)
+    return (overlay.mutual_information(transform) - 1) * min(
+        overlay.covered(transform) / _ENOUGH, 1
+    )

@@ -23,7 +23,7 @@ _PROBE = 3.0  # mm and degrees
 _BEST_WITHIN_MM, _BEST_WITHIN_DEGREES = 1.5, 1.0
 
 
-def agreement(
+def mutual_information(
     moving: sitk.Image,
     fixed: sitk.Image,
     transform: sitk.Transform | None = None,
@@ -40,20 +40,20 @@ def agreement(
         fixed: 3-D scan, float.
         transform: from points of the fixed scan's space to the moving scan's own (mm); by default
             the identity.
-        mask: not 0 in the head or brain of the fixed scan; found, if not given.
+        mask: nonzero in the head or brain of the fixed scan; found, if not given.
 
     Raises:
         InputError: if a scan is constant, the mask is empty, or they share no part of the head.
     """
     overlay = Overlay(find_head("moving scan", moving), find_head("fixed scan", fixed, mask))
-    value = overlay.agreement(transform or sitk.Transform())
+    value = overlay.mutual_information(transform or sitk.Transform())
     if value == 0:
         raise InputError("the scans share no part of the head")
     return value
 
 
 class Overlay:
-    """Two scans whose agreement is measured for many transforms.
+    """Two scans whose mutual information is measured for many transforms.
 
     Args:
         moving: the scan whose place changes.
@@ -73,7 +73,7 @@ class Overlay:
         self._fixed = values[self._inside]
         self._grid = grid
 
-    def agreement(self, transform: sitk.Transform) -> float:
+    def mutual_information(self, transform: sitk.Transform) -> float:
         """Normalized mutual information, 1 to 2, in what both scans show; 0 if that is nothing."""
         moving = self._values(transform)
         shared = np.isfinite(moving)
@@ -88,14 +88,15 @@ class Overlay:
     def is_best(self, transform: sitk.Euler3DTransform) -> bool:
         """Whether the scans agree best within 1.5 mm and 1 degree of a transform.
 
-        The best place along and around each axis is estimated from a parabola through the agreement
-        here, 3 mm or degrees before, and after.
+        The best place along and around each axis is estimated from a parabola through the mutual
+        information here, 3 mm or degrees before, and after.
         """
-        here = self.agreement(transform)
+        here = self.mutual_information(transform)
         away = []
         for parameter, probe in enumerate([np.deg2rad(_PROBE)] * 3 + [_PROBE] * 3):
             before, after = (
-                self.agreement(_changed(transform, parameter, step)) for step in (-probe, probe)
+                self.mutual_information(_changed(transform, parameter, step))
+                for step in (-probe, probe)
             )
             if here <= max(before, after):
                 return False

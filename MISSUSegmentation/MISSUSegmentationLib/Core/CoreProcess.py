@@ -90,7 +90,7 @@ class CoreProcess:
         Args:
             request: what to do.
             logPath: file to write, with all that the process prints.
-            onProgress: hears, from within :meth:`poll`, where it stands.
+            onProgress: is called, from within :meth:`poll`, with where it stands.
 
         Raises:
             OSError: if the log cannot be written.

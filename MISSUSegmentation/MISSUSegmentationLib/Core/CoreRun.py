@@ -77,7 +77,7 @@ class CoreRun:
 
     Args:
         scene: whose closing cancels the run; None for one that needs no scene.
-        onProgress: hears where it stands.
+        onProgress: is called with where it stands.
         onFinished: gets the result.
         onFailed: gets one sentence and the path of the log.
         onCancelled: is called once everything is stopped.

@@ -60,7 +60,7 @@ class FineTuningLogic(LibraryLogic):
             library: folder; the run gets a folder ``runs/NAME-run-1``, ... in it.
             settings: what to tune, and how long.
             run: to resume, see :meth:`resume`.
-            onProgress: hears where it stands.
+            onProgress: is called with where it stands.
             onFinished: gets the run, with its verdict.
             onFailed: gets one sentence and the path of the log; only without ``blocking``.
             onCancelled: is called once it is stopped.

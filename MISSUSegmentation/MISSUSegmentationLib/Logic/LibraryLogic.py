@@ -62,7 +62,7 @@ class LibraryLogic:
             note: kept with the case; nothing that names the patient.
             noTumor: the segments are empty because there is nothing to find.
             replace: take the new segments if these scans are in the library already.
-            onProgress: hears where it stands.
+            onProgress: is called with where it stands.
             onFinished: gets the case.
             onFailed: gets one sentence and the path of the log, only without ``blocking``; see
                 :meth:`error` for its code.

@@ -45,7 +45,7 @@ class SegmentationSettings:
         registration: move scans that do not lie on each other; False trusts where they are.
         moveScans: lay scans that were moved on the result in the scene, too, by transforms.
         brainExtraction: "auto" takes off the skull if there is one, by the package deepbet;
-            "hdbet" by the extension HDBrainExtraction; "never" takes what is not 0 for brain.
+            "hdbet" by the extension HDBrainExtraction; "never" takes nonzero voxels for brain.
         biasField: even out slow changes of brightness (N4): takes longer, seldom needed.
         mirror: average over mirror images: eight times slower, and hardly better.
         minimumIslandMm3: smaller parts of the tumor are removed.

@@ -71,7 +71,7 @@ class SegmentationLogic:
             t2: see t1.
             flair: see t1.
             settings: how.
-            onProgress: hears where it stands.
+            onProgress: is called with where it stands.
             onFinished: gets the result.
             onFailed: gets one sentence and the path of the log; only without ``blocking``.
             onCancelled: is called once everything is stopped.

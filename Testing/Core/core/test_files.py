@@ -17,9 +17,9 @@ from MISSUCore.core.errors import InputError, ResourceError
 from MISSUCore.core.files import (
     atomic_write,
     check_output,
+    folder_lock,
     is_stream,
     itk_name,
-    only_process,
     read_json,
     sha256,
 )
@@ -238,19 +238,19 @@ def test_checksum_of_what_cannot_be_read(tmp_path: Path) -> None:
 def test_a_folder_belongs_to_one_process_until_that_ends(tmp_path: Path) -> None:
     program = (
         "import sys, time; from pathlib import Path\n"
-        "from MISSUCore.core.files import only_process\n"
-        "with only_process(Path(sys.argv[1])): print('in', flush=True); time.sleep(60)"
+        "from MISSUCore.core.files import folder_lock\n"
+        "with folder_lock(Path(sys.argv[1])): print('in', flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
     root = Path(MISSUCore.__file__).parents[1]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root) as other:
         assert other.stdout.readline() == b"in\n"
         refused = pytest.raises(InputError, match="another process is at work there")
-        with refused, only_process(tmp_path):
+        with refused, folder_lock(tmp_path):
             pass
         other.kill()
     for _ in range(2):
-        with only_process(tmp_path):
+        with folder_lock(tmp_path):
             pass
 
 
@@ -264,7 +264,7 @@ def test_work_goes_on_where_a_network_file_system_knows_no_locks(
 
     monkeypatch.setattr("fcntl.flock", no_locks)
     entered = False
-    with only_process(tmp_path / "run"):
+    with folder_lock(tmp_path / "run"):
         entered = True
     assert entered
 
@@ -273,7 +273,7 @@ def test_a_folder_that_cannot_be_locked_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
         pytest.raises(InputError, match=r"\.lock: cannot be written"),
-        only_process(tmp_path / "file"),
+        folder_lock(tmp_path / "file"),
     ):
         pytest.fail("the block must not run")
 

@@ -25,7 +25,7 @@ from MISSUCore.contract.tuning.finetuning_run import FineTuningRun
 from MISSUCore.contract.tuning.verdict import AcceptanceTest
 from MISSUCore.core.errors import InputError
 from MISSUCore.core.events import Progress, ProgressEvent
-from MISSUCore.core.files import only_process, sha256
+from MISSUCore.core.files import folder_lock, sha256
 from MISSUCore.core.run_state import RunState
 from MISSUCore.finetuning import folds as tuning_parts
 from MISSUCore.finetuning import planning, rehearsal
@@ -327,7 +327,7 @@ def test_another_run_in_the_folder_is_refused(
     with pytest.raises(InputError, match=r"other settings \(base\)"):
         tune(start=replace(base, card=replace(base.card, sha256="other")))
     with (
-        only_process(tmp_path / "run"),
+        folder_lock(tmp_path / "run"),
         pytest.raises(InputError, match="another process is at work"),
     ):
         tune()

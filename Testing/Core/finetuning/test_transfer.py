@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from MISSUCore.contract.labels import BRATS, BRATS_2023, CHAOS_LIVER
-from MISSUCore.finetuning.transfer import fits, mixed, transfer
+from MISSUCore.finetuning.transfer import fits, interpolated, transfer
 from MISSUCore.models.store import Model, load_model
 
 BRATS_MODALITIES = ("t1", "t1ce", "t2", "flair")
@@ -51,6 +51,6 @@ def test_another_task_gets_a_new_head(base: Model) -> None:
 def test_a_mixture_lies_between() -> None:
     base = {"a": torch.tensor([0.0, 10.0]), "steps": torch.tensor(3)}
     tuned = {"a": torch.tensor([1.0, 20.0]), "steps": torch.tensor(5)}
-    torch.testing.assert_close(mixed(base, tuned, 0.25)["a"], torch.tensor([0.25, 12.5]))
-    assert torch.equal(mixed(base, tuned, 1.0)["a"], tuned["a"])
-    assert torch.equal(mixed(base, tuned, 0.0)["a"], base["a"])
+    torch.testing.assert_close(interpolated(base, tuned, 0.25)["a"], torch.tensor([0.25, 12.5]))
+    assert torch.equal(interpolated(base, tuned, 1.0)["a"], tuned["a"])
+    assert torch.equal(interpolated(base, tuned, 0.0)["a"], base["a"])

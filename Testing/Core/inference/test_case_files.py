@@ -243,7 +243,7 @@ def test_the_report(
     assert facts["missu_version"] == __version__
     assert "not a medical device" in facts["notice"]
     assert datetime.fromisoformat(facts["created"]).tzinfo is not None
-    assert facts["warnings"] == ["what is not 0 in the scans fills only 13 ml, less than a brain"]
+    assert facts["warnings"] == ["nonzero voxels of the scans fill only 13 ml, less than a brain"]
     seconds = facts["seconds"]
     assert set(seconds) == {"read", "prepare", "predict", "restore", "write", "total"}
     assert seconds["total"] == pytest.approx(

@@ -14,7 +14,7 @@ import torch
 from MISSUCore.core.errors import InputError
 from MISSUCore.inference import cohort
 from MISSUCore.inference.cohort import CohortOptions, device_of_process, segment_cohort
-from MISSUCore.io.case_lists import ListedCase
+from MISSUCore.io.case_lists import CasePaths
 from MISSUCore.preprocessing.pipeline import PreprocessingOptions
 
 AS_IS = CohortOptions(
@@ -40,7 +40,7 @@ def test_a_list_and_a_folder_of_folders_are_segmented_alike(
     paths = write_case(tmp_path / "scans" / "p1")
     told: list[str] = []
     for cases, place in (
-        ([ListedCase("p1", paths)], "listed"),
+        ([CasePaths("p1", paths)], "listed"),
         (tmp_path / "scans", "found"),
     ):
         summary = segment_cohort(cases, tmp_path / place, str(tiny_model), AS_IS, tell=told.append)
@@ -60,7 +60,7 @@ def test_a_list_and_a_folder_of_folders_are_segmented_alike(
 
 def test_a_case_from_python_cannot_write_elsewhere(tmp_path: Path, tiny_model: Path) -> None:
     for name in ("../p1", "a/b", ""):
-        case = ListedCase(name, {"t1": tmp_path / "t1.nii"})
+        case = CasePaths(name, {"t1": tmp_path / "t1.nii"})
         with pytest.raises(InputError, match="the list of cases"):
             segment_cohort([case], tmp_path / "out", str(tiny_model))
     assert not (tmp_path / "out").exists()

@@ -20,7 +20,7 @@ from MISSUCore.core.messages import Text
 from MISSUCore.inference import cohort_run
 from MISSUCore.inference.cohort_run import run_cohort
 from MISSUCore.inference.cohort_summary import DONE, FAILED, NOT_DONE
-from MISSUCore.io.case_lists import ListedCase
+from MISSUCore.io.case_lists import CasePaths
 
 SETTINGS = {"model": "abc", "mirror": False, "sizes": (1, 2)}
 
@@ -32,7 +32,7 @@ class Segmenter:
         self.failures = failures
         self.names: list[str] = []
 
-    def __call__(self, case: ListedCase, folder: Path, progress: Progress) -> SegmentationReport:
+    def __call__(self, case: CasePaths, folder: Path, progress: Progress) -> SegmentationReport:
         self.names.append(case.name)
         progress("segment", 0.5, "halfway")
         if case.name in self.failures:
@@ -48,13 +48,13 @@ class Segmenter:
 
 
 @pytest.fixture
-def cases(tmp_path) -> list[ListedCase]:
+def cases(tmp_path) -> list[CasePaths]:
     """Four cases whose files exist."""
     scans = tmp_path / "scans"
     scans.mkdir()
     for name in "abcd":
         (scans / f"{name}.nii").write_text(name)
-    return [ListedCase(name, {"t1": scans / f"{name}.nii"}) for name in "abcd"]
+    return [CasePaths(name, {"t1": scans / f"{name}.nii"}) for name in "abcd"]
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_what_changed_is_done_anew(segment, cases, tmp_path, change):
     elif change == "other scan":
         cases[2].images["t1"] = tmp_path / "scans" / "d.nii"
     elif change == "reference":
-        cases[2] = ListedCase("c", cases[2].images, reference="t1")
+        cases[2] = CasePaths("c", cases[2].images, reference="t1")
     elif change == "settings":
         settings = {**SETTINGS, "mirror": True}
     else:
@@ -171,7 +171,7 @@ def test_what_changed_is_done_anew(segment, cases, tmp_path, change):
 
 def test_a_scan_added_to_a_folder_is_noticed(segment, tmp_path):
     scans = tmp_path / "scans"
-    listed = [ListedCase("a", folder=scans)]
+    listed = [CasePaths("a", folder=scans)]
     assert segment(listed=listed)[0] == ["a"]
     assert segment(listed=listed)[0] == []
     (scans / "deep").mkdir()
@@ -307,7 +307,7 @@ def test_the_output_folder_must_be_writable(segment, tmp_path):
 
 def test_a_case_cannot_take_the_place_of_the_summary(segment, cases):
     with pytest.raises(InputError, match=r"name of the summary"):
-        segment(listed=[ListedCase("Summary.csv", cases[0].images)])
+        segment(listed=[CasePaths("Summary.csv", cases[0].images)])
 
 
 def test_no_cell_is_a_formula(segment, tmp_path):
@@ -375,13 +375,13 @@ def test_processes_at_the_same_time(cases, tmp_path):
 import json, sys
 from pathlib import Path
 from MISSUCore.contract.segmentation_report import SegmentationReport
-from MISSUCore.io.case_lists import ListedCase
+from MISSUCore.io.case_lists import CasePaths
 from MISSUCore.inference.cohort_run import run_cohort
 def one(case, folder, progress):
     (folder / "done.txt").open("a").write("x")
     return SegmentationReport(volumes_ml={"WT": 1.0})
 scans, out = map(Path, sys.argv[1:])
-cases = [ListedCase(f"p{n}", {"t1": scans / "a.nii"}) for n in range(30)]
+cases = [CasePaths(f"p{n}", {"t1": scans / "a.nii"}) for n in range(30)]
 run_cohort(cases, out, one, {})
 """
     environment = {**os.environ, "PYTHONPATH": str(Path(MISSUCore.__file__).parents[1])}

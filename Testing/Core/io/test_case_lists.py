@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from MISSUCore.core.errors import InputError
-from MISSUCore.io.case_lists import ListedCase, read_cases, read_json_cases
+from MISSUCore.io.case_lists import CasePaths, read_cases, read_json_cases
 
 MODALITIES = ("t1", "t1ce", "T2")
 
@@ -18,7 +18,7 @@ MODALITIES = ("t1", "t1ce", "T2")
 def read(tmp_path):
     """Function that reads a list with this content."""
 
-    def read_content(content: str | bytes, name: str = "cases.csv") -> list[ListedCase]:
+    def read_content(content: str | bytes, name: str = "cases.csv") -> list[CasePaths]:
         path = tmp_path / name
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         return read_cases(path, MODALITIES, tmp_path / "out")
@@ -34,9 +34,9 @@ def test_a_table_names_scans_relative_to_itself(read, tmp_path):
         "c,,,,,dicom/c\n"
     )
     scans = {"t1": tmp_path / "scans/b t1.nii", "T2": tmp_path / "scans/b_t2.nii"}
-    assert first == ListedCase("b", scans, reference="t1")
-    assert second == ListedCase("a", {"t1ce": Path("/data/a.nii")}, None, tmp_path / "other.nii")
-    assert third == ListedCase("c", folder=tmp_path / "dicom/c")
+    assert first == CasePaths("b", scans, reference="t1")
+    assert second == CasePaths("a", {"t1ce": Path("/data/a.nii")}, None, tmp_path / "other.nii")
+    assert third == CasePaths("c", folder=tmp_path / "dicom/c")
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_table_names_scans_relative_to_itself(read, tmp_path):
     ],
 )
 def test_tables_as_spreadsheets_write_them(read, tmp_path, content):
-    assert read(content) == [ListedCase("p1", {"t1": tmp_path / "a.nii"})]
+    assert read(content) == [CasePaths("p1", {"t1": tmp_path / "a.nii"})]
 
 
 @pytest.mark.parametrize(
@@ -132,8 +132,8 @@ def test_json_as_for_training(read, tmp_path):
         "cases.json",
     )
     assert cases == [
-        ListedCase("b", {"t1": tmp_path / "x/t1.nii"}, labels=tmp_path / "x/seg.nii"),
-        ListedCase("a", folder=tmp_path / "y", reference=tmp_path / "z.nii"),
+        CasePaths("b", {"t1": tmp_path / "x/t1.nii"}, labels=tmp_path / "x/seg.nii"),
+        CasePaths("a", folder=tmp_path / "y", reference=tmp_path / "z.nii"),
     ]
     assert read_json_cases(tmp_path / "cases.json") == cases
 
@@ -161,7 +161,7 @@ def test_every_folder_of_a_folder_is_a_case(tmp_path):
         (data / name).mkdir(parents=True)
     (data / "notes.txt").touch()
     cases = read_cases(data, MODALITIES, tmp_path / "out")
-    assert cases == [ListedCase(name, folder=data / name) for name in "ab"]
+    assert cases == [CasePaths(name, folder=data / name) for name in "ab"]
     with pytest.raises(InputError, match="holds no folders"):
         read_cases(data / "a", MODALITIES, tmp_path / "out")
 

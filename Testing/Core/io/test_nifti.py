@@ -50,7 +50,7 @@ def test_one_place_or_the_same_twice(tmp_path: Path, ending: str) -> None:
 def test_two_places(tmp_path: Path) -> None:
     path = tmp_path / "scan.nii.gz"
     (warning,) = warnings(written(path, TURNED, shifted(-7)))
-    assert warning.startswith(f"{path}: its header tells two places (qform and sform), up to 7 mm")
+    assert warning.startswith(f"{path}: its header gives two places (qform and sform), up to 7 mm")
     mirrored = np.diag([-1.0, 1.0, 1.0, 1.0]) @ TURNED  # the farthest corner lies at -37 mm
     (warning,) = warnings(written(path, TURNED, mirrored))
     assert "up to 74 mm apart" in warning and "mirrored" in warning

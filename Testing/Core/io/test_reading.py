@@ -505,7 +505,7 @@ def test_an_empty_label_map_is_one(write_image: Callable[..., Path]) -> None:
 def test_values_that_are_no_labels(write_image: Callable[..., Path], value: float) -> None:
     labels = np.zeros((6, 8, 10), dtype=np.float32)
     labels[1, 2, 3] = value
-    refused(write_image("seg.nrrd", labels), "is no label map", read_label_map)
+    refused(write_image("seg.nrrd", labels), "is not a label map", read_label_map)
 
 
 # Chance

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from MISSUCore.preprocessing.background import content_mask, lifted
+from MISSUCore.preprocessing.background import content_mask, shift_to_nonnegative
 
 MakeImage = Callable[..., sitk.Image]
 BALL: NDArray[np.bool_] = ((np.indices((40, 44, 48)).T - (20, 22, 24)) ** 2).sum(-1).T < 17**2
@@ -60,7 +60,7 @@ def test_a_halo_is_no_brain(make_image: MakeImage, how: int | str) -> None:
 def test_lifted_by_what_is_below_0(make_image: MakeImage) -> None:
     voxels = ball_voxels() - 1024
     image = make_image(voxels, spacing=(1.0, 2.0, 3.0), origin=(4.0, 5.0, 6.0))
-    found = lifted(image)
+    found = shift_to_nonnegative(image)
     np.testing.assert_allclose(sitk.GetArrayFromImage(found), ball_voxels(), atol=1e-3)
     assert found.GetSpacing() == image.GetSpacing() and found.GetOrigin() == image.GetOrigin()
 
@@ -68,7 +68,7 @@ def test_lifted_by_what_is_below_0(make_image: MakeImage) -> None:
 def test_lifted_by_what_is_below_0_in_the_mask(make_image: MakeImage) -> None:
     mask = make_image(BALL.astype(np.uint8))
     voxels = np.where(BALL, ball_voxels() - 120, -3000).astype(np.float32)
-    found = sitk.GetArrayFromImage(lifted(make_image(voxels), mask))
+    found = sitk.GetArrayFromImage(shift_to_nonnegative(make_image(voxels), mask))
     low = np.percentile(voxels[BALL], 0.05)
     np.testing.assert_allclose(found[BALL], np.maximum(voxels[BALL] - low, 0), rtol=1e-5)
 
@@ -76,5 +76,5 @@ def test_lifted_by_what_is_below_0_in_the_mask(make_image: MakeImage) -> None:
 def test_a_few_voxels_below_0_lift_nothing(make_image: MakeImage) -> None:
     voxels = ball_voxels()
     voxels[20, 20, 20:24] = -30000
-    found = lifted(make_image(voxels), make_image(BALL.astype(np.uint8)))
+    found = shift_to_nonnegative(make_image(voxels), make_image(BALL.astype(np.uint8)))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(found), voxels)

@@ -209,8 +209,8 @@ def test_the_majority_decides_and_t1_counts_double(make_image: MakeImage) -> Non
     outvoted = {"t1": true, "t1ce": true, "t2": large, "flair": small}
     agreed = agreed_brain({name: as_brain(make_image, mask) for name, mask in outvoted.items()})
     assert dice(on_grid(agreed.mask, scan), true) > 0.985
-    assert agreed.agreement["t1"] > 0.985
-    assert agreed.agreement["t2"] == pytest.approx(dice(large, true), abs=0.02)
+    assert agreed.dice["t1"] > 0.985
+    assert agreed.dice["t2"] == pytest.approx(dice(large, true), abs=0.02)
     # Half of the votes is enough, so that nothing of the brain is lost.
     agreed = agreed_brain({"t1": as_brain(make_image, true), "t2": as_brain(make_image, small)})
     assert dice(on_grid(agreed.mask, scan), true) > 0.985
@@ -224,7 +224,7 @@ def test_a_scan_votes_only_where_it_reaches(make_image: MakeImage) -> None:
     upper = Brain(scan[:, :, 20:], stripped=False)
     agreed = agreed_brain({"t1": upper, "t1ce": upper, "t2": Brain(scan, stripped=False)})
     assert dice(on_grid(agreed.mask, scan), true) > 0.985
-    assert min(agreed.agreement.values()) > 0.985
+    assert min(agreed.dice.values()) > 0.985
 
 
 def test_scans_that_came_stripped_decide(make_image: MakeImage) -> None:
@@ -237,7 +237,7 @@ def test_scans_that_came_stripped_decide(make_image: MakeImage) -> None:
         }
     )
     assert dice(on_grid(agreed.mask, make_image(true.astype(np.uint8), SPACING)), true) > 0.985
-    assert agreed.agreement["t1"] == pytest.approx(dice(large, true), abs=0.02)
+    assert agreed.dice["t1"] == pytest.approx(dice(large, true), abs=0.02)
 
 
 def test_what_has_not_the_size_of_a_brain_has_no_vote(make_image: MakeImage) -> None:

@@ -1,4 +1,4 @@
-"""Looks of simulated cases: the numbers in a look are what the scans show."""
+"""Contrasts of simulated cases: their numbers are what the scans show."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 
 from MISSUCore.simulation.case import simulate_case
-from MISSUCore.simulation.contrast import BRATS_LOOK, random_look
+from MISSUCore.simulation.contrast import BRATS_CONTRAST, random_contrast
 from MISSUCore.simulation.lesion import ET
 
 pytestmark = pytest.mark.slow
@@ -17,11 +17,14 @@ pytestmark = pytest.mark.slow
 pytest.importorskip("nilearn", reason="simulated cases need nilearn")
 
 
-def test_a_look_changes_the_scans_and_not_the_anatomy() -> None:
-    t1 = BRATS_LOOK.sequences["t1"]
+def test_a_contrast_changes_the_scans_and_not_the_anatomy() -> None:
+    t1 = BRATS_CONTRAST.sequences["t1"]
     bright = replace(t1, lesion={**t1.lesion, ET: (t1.lesion[ET][0] + 2.0, t1.lesion[ET][1])})
-    look = replace(BRATS_LOOK, sequences={**BRATS_LOOK.sequences, "t1": bright})
-    before, after = simulate_case(1, spacing_mm=4.0), simulate_case(1, spacing_mm=4.0, look=look)
+    contrast = replace(BRATS_CONTRAST, sequences={**BRATS_CONTRAST.sequences, "t1": bright})
+    before, after = (
+        simulate_case(1, spacing_mm=4.0),
+        simulate_case(1, spacing_mm=4.0, contrast=contrast),
+    )
     labels = sitk.GetArrayFromImage(before.labels)
     np.testing.assert_array_equal(labels, sitk.GetArrayFromImage(after.labels))
     difference = {
@@ -35,11 +38,11 @@ def test_a_look_changes_the_scans_and_not_the_anatomy() -> None:
     assert all(not difference[name].any() for name in ("t1ce", "t2", "flair"))
 
 
-def test_random_looks_differ_and_repeat() -> None:
-    first, again, other = (random_look(np.random.default_rng(seed)) for seed in (1, 1, 2))
+def test_random_contrasts_differ_and_repeat() -> None:
+    first, again, other = (random_contrast(np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert first == again != other
-    drawn = [random_look(np.random.default_rng(seed)) for seed in range(200)]
-    rims = [look.sequences["t1ce"].lesion[ET][0] for look in drawn]
-    assert np.mean(rims) == pytest.approx(BRATS_LOOK.sequences["t1ce"].lesion[ET][0], abs=0.15)
+    drawn = [random_contrast(np.random.default_rng(seed)) for seed in range(200)]
+    rims = [contrast.sequences["t1ce"].lesion[ET][0] for contrast in drawn]
+    assert np.mean(rims) == pytest.approx(BRATS_CONTRAST.sequences["t1ce"].lesion[ET][0], abs=0.15)
     assert np.std(rims) == pytest.approx(0.5, abs=0.1)
-    assert all(0.1 <= look.noise <= 0.4 for look in drawn)
+    assert all(0.1 <= contrast.noise <= 0.4 for contrast in drawn)

@@ -17,7 +17,7 @@ import torch
 import MISSUCore
 from MISSUCore.core.errors import InputError
 from MISSUCore.core.events import Progress, parse_line
-from MISSUCore.core.files import only_process
+from MISSUCore.core.files import folder_lock
 from MISSUCore.models.store import load_model
 from MISSUCore.network.transunet import TransUNet
 from MISSUCore.training import logs, trainer
@@ -179,7 +179,7 @@ def test_a_run_of_an_older_version_goes_on(train_tiny, tmp_path):
 
 def test_a_second_training_in_the_folder_is_refused(train_tiny, tmp_path):
     with (
-        only_process(tmp_path / "run"),
+        folder_lock(tmp_path / "run"),
         pytest.raises(InputError, match="another process is at work"),
     ):
         train_tiny()

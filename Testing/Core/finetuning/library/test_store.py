@@ -15,7 +15,7 @@ from MISSUCore.contract.case_record import Change
 from MISSUCore.contract.labels import BRATS
 from MISSUCore.contract.model_identity import ModelIdentity
 from MISSUCore.core.errors import InputError, ResourceError
-from MISSUCore.core.files import only_process
+from MISSUCore.core.files import folder_lock
 from MISSUCore.finetuning.library.store import CaseLibrary
 from MISSUCore.io.reading import read_case
 
@@ -223,7 +223,7 @@ def test_a_library_is_a_folder(tmp_path: Path) -> None:
 
 def test_one_process_changes_it_at_a_time(library: CaseLibrary, add: Callable) -> None:
     record = add()
-    with only_process(library.folder):
+    with folder_lock(library.folder):
         for change in (library.exclude, library.remove):
             with pytest.raises(InputError, match="another process is at work there"):
                 change(record.id)
