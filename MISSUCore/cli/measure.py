@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..contract.measurement_report import PLANES, MeasurementSettings
+from ..core.errors import InputError
 from ..core.events import Progress
 from .options import Commands, number, tell_warnings, whole_number
+
+if TYPE_CHECKING:
+    from ..contract.labels import LabelScheme
+    from ..measurement.case import MeasuredCase
 
 LARGEST_MM = 1000.0
 
@@ -32,6 +41,26 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="JSON report to write")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="table to write, a row a lesion")
+    parser.add_argument(
+        "--dicom-seg",
+        type=Path,
+        metavar="FILE",
+        help="DICOM segmentation to write, a segment for each region of each lesion; --t1ce must "
+        "be DICOM",
+    )
+    parser.add_argument(
+        "--dicom-sr",
+        type=Path,
+        metavar="FILE",
+        help="DICOM structured report to write (TID 1500), which refers to --dicom-seg",
+    )
+    parser.add_argument(
+        "--made-by",
+        default="",
+        metavar="WHO",
+        help="for DICOM, who drew the segments: the report of missu segment (a JSON file), the "
+        "name of another program, or 'manual'",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.add_argument("--scheme", default="brats", help="brats, brats2023, chaos-liver, a file")
     parser.add_argument(
@@ -76,18 +105,20 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, progress: Progress) -> None:
     """Measure what the options name."""
     from ..contract.labels import label_scheme
-    from ..core.files import write_json
+    from ..core.files import atomic_write
     from ..inference.outputs import check_outputs
-    from ..measurement.case import measure
+    from ..measurement.case import measure_case
     from ..measurement.tables import format_table, write_csv
 
-    inputs = [path for path in (options.segmentation, options.t1ce) if path]
-    outputs = [path for path in (options.output, options.csv) if path]
-    check_outputs(outputs, [*inputs, Path(options.scheme)], options.overwrite)
-    report = measure(
+    named = (options.output, options.csv, options.dicom_seg, options.dicom_sr)
+    outputs = [path for path in named if path]
+    check_outputs(outputs, [*_inputs(options), Path(options.scheme)], options.overwrite)
+    scheme = label_scheme(options.scheme)
+    to_archive = _archive(options, scheme) if options.dicom_seg or options.dicom_sr else None
+    measured = measure_case(
         options.segmentation,
         options.t1ce,
-        label_scheme(options.scheme),
+        scheme,
         MeasurementSettings(
             region=options.region,
             lesions_of=options.lesions_of,
@@ -98,10 +129,72 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         ),
         progress,
     )
-    if options.output:
-        write_json(options.output, report.to_dict())
-    if options.csv:
-        write_csv(report, options.csv)
+    report = measured.report
+    with ExitStack() as stack:
+        if to_archive:
+            to_archive(stack, measured)
+        if options.output:
+            temporary = stack.enter_context(atomic_write(options.output))
+            temporary.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+        if options.csv:
+            write_csv(report, options.csv)
     tell_warnings(report.warnings, options.json_progress)
     if not options.json_progress:
         print(format_table(report))
+
+
+def _inputs(options: argparse.Namespace) -> list[Path]:
+    """All files that are read."""
+    from ..inference.case_scans import input_files
+
+    scan = options.t1ce
+    read = input_files({"t1ce": scan}, None, None) if scan and scan.exists() else []
+    made_by = [Path(options.made_by)] if options.made_by else []
+    return [options.segmentation, *read, *made_by]
+
+
+def _archive(
+    options: argparse.Namespace, scheme: LabelScheme
+) -> Callable[[ExitStack, MeasuredCase], None]:
+    """Function that writes the DICOM objects; what can be wrong is found out before.
+
+    Raises:
+        InputError: if something is missing, or cannot be referred to.
+    """
+    from ..contract.segmentation_report import read_report
+    from ..core.files import atomic_write
+    from ..reporting.dicom_scan import read_dicom_scan
+    from ..reporting.dicom_seg import (
+        AUTOMATIC,
+        MANUAL,
+        Algorithm,
+        check_dicom_seg,
+        write_dicom_seg,
+    )
+    from ..reporting.dicom_sr import algorithm_of, lesion_segments, write_dicom_sr
+
+    if not options.dicom_seg:
+        raise InputError("--dicom-sr refers to a segmentation; give --dicom-seg FILE, too")
+    if not options.t1ce:
+        raise InputError("a DICOM object refers to the scan; give --t1ce with a DICOM series")
+    if not options.made_by:
+        raise InputError(
+            "DICOM asks who drew the segments; give --made-by with the report of missu segment, "
+            "the name of another program, or 'manual'"
+        )
+    named = options.made_by
+    facts = read_report(Path(named)) if named.endswith(".json") else None
+    told = Algorithm(MANUAL) if named == "manual" else Algorithm(AUTOMATIC, named, "unknown")
+    scan = read_dicom_scan(options.t1ce)
+    check_dicom_seg(scan, scheme, told)
+
+    def write(stack: ExitStack, measured: MeasuredCase) -> None:
+        algorithm = algorithm_of(facts, measured) if facts else told
+        segments = lesion_segments(measured, scheme)
+        temporary = stack.enter_context(atomic_write(options.dicom_seg))
+        made = write_dicom_seg(temporary, scan, segments, algorithm)
+        if options.dicom_sr:
+            temporary = stack.enter_context(atomic_write(options.dicom_sr))
+            write_dicom_sr(temporary, scan, made, segments, measured, scheme)
+
+    return write

@@ -55,6 +55,19 @@ class Measured:
     numbers: NDArray[np.int32]
 
 
+@dataclass(frozen=True)
+class MeasuredCase(Measured):
+    """The same of a label map in a file.
+
+    Attributes:
+        masks: (regions, depth, height, width).
+        image: with the geometry of the masks.
+    """
+
+    masks: Masks
+    image: sitk.Image
+
+
 def measure(
     segmentation: Path,
     scan: ScanSource | None = None,
@@ -83,6 +96,17 @@ def measure(
         >>> lesion.reasons
         ()
     """
+    return measure_case(segmentation, scan, scheme, settings, progress).report
+
+
+def measure_case(
+    segmentation: Path,
+    scan: ScanSource | None = None,
+    scheme: LabelScheme = BRATS,
+    settings: MeasurementSettings | None = None,
+    progress: Progress | None = None,
+) -> MeasuredCase:
+    """The same as :func:`measure`, with where the lesions are."""
     progress = progress or Progress()
     settings = settings or MeasurementSettings()
     check_settings(settings, scheme)
@@ -101,11 +125,11 @@ def measure(
         check_grids((segmentation, image), (scan, read_image(scan)))
         fact = FileFact(str(scan), checksum(scan))
     progress(Stage.MEASURE, 0.3)
-    report = measure_masks(masks, image, scheme, settings).report
+    measured = measure_masks(masks, image, scheme, settings)
     progress(Stage.DONE, 1.0)
-    return replace(
-        report, segmentation=FileFact(str(segmentation), checksum(segmentation)), scan=fact
-    )
+    own = FileFact(str(segmentation), checksum(segmentation))
+    report = replace(measured.report, segmentation=own, scan=fact)
+    return MeasuredCase(report, measured.numbers, masks, image)
 
 
 def measure_masks(

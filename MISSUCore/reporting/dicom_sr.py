@@ -1,0 +1,261 @@
+"""Measurements as DICOM Structured Report (TID 1500 of PS3.16), with a segment for each lesion.
+
+Each lesion has a group for each of its regions, which refers to its segment and tells its volume
+(TID 1411). A second one of the measured region has the diameters with their end points, which a
+group with a segment may not have (TID 1501); both have the tracking identifier of the segment.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import __version__
+from ..contract.labels import LabelScheme
+from ..contract.measurement_report import LesionMeasurement, Line
+from ..contract.segmentation_report import SegmentationReport
+from ..core.errors import InputError
+from ..core.messages import a_file
+from ..measurement.case import MeasuredCase
+from .dicom_scan import DicomScan, highdicom
+from .dicom_seg import (
+    AUTOMATIC,
+    SEMIAUTOMATIC,
+    SERIES_NUMBER,
+    Algorithm,
+    DicomSegment,
+    coded,
+    private_schemes,
+)
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+# Meanings as PS3.16 has them; the last is of the Image Biomarker Standardization Initiative.
+_VOLUME = ("118565006", "SCT", "Volume")
+_LONG_AXIS = ("103339001", "SCT", "Long Axis")
+_SHORT_AXIS = ("103340004", "SCT", "Short Axis")
+_MAXIMUM = ("L0JK", "IBSI", "Maximum 3D Diameter")
+_MM = ("mm", "UCUM", "mm")
+_ML = ("cm3", "UCUM", "cm3")
+_PROCEDURE = ("24590-2", "LN", "MR Brain")
+_SAME_ML = 0.001  # reports are rounded to it
+_IN_SLICE = 0.01  # of a voxel
+
+
+def algorithm_of(report: SegmentationReport, measured: MeasuredCase) -> Algorithm:
+    """Who drew a segmentation that a report is about: a person, too, if volumes have changed."""
+    volumes = measured.report.volumes_ml
+    same = volumes.keys() == report.volumes_ml.keys() and all(
+        abs(volumes[name] - told) <= _SAME_ML for name, told in report.volumes_ml.items()
+    )
+    return Algorithm(
+        AUTOMATIC if same else SEMIAUTOMATIC, report.model.name or "MISSU", report.missu_version
+    )
+
+
+def lesion_segments(measured: MeasuredCase, scheme: LabelScheme) -> list[DicomSegment]:
+    """A segment for each region of each lesion that is not empty, in the order of the lesions."""
+    hd = highdicom()
+    segments = []
+    for lesion in measured.report.lesions:
+        inside = measured.numbers == lesion.number
+        for region, mask in zip(scheme.regions, measured.masks):
+            if region.name in lesion.volumes_ml and lesion.volumes_ml[region.name] > 0:
+                segments.append(
+                    DicomSegment(
+                        f"{region.title}, lesion {lesion.number}",
+                        region.terminology,
+                        region.color,
+                        mask & inside,
+                        (_name(lesion, region.name), str(hd.UID())),
+                    )
+                )
+    return segments
+
+
+def write_dicom_sr(
+    path: Path,
+    scan: DicomScan,
+    segmentation: Dataset,
+    segments: Sequence[DicomSegment],
+    measured: MeasuredCase,
+    scheme: LabelScheme,
+) -> None:
+    """Write measurements as a structured report that refers to the scan and to the segments.
+
+    Args:
+        path: file to write.
+        scan: that was measured on.
+        segmentation: the object that holds the segments.
+        segments: as :func:`lesion_segments` gave them.
+        measured: what was measured.
+        scheme: of the regions.
+
+    Raises:
+        InputError: if the headers of the scan are not as DICOM has them.
+        MISSUError: if highdicom is not installed.
+    """
+    hd = highdicom()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of values in the scan's headers
+            _report(hd, scan, segmentation, segments, measured, scheme).save_as(path)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            a_file(scan.source),
+            f": its DICOM headers break rules, so that no report can refer to it: {error}",
+        ) from error
+
+
+def _report(
+    hd: Any,
+    scan: DicomScan,
+    segmentation: Dataset,
+    segments: Sequence[DicomSegment],
+    measured: MeasuredCase,
+    scheme: LabelScheme,
+) -> Dataset:
+    lesions = {
+        _name(lesion, region): (lesion, region)
+        for lesion in measured.report.lesions
+        for region in lesion.volumes_ml
+    }
+    in_slices = all(
+        _slice_of(line, measured) is not None
+        for lesion in measured.report.lesions
+        for line in (lesion.longest, lesion.perpendicular)
+        if line
+    )
+    groups = []
+    for number, segment in enumerate(segments, start=1):
+        name, uid = segment.tracking or ("", "")
+        lesion, region = lesions[name]
+        site = segment.terminology.anatomic_region
+        common = {
+            "tracking_identifier": hd.sr.TrackingIdentifier(uid=uid, identifier=name),
+            "finding_type": coded(hd, segment.terminology.type),
+            "finding_sites": [hd.sr.FindingSite(coded(hd, site))] if site else None,
+        }
+        groups.append(
+            hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+                referenced_segment=hd.sr.ReferencedSegment.from_segmentation(
+                    segmentation, segment_number=number
+                ),
+                measurements=_sizes(hd, lesion, region, measured),
+                **common,
+            )
+        )
+        if region == measured.report.region and lesion.longest:
+            diameters = _diameters(hd, scan, lesion, measured, in_slices)
+            groups.append(
+                hd.sr.MeasurementsAndQualitativeEvaluations(measurements=diameters, **common)
+            )
+    content = hd.sr.MeasurementReport(
+        observation_context=_observer(hd),
+        procedure_reported=hd.sr.CodedConcept(*_PROCEDURE),
+        imaging_measurements=groups,
+        title=hd.sr.CodedConcept("126000", "DCM", "Imaging Measurement Report"),
+    )
+    kind = hd.sr.ComprehensiveSR if in_slices else hd.sr.Comprehensive3DSR
+    return kind(
+        evidence=[segmentation, *scan.headers],
+        content=content[0],
+        series_instance_uid=hd.UID(),
+        series_number=SERIES_NUMBER + 1,
+        sop_instance_uid=hd.UID(),
+        instance_number=1,
+        manufacturer="MISSU",
+        is_complete=True,
+        series_description="Brain tumor measurements (MISSU)",
+        coding_schemes=private_schemes(),
+    )
+
+
+def _observer(hd: Any) -> Any:
+    attributes = hd.sr.DeviceObserverIdentifyingAttributes(
+        uid=hd.UID(), name="MISSU", manufacturer_name="MISSU", model_name=f"MISSU {__version__}"
+    )
+    device = hd.sr.CodedConcept("121007", "DCM", "Device")
+    return hd.sr.ObservationContext(
+        observer_device_context=hd.sr.ObserverContext(device, attributes)
+    )
+
+
+def _sizes(hd: Any, lesion: LesionMeasurement, region: str, measured: MeasuredCase) -> list[Any]:
+    """The volume of a region in a lesion, and the largest diameter where it was measured."""
+    volume, unit = hd.sr.CodedConcept(*_VOLUME), hd.sr.CodedConcept(*_ML)
+    made = [hd.sr.Measurement(volume, round(lesion.volumes_ml[region], 4), unit)]
+    if region == measured.report.region and lesion.maximum:
+        length_mm = round(lesion.maximum.length_mm, 3)
+        made.append(
+            hd.sr.Measurement(hd.sr.CodedConcept(*_MAXIMUM), length_mm, hd.sr.CodedConcept(*_MM))
+        )
+    return made
+
+
+def _diameters(
+    hd: Any,
+    scan: DicomScan,
+    lesion: LesionMeasurement,
+    measured: MeasuredCase,
+    in_slices: bool,
+) -> list[Any]:
+    made = []
+    for name, line in ((_LONG_AXIS, lesion.longest), (_SHORT_AXIS, lesion.perpendicular)):
+        if line:
+            place = _in_slice(hd, scan, line, measured) if in_slices else _in_space(hd, scan, line)
+            made.append(
+                hd.sr.Measurement(
+                    hd.sr.CodedConcept(*name),
+                    round(line.length_mm, 3),
+                    hd.sr.CodedConcept(*_MM),
+                    referenced_coordinates=[place],
+                )
+            )
+    return made
+
+
+def _slice_of(line: Line, measured: MeasuredCase) -> int | None:
+    """The slice of the scan that a line lies in; None if it lies across them."""
+    heights = [
+        measured.image.TransformPhysicalPointToContinuousIndex(end)[2]
+        for end in (line.start, line.end)
+    ]
+    number = round(heights[0])
+    return number if all(abs(height - number) <= _IN_SLICE for height in heights) else None
+
+
+def _in_slice(hd: Any, scan: DicomScan, line: Line, measured: MeasuredCase) -> Any:
+    """A line on the slice that it lies in, (column, row) from the corner of the first pixel."""
+    number = _slice_of(line, measured) or 0
+    ends = [
+        measured.image.TransformPhysicalPointToContinuousIndex(end)[:2]
+        for end in (line.start, line.end)
+    ]
+    single = len(scan.headers) == 1 and scan.frames > 1
+    header = scan.headers[0 if single else number]
+    return hd.sr.CoordinatesForMeasurement(
+        graphic_type="POLYLINE",
+        graphic_data=np.array(ends) + 0.5,
+        source_image=hd.sr.SourceImageForRegion(
+            header.SOPClassUID, header.SOPInstanceUID, [number + 1] if single else None
+        ),
+    )
+
+
+def _in_space(hd: Any, scan: DicomScan, line: Line) -> Any:
+    """A line between two points in mm."""
+    return hd.sr.CoordinatesForMeasurement3D(
+        graphic_type="POLYLINE",
+        graphic_data=np.array([line.start, line.end]),
+        frame_of_reference_uid=scan.headers[0].FrameOfReferenceUID,
+    )
+
+
+def _name(lesion: LesionMeasurement, region: str) -> str:
+    return f"lesion {lesion.number} {region}"
