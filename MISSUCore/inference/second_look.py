@@ -238,6 +238,6 @@ def log_odds(probabilities: Odds) -> Odds:
     return odds
 
 
-def probability(odds: Odds) -> Odds:
+def probability(odds: NDArray[np.floating]) -> Odds:
     """Of log-odds."""
-    return np.asarray(torch.from_numpy(odds).sigmoid().numpy())
+    return torch.from_numpy(odds.astype(np.float32)).sigmoid().numpy()

@@ -1,0 +1,247 @@
+"""What the second look brings, measured on labeled cases that were held out, through the product.
+
+    python Testing/Benchmarks/two_looks.py BRATS_FOLDER OUTPUT_FOLDER --model missu-brats-precise
+        [--names MISSUCore/training/validation_brats.txt] [--without MODALITY]
+
+Both networks look at every case once; then it is segmented with the coarse model's answer, with the
+fine model's, and with the mean of both, as the product does it. Prints Dice by region (African
+gliomas apart), what a minimum volume of the innermost region and of islands would change,
+temperatures (Guo et al. 2017) with each case left out in turn, expected beside real Dice, and
+seconds of processor time. Leaves facts.json, which bundle_precise.py takes, and what the networks
+said of each case, so that a second run with the same folder takes a fraction of the time.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from calibrate_model import temperature
+from held_out import measuring_parser, split
+from numpy.typing import NDArray
+
+from MISSUCore.contract.modalities import BRATS_MODALITIES
+from MISSUCore.contract.model_card import ModelCard
+from MISSUCore.core.events import Progress
+from MISSUCore.evaluation.metrics import dice
+from MISSUCore.inference.postprocessing import Cleanup
+from MISSUCore.inference.predictor import Predictor
+from MISSUCore.inference.second_look import log_odds, look_closely, look_first, probability
+from MISSUCore.inference.segmentation import (
+    Prediction,
+    Segmentation,
+    SegmentationOptions,
+    make_predictor,
+    restored,
+)
+from MISSUCore.io.reading import read_case
+from MISSUCore.models.store import Model, load_model
+from MISSUCore.preprocessing.working_grid import prepare_labels
+from MISSUCore.training.brats import LabeledCase
+from MISSUCore.training.labels import read_labels
+
+ANSWERS = ("coarse", "fine", "mean")
+OPTIONS = SegmentationOptions()
+INNERMOST_MM3 = (0, 30, 60, 100, 200, 400)
+ISLANDS_MM3 = (0, 100, 400)
+Odds = NDArray[np.float32]
+
+
+class Once:
+    """A predictor that computes each box a single time, and says it again on the next round."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+        self.answers: dict[tuple, torch.Tensor] = {}
+        self.windows = 1
+
+    def __call__(self, volume: torch.Tensor, progress: Progress) -> torch.Tensor:
+        key = (*volume.shape, float(volume.double().sum()))
+        if key not in self.answers:
+            self.answers[key] = self.predictor(volume, progress)
+        return self.answers[key]
+
+
+@dataclass(frozen=True)
+class Said:
+    """Log-odds (regions, D, H, W) of each answer, their grids, and seconds of the processor."""
+
+    odds: dict[str, Odds]
+    grids: dict[str, sitk.Image]
+    seconds: NDArray[np.float64]  # coarse, both
+
+    def save(self, path: Path) -> None:
+        arrays = {name: odds.astype(np.float16) for name, odds in self.odds.items()}
+        for name, grid in self.grids.items():
+            arrays[f"{name}_grid"] = np.array([grid.GetOrigin(), grid.GetSpacing()])
+        np.savez_compressed(path, seconds=self.seconds, **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> Said:
+        with np.load(path) as stored:
+            odds = {name: stored[name].astype(np.float32) for name in ANSWERS}
+            grids = {}
+            for name in ANSWERS:
+                origin, spacing = stored[f"{name}_grid"].tolist()
+                grid = sitk.Image(odds[name].shape[:0:-1], sitk.sitkUInt8)
+                grid.SetOrigin(origin)
+                grid.SetSpacing(spacing)
+                grids[name] = grid
+            return cls(odds, grids, stored["seconds"])
+
+
+def ask(case: LabeledCase, model: Model, without: str | None) -> Said:
+    """What both networks say of a case."""
+    images = read_case({name: path for name, path in case.images.items() if name != without}).images
+    began = time.process_time()
+    first = look_first(images, model, lambda one: make_predictor(one, OPTIONS), Progress())
+    seconds = [time.process_time() - began]
+    odds, grids = {"coarse": first.log_odds}, {"coarse": first.grid}
+    predictor = Once(make_predictor(model, OPTIONS))
+    for name, averaged in (("fine", ()), ("mean", model.card.label_scheme().region_names)):
+        look = replace(model.card.first_look, averaged=averaged)
+        asked = replace(model, card=replace(model.card, first_look=look, temperatures=()))
+        second = look_closely(first, asked, predictor, Progress())  # type: ignore[arg-type]
+        odds[name], grids[name] = log_odds(second.probabilities), second.grid
+        seconds.append(time.process_time() - began)
+    return Said(odds, grids, np.array(seconds[:2]))
+
+
+def put_together(said: Said, averaged: list[int]) -> Odds:
+    """The fine model's log-odds, of some regions the mean of both models'."""
+    odds = said.odds["fine"].copy()
+    odds[averaged] = said.odds["mean"][averaged]
+    return odds
+
+
+def segment(
+    odds: Odds, grid: sitk.Image, card: ModelCard, labels: sitk.Image, cleanup: Cleanup
+) -> tuple[Segmentation, list[float]]:
+    """The segmentation on the grid of the labels, and its Dice by region."""
+    warm = np.array(card.temperatures or [1.0] * len(odds), dtype=np.float32)
+    said = Prediction(probability(odds / warm[:, None, None, None]), grid, [], {}, 1, "cpu")
+    result = restored(said, card, [], labels, cleanup)
+    scheme = card.label_scheme()
+    pairs = zip(*(scheme.to_regions(sitk.GetArrayFromImage(x)) for x in (result.labels, labels)))
+    return result, [dice(found, true) for found, true in pairs]
+
+
+def voxels(odds: Odds, grid: sitk.Image, card: ModelCard, labels: sitk.Image) -> list:
+    """By region: log-odds and truth of what was looked at, as :func:`temperature` takes them."""
+    scheme = card.label_scheme()
+    truth = scheme.membership[:, prepare_labels(labels, scheme, grid)]
+    return [(one.ravel()[::3], true.ravel()[::3]) for one, true in zip(odds, truth)]
+
+
+def table(title: str, names: list[str], regions: tuple[str, ...], rows: dict[str, NDArray]) -> dict:
+    """Print mean Dice of the answers, for groups of cases; and return it."""
+    african = np.array(["SSA" in name for name in names])
+    groups = {"all": african | True, "glioma": ~african, "African": african}
+    print(f"\n{title}\n| mean Dice {' / '.join(regions)} |", " | ".join(groups), "|")
+    print("|---" * (len(groups) + 1) + "|")
+    means = {}
+    for answer, values in rows.items():
+        means[answer] = {
+            group: values[chosen].mean(0).round(4).tolist()
+            for group, chosen in groups.items()
+            if chosen.any()
+        }
+        texts = [" / ".join(f"{x:.3f}" for x in row) for row in means[answer].values()]
+        print(f"| {answer} |", " | ".join(texts), "|")
+    return means
+
+
+def main() -> None:
+    """Ask, segment, fit, tell."""
+    parser = measuring_parser(__doc__)
+    parser.add_argument("--without", choices=BRATS_MODALITIES, help="leave this modality out")
+    options = parser.parse_args()
+    model = load_model(options.model)
+    card = replace(model.card, temperatures=(), doubtful_below=())
+    regions = card.label_scheme().region_names
+    _, cases = split(options.folder, options.names)
+    names = [case.name for case in cases]
+    options.output.mkdir(parents=True, exist_ok=True)
+    every_said, every_labels = [], []
+    for case in cases:
+        path = options.output / f"{case.name}.npz"
+        if not path.exists():
+            ask(case, model, options.without).save(path)
+        every_said.append(Said.load(path))
+        every_labels.append(read_labels(case, card.label_scheme()))
+        print(case.name, every_said[-1].seconds.round(2), flush=True)
+
+    rows: dict[str, list] = {answer: [] for answer in ANSWERS}
+    for said, labels in zip(every_said, every_labels):
+        for answer in ANSWERS:
+            grid = said.grids[answer]
+            rows[answer].append(segment(said.odds[answer], grid, card, labels, OPTIONS.cleanup)[1])
+    scores = {answer: np.array(values) for answer, values in rows.items()}
+    facts: dict = {"cases": names, "without": options.without}
+    facts["dice"] = table("The answers", names, regions, scores)
+    facts["dice_by_case"] = {answer: values.round(4).tolist() for answer, values in scores.items()}
+    gain = (scores["mean"] - scores["fine"]).mean(0)
+    averaged = [index for index in range(len(regions)) if gain[index] > 0]
+    facts["averaged"] = [regions[index] for index in averaged]
+    print("mean of both is better for:", facts["averaged"])
+
+    cleanups: dict[str, list] = {}
+    innermost: dict[str, list] = {}
+    for said, labels in zip(every_said, every_labels):
+        odds, grid = put_together(said, averaged), said.grids["fine"]
+        for island in ISLANDS_MM3:
+            cleanup = replace(OPTIONS.cleanup, minimum_island_mm3=float(island))
+            result, found = segment(odds, grid, card, labels, cleanup)
+            cleanups.setdefault(f"islands {island} mm3", []).append(found)
+        truth = card.label_scheme().to_regions(sitk.GetArrayFromImage(labels))[-1].any()
+        # Of the last, which are as many as the default or more: what is left of ET hardly differs.
+        for least in INNERMOST_MM3:
+            removed = 1000 * result.volumes_ml[regions[-1]] < least
+            score = [*found[:-1], float(not truth) if removed else found[-1]]
+            innermost.setdefault(f"{regions[-1]} at least {least} mm3", []).append(score)
+    both = {name: np.array(values) for name, values in {**cleanups, **innermost}.items()}
+    facts["cleanup"] = table("Clean-up of the better answers", names, regions, both)
+
+    points = [
+        voxels(put_together(said, averaged), said.grids["fine"], card, labels)
+        for said, labels in zip(every_said, every_labels)
+    ]
+    numbers = range(len(regions))
+    fitted = [temperature([case[region] for case in points]) for region in numbers]
+    expected = []
+    for own, (said, labels) in enumerate(zip(every_said, every_labels)):
+        others = [case for index, case in enumerate(points) if index != own]
+        warm = tuple(temperature([case[region] for case in others]) for region in numbers)
+        knowing = replace(card, temperatures=warm, unreliable_without={})
+        odds, grid = put_together(said, averaged), said.grids["fine"]
+        result, found = segment(odds, grid, knowing, labels, OPTIONS.cleanup)
+        expected.append([*result.confidence.values(), *found])
+    told = np.array(expected)
+    facts["temperatures"] = np.round(fitted, 3).tolist()
+    facts["expected"] = {}
+    for region, name in enumerate(regions):
+        promise, real = told[:, region], told[:, len(regions) + region]
+        facts["expected"][name] = {
+            "expected": round(float(promise.mean()), 3),
+            "real": round(float(real.mean()), 3),
+            "difference": round(float(np.abs(promise - real).mean()), 3),
+            "correlation": round(float(np.corrcoef(promise, real)[0, 1]), 2),
+            "lowest_quarter": round(float(np.quantile(promise, 0.25)), 2),
+            "by_case": promise.round(3).tolist(),
+        }
+    facts["better_dice_by_case"] = told[:, len(regions) :].round(4).tolist()
+    facts["seconds"] = np.median([said.seconds for said in every_said], axis=0).round(2).tolist()
+    (options.output / "facts.json").write_text(json.dumps(facts, indent=2) + "\n")
+    print("temperatures", facts["temperatures"])
+    for name, row in facts["expected"].items():
+        print(name, {key: value for key, value in row.items() if key != "by_case"})
+    print("seconds of the processor, coarse and both:", facts["seconds"])
+
+
+if __name__ == "__main__":
+    main()
