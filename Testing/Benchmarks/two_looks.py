@@ -49,6 +49,7 @@ ANSWERS = ("coarse", "fine", "mean")
 OPTIONS = SegmentationOptions()
 INNERMOST_MM3 = (0, 30, 60, 100, 200, 400)
 ISLANDS_MM3 = (0, 100, 400)
+STEP = 23  # every so many voxels are enough to fit a temperature
 Odds = NDArray[np.float32]
 
 
@@ -79,7 +80,7 @@ class Said:
         arrays = {name: odds.astype(np.float16) for name, odds in self.odds.items()}
         for name, grid in self.grids.items():
             arrays[f"{name}_grid"] = np.array([grid.GetOrigin(), grid.GetSpacing()])
-        np.savez_compressed(path, seconds=self.seconds, **arrays)
+        np.savez(path, seconds=self.seconds, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> Said:
@@ -132,10 +133,10 @@ def segment(
 
 
 def voxels(odds: Odds, grid: sitk.Image, card: ModelCard, labels: sitk.Image) -> list:
-    """By region: log-odds and truth of what was looked at, as :func:`temperature` takes them."""
+    """By region: log-odds and truth of a part of what was looked at, for :func:`temperature`."""
     scheme = card.label_scheme()
     truth = scheme.membership[:, prepare_labels(labels, scheme, grid)]
-    return [(one.ravel()[::3], true.ravel()[::3]) for one, true in zip(odds, truth)]
+    return [(one.ravel()[::STEP], true.ravel()[::STEP]) for one, true in zip(odds, truth)]
 
 
 def table(title: str, names: list[str], regions: tuple[str, ...], rows: dict[str, NDArray]) -> dict:
