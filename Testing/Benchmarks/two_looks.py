@@ -157,6 +157,99 @@ def table(title: str, names: list[str], regions: tuple[str, ...], rows: dict[str
     return means
 
 
+@dataclass(frozen=True)
+class Cases:
+    """Labeled cases, and what both networks said of them."""
+
+    names: list[str]
+    said: list[Said]
+    labels: list[sitk.Image]
+    card: ModelCard  # of the fine model, uncalibrated
+
+    def scores(self, answer: str) -> NDArray[np.float64]:
+        """Dice (cases, regions) of an answer."""
+        both = zip(self.said, self.labels)
+        rows = [
+            segment(said.odds[answer], said.grids[answer], self.card, labels, OPTIONS.cleanup)
+            for said, labels in both
+        ]
+        return np.array([found for _, found in rows])
+
+
+def answers(cases: Cases) -> dict:
+    """Dice of each answer, and the regions of which the mean of both is the better one."""
+    regions = cases.card.label_scheme().region_names
+    scores = {answer: cases.scores(answer) for answer in ANSWERS}
+    gain = (scores["mean"] - scores["fine"]).mean(0)
+    facts = {
+        "dice": table("The answers", cases.names, regions, scores),
+        "dice_by_case": {answer: values.round(4).tolist() for answer, values in scores.items()},
+        "averaged": [name for name, more in zip(regions, gain) if more > 0],
+    }
+    print("mean of both is better for:", facts["averaged"])
+    return facts
+
+
+def clean_ups(cases: Cases, averaged: list[int]) -> dict:
+    """Dice of the better answers with other clean-ups."""
+    scheme = cases.card.label_scheme()
+    inner = scheme.region_names[-1]
+    rows: dict[str, list] = {}
+    for said, labels in zip(cases.said, cases.labels):
+        odds, grid = put_together(said, averaged), said.grids["fine"]
+        for island in ISLANDS_MM3:
+            cleanup = replace(OPTIONS.cleanup, minimum_island_mm3=float(island))
+            result, found = segment(odds, grid, cases.card, labels, cleanup)
+            rows.setdefault(f"islands {island} mm3", []).append(found)
+            if island != OPTIONS.cleanup.minimum_island_mm3:
+                continue
+            truth = scheme.to_regions(sitk.GetArrayFromImage(labels))[-1].any()
+            for least in INNERMOST_MM3:
+                removed = 1000 * result.volumes_ml[inner] < least
+                score = [*found[:-1], float(not truth) if removed else found[-1]]
+                rows.setdefault(f"{inner} at least {least} mm3", []).append(score)
+    both = {name: np.array(values) for name, values in rows.items()}
+    return table("Clean-up of the better answers", cases.names, scheme.region_names, both)
+
+
+def calibration(cases: Cases, averaged: list[int]) -> dict:
+    """Temperatures; expected and real Dice of the better answers, each case left out in turn."""
+    regions = cases.card.label_scheme().region_names
+    numbers = range(len(regions))
+    both = list(zip(cases.said, cases.labels))
+    points = [
+        voxels(put_together(said, averaged), said.grids["fine"], cases.card, labels)
+        for said, labels in both
+    ]
+    fitted = [temperature([case[region] for case in points]) for region in numbers]
+    rows = []
+    for own, (said, labels) in enumerate(both):
+        others = [case for index, case in enumerate(points) if index != own]
+        warm = tuple(temperature([case[region] for case in others]) for region in numbers)
+        knowing = replace(cases.card, temperatures=warm)
+        odds, grid = put_together(said, averaged), said.grids["fine"]
+        result, found = segment(odds, grid, knowing, labels, OPTIONS.cleanup)
+        rows.append([*result.confidence.values(), *found])
+    told = np.array(rows)
+    expected = {}
+    for region, name in enumerate(regions):
+        promise, real = told[:, region], told[:, len(regions) + region]
+        expected[name] = {
+            "expected": round(float(promise.mean()), 3),
+            "real": round(float(real.mean()), 3),
+            "difference": round(float(np.abs(promise - real).mean()), 3),
+            "correlation": round(float(np.corrcoef(promise, real)[0, 1]), 2),
+            "lowest_quarter": round(float(np.quantile(promise, 0.25)), 2),
+            "by_case": promise.round(3).tolist(),
+        }
+        print(name, {key: value for key, value in expected[name].items() if key != "by_case"})
+    return {
+        "temperatures": np.round(fitted, 3).tolist(),
+        "expected": expected,
+        "better_dice_by_case": told[:, len(regions) :].round(4).tolist(),
+    }
+
+
 def main() -> None:
     """Ask, segment, fit, tell."""
     parser = measuring_parser(__doc__)
@@ -165,82 +258,23 @@ def main() -> None:
     model = load_model(options.model)
     card = replace(model.card, temperatures=(), doubtful_below=())
     regions = card.label_scheme().region_names
-    _, cases = split(options.folder, options.names)
-    names = [case.name for case in cases]
+    _, labeled = split(options.folder, options.names)
     options.output.mkdir(parents=True, exist_ok=True)
-    every_said, every_labels = [], []
-    for case in cases:
+    cases = Cases([case.name for case in labeled], [], [], card)
+    for case in labeled:
         path = options.output / f"{case.name}.npz"
         if not path.exists():
             ask(case, model, options.without).save(path)
-        every_said.append(Said.load(path))
-        every_labels.append(read_labels(case, card.label_scheme()))
-        print(case.name, every_said[-1].seconds.round(2), flush=True)
-
-    rows: dict[str, list] = {answer: [] for answer in ANSWERS}
-    for said, labels in zip(every_said, every_labels):
-        for answer in ANSWERS:
-            grid = said.grids[answer]
-            rows[answer].append(segment(said.odds[answer], grid, card, labels, OPTIONS.cleanup)[1])
-    scores = {answer: np.array(values) for answer, values in rows.items()}
-    facts: dict = {"cases": names, "without": options.without}
-    facts["dice"] = table("The answers", names, regions, scores)
-    facts["dice_by_case"] = {answer: values.round(4).tolist() for answer, values in scores.items()}
-    gain = (scores["mean"] - scores["fine"]).mean(0)
-    averaged = [index for index in range(len(regions)) if gain[index] > 0]
-    facts["averaged"] = [regions[index] for index in averaged]
-    print("mean of both is better for:", facts["averaged"])
-
-    cleanups: dict[str, list] = {}
-    innermost: dict[str, list] = {}
-    for said, labels in zip(every_said, every_labels):
-        odds, grid = put_together(said, averaged), said.grids["fine"]
-        for island in ISLANDS_MM3:
-            cleanup = replace(OPTIONS.cleanup, minimum_island_mm3=float(island))
-            result, found = segment(odds, grid, card, labels, cleanup)
-            cleanups.setdefault(f"islands {island} mm3", []).append(found)
-        truth = card.label_scheme().to_regions(sitk.GetArrayFromImage(labels))[-1].any()
-        # Of the last, which are as many as the default or more: what is left of ET hardly differs.
-        for least in INNERMOST_MM3:
-            removed = 1000 * result.volumes_ml[regions[-1]] < least
-            score = [*found[:-1], float(not truth) if removed else found[-1]]
-            innermost.setdefault(f"{regions[-1]} at least {least} mm3", []).append(score)
-    both = {name: np.array(values) for name, values in {**cleanups, **innermost}.items()}
-    facts["cleanup"] = table("Clean-up of the better answers", names, regions, both)
-
-    points = [
-        voxels(put_together(said, averaged), said.grids["fine"], card, labels)
-        for said, labels in zip(every_said, every_labels)
-    ]
-    numbers = range(len(regions))
-    fitted = [temperature([case[region] for case in points]) for region in numbers]
-    expected = []
-    for own, (said, labels) in enumerate(zip(every_said, every_labels)):
-        others = [case for index, case in enumerate(points) if index != own]
-        warm = tuple(temperature([case[region] for case in others]) for region in numbers)
-        knowing = replace(card, temperatures=warm, unreliable_without={})
-        odds, grid = put_together(said, averaged), said.grids["fine"]
-        result, found = segment(odds, grid, knowing, labels, OPTIONS.cleanup)
-        expected.append([*result.confidence.values(), *found])
-    told = np.array(expected)
-    facts["temperatures"] = np.round(fitted, 3).tolist()
-    facts["expected"] = {}
-    for region, name in enumerate(regions):
-        promise, real = told[:, region], told[:, len(regions) + region]
-        facts["expected"][name] = {
-            "expected": round(float(promise.mean()), 3),
-            "real": round(float(real.mean()), 3),
-            "difference": round(float(np.abs(promise - real).mean()), 3),
-            "correlation": round(float(np.corrcoef(promise, real)[0, 1]), 2),
-            "lowest_quarter": round(float(np.quantile(promise, 0.25)), 2),
-            "by_case": promise.round(3).tolist(),
-        }
-    facts["better_dice_by_case"] = told[:, len(regions) :].round(4).tolist()
-    facts["seconds"] = np.median([said.seconds for said in every_said], axis=0).round(2).tolist()
+        cases.said.append(Said.load(path))
+        cases.labels.append(read_labels(case, card.label_scheme()))
+        print(case.name, cases.said[-1].seconds.round(2), flush=True)
+    facts = {"cases": cases.names, "without": options.without, **answers(cases)}
+    averaged = [regions.index(name) for name in facts["averaged"]]
+    facts["cleanup"] = clean_ups(cases, averaged)
+    facts.update(calibration(cases, averaged))
+    facts["seconds"] = np.median([said.seconds for said in cases.said], axis=0).round(2).tolist()
     (options.output / "facts.json").write_text(json.dumps(facts, indent=2) + "\n")
     print("temperatures", facts["temperatures"])
-    for name, row in facts["expected"].items():
-        print(name, {key: value for key, value in row.items() if key != "by_case"})
     print("seconds of the processor, coarse and both:", facts["seconds"])
 
 
