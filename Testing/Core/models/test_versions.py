@@ -155,6 +155,8 @@ def test_a_history_holds_entries(finished_run) -> None:
 
 def test_the_command(folder: Path, finished_run, capsys: pytest.CaptureFixture[str]) -> None:
     run = str(finished_run("not better"))
+    bundled = [card.name for card in list_models()]
+    assert DEFAULT_MODEL in bundled
     assert main(["models", "--accept", run]) == 2
     assert "--force" in capsys.readouterr().err
     assert main(["models", "--accept", run, "--force", "--json"]) == 0
@@ -165,14 +167,12 @@ def test_the_command(folder: Path, finished_run, capsys: pytest.CaptureFixture[s
     ]
     assert main(["models", "--use", "tuned-1", "--json"]) == 0
     entries = json.loads(capsys.readouterr().out)
-    assert {entry["name"]: entry["default"] for entry in entries} == {
-        DEFAULT_MODEL: False,
-        "tuned-1": True,
-    }
+    defaults = {entry["name"]: entry["default"] for entry in entries}
+    assert defaults == {**dict.fromkeys(bundled, False), "tuned-1": True}
     assert main(["models"]) == 0
     text = capsys.readouterr().out
     assert "tuned-1  (default)" in text and "tuned 2026-01-01 from tiny on 1 cases" in text
     assert main(["models", "--discard", run]) == 0
     assert main(["models", "--remove", "tuned-1"]) == 0
-    assert [card.name for card in list_models()] == [DEFAULT_MODEL]
+    assert [card.name for card in list_models()] == bundled
     assert main(["models", "--force"]) == 2
