@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -32,6 +33,9 @@ SUMMARY_NAME = "summary.csv"
 WRITTEN_NAME = "written.sha256"
 
 RESULT_NAMES = ("segmentation", "report.json", "quality.html")  # that a case's files begin with
+_RESULT = re.compile(
+    r"segmentation(_probability_\w+|_transform_\w+)?(\.\w+)+|report\.json|quality\.html"
+)
 # Segments a case into a folder that exists, replacing no file there; returns the case's report.
 SegmentOne = Callable[[CasePaths, Path, Progress], SegmentationReport]
 
@@ -81,6 +85,8 @@ def run_cohort(
 
     records = {case.name: _read_record(folder / case.name) for case in own}
     written.delete_temporary()
+    for case in own:
+        _adopt_older(folder / case.name, records[case.name], written)
     waiting = _waiting(own, folder, records, json.loads(json.dumps(settings)))
     progress(Stage.COHORT, 0.0, f"{len(waiting)} of {len(own)} cases to segment")
     for number, (case, begun) in enumerate(waiting):
@@ -166,6 +172,23 @@ def _results(place: Path, written: Written) -> tuple[str, ...]:
     return tuple(sorted(path.name for path in files if written.owns(path)))
 
 
+def _adopt_older(place: Path, record: CohortRecord, written: Written) -> None:
+    """Record the results of an older version, which kept no checksums, as written here.
+
+    Not those that were changed after the case was done, as far as their times tell; and later, when
+    the case's record was written anew, nothing can be told any more.
+    """
+    if record.state != DONE:
+        return
+    results = [place / name for name in record.files if _RESULT.fullmatch(name)]
+    with errors_told(place):
+        done = (place / RECORD_NAME).stat().st_mtime_ns
+        for path in results:
+            known = written.knows(path) or path.is_symlink() or not path.is_file()
+            if not known and path.stat().st_mtime_ns <= done:
+                written.add(path, path)
+
+
 def _remove_results(place: Path, earlier: Sequence[str], written: Written, overwrite: bool) -> None:
     """Delete the results of an earlier time, or they would pass for results of now.
 
@@ -178,9 +201,12 @@ def _remove_results(place: Path, earlier: Sequence[str], written: Written, overw
     there = [path for path in sorted(results) if path.is_file() and path.parent == place]
     changed = [path for path in there if not written.owns(path)]
     if changed and not overwrite:
+        why = "was changed since it was written"
+        if not written.knows(changed[0]):
+            why = "may be somebody's own (cohorts of an older version kept no checksums)"
         raise InputError(
-            f"{changed[0]}: was changed since it was written, and is kept; move it away to have "
-            "the case segmented anew, or add --overwrite"
+            f"{changed[0]}: {why}, and is kept; move it away to have the case segmented anew, or "
+            "add --overwrite"
         )
     for path in there:
         with translate_os_errors(path):
@@ -266,13 +292,19 @@ def _check_summary(path: Path, written: Written, overwrite: bool) -> None:
 def _read_record(place: Path) -> CohortRecord:
     path = place / RECORD_NAME
     try:
-        record = settings_from_dict(CohortRecord, read_json(path))
+        facts = read_json(path)
+        if not isinstance(facts, dict) or not {"state", "inputs"} <= facts.keys():
+            raise ValueError("it has no state and inputs")  # a file of the user's, perhaps
+        record = settings_from_dict(CohortRecord, facts)
         record.check()
         return record
     except FileNotFoundError:
         return CohortRecord()
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read: {error}; remove it to begin anew") from error
+        raise InputError(
+            f"{path}: is damaged, or not the record of a case: {error}; give another output "
+            "folder, or remove it to begin anew"
+        ) from error
 
 
 def _write_record(place: Path, record: CohortRecord) -> None:

@@ -111,7 +111,12 @@ class SeriesHeader:
         return f"{named} damaged or cut off; copy the series again, or take the files away"
 
     def unmeasured(self) -> str:
-        """What is said if size or direction of the pixels is missing; "" if both are there."""
+        """What is said if size, direction or scale of pixels is missing; "" if all are there."""
+        if any(file.partly_scaled for file in self.files):
+            return (
+                "says of some frames only how their values are scaled (Rescale Slope); export it "
+                "again from the scanner or the archive"
+            )
         if len({file.pixel_mm for file in self.files}) > 1 and all(f.pixel_mm for f in self.files):
             return "has slices with pixels of several sizes (Pixel Spacing)"
         if any(len(each) != 6 for file in self.files for each in file.orientations):

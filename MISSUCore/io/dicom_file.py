@@ -44,6 +44,7 @@ class DicomFile:
         places: Image Position (Patient) of each frame, in mm; empty for those that have none.
         orientations: Image Orientation (Patient), all that its frames have.
         scales: Rescale Slope and Intercept of each frame, where the frames have their own.
+        partly_scaled: whether some frames have one of both, and others do not.
     """
 
     path: Path
@@ -57,6 +58,7 @@ class DicomFile:
     places: tuple[tuple[float, ...], ...] = ()
     orientations: frozenset[tuple[float, ...]] = frozenset()
     scales: tuple[tuple[float, float], ...] = ()
+    partly_scaled: bool = False
 
 
 def is_dicom(path: Path) -> bool:
@@ -175,7 +177,7 @@ def _described(path: Path, dataset: Dataset, complete: bool) -> DicomFile:
 
     pixel_mm = {numbers(told(frame, "PixelMeasuresSequence", "PixelSpacing")) for frame in frames}
     spacing = pixel_mm.pop() if len(pixel_mm) == 1 else ()
-    rescale = "PixelValueTransformationSequence"  # a frame without one is taken as it is stored
+    rescale = "PixelValueTransformationSequence"
     scales = [
         (told(frame, rescale, "RescaleSlope"), told(frame, rescale, "RescaleIntercept"))
         for frame in frames
@@ -202,6 +204,7 @@ def _described(path: Path, dataset: Dataset, complete: bool) -> DicomFile:
         tuple((float(slope or 1), float(shift or 0)) for slope, shift in scales)
         if len(set(scales)) > 1
         else (),
+        any(None in column and set(column) != {None} for column in zip(*scales)),
     )
 
 

@@ -261,6 +261,40 @@ def test_a_summary_of_an_older_version_is_known_by_its_heading(segment, tmp_path
     assert states(segment()[1]) == [DONE] * 4
 
 
+def test_a_cohort_of_an_older_version_goes_on(segment, cases, tmp_path):
+    """It kept no checksums: what was not touched since is its own, what was corrected stays."""
+    segment()
+    (tmp_path / "out" / "written.sha256").unlink()
+    corrected = tmp_path / "out" / "b" / "segmentation.nii.gz"
+    corrected.write_text("corrected")
+    later = (tmp_path / "out" / "b" / "cohort.json").stat().st_mtime_ns + 1_000_000
+    os.utime(corrected, ns=(later, later))
+    for _ in range(2):  # the second time its record is newer than what was corrected
+        _, summary = segment(settings={**SETTINGS, "mirror": True})
+        assert states(summary) == [DONE, FAILED, DONE, DONE]
+        assert corrected.read_text() == "corrected"
+    assert f"{corrected}: may be somebody's own" in summary.records["b"].error
+    corrected.unlink()
+    _, summary = segment(settings={**SETTINGS, "mirror": True})
+    assert states(summary) == [DONE] * 4
+
+
+@pytest.mark.parametrize("content", ["{}", '{"state": "done"}', "[]", '{"name": "my cohort"}'])
+def test_a_file_of_the_users_own_is_no_record(segment, tmp_path, content):
+    own = tmp_path / "out" / "b" / "cohort.json"
+    own.parent.mkdir(parents=True)
+    own.write_text(content)
+    (own.parent / "notes.txt").write_text("two hours of review")
+    with pytest.raises(InputError, match=r"cohort\.json: is damaged, or not the record of a case"):
+        segment()
+    assert own.read_text() == content
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == [
+        "b",
+        "cohort.json",
+        "notes.txt",
+    ]
+
+
 def test_ctrl_c_ends_it_and_the_next_time_it_goes_on(segment, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         segment(Segmenter(b=KeyboardInterrupt()))
@@ -288,14 +322,16 @@ def test_a_folder_with_something_else_is_left_alone(segment, tmp_path):
     "content",
     [
         *("{", "[]", '{"state": 3}', '{"unknown": 1}', '{"state": "odd"}', "[" * 100_000),
-        *('{"volumes_ml": {"WT": "big"}}', '{"confidence": {"WT": []}}'),
-        *('{"warnings": [3]}', '{"files": [null]}'),
+        '{"state": "done", "inputs": {}, "volumes_ml": {"WT": "big"}}',
+        '{"state": "done", "inputs": {}, "confidence": {"WT": []}}',
+        '{"state": "done", "inputs": {}, "warnings": [3]}',
+        '{"state": "done", "inputs": {}, "files": [null]}',
     ],
 )
 def test_a_damaged_record_is_named(segment, tmp_path, content):
     segment()
     (tmp_path / "out" / "b" / "cohort.json").write_text(content)
-    with pytest.raises(InputError, match=r"cohort\.json: cannot be read: .*remove it"):
+    with pytest.raises(InputError, match=r"cohort\.json: is damaged, or not .*: .*remove it"):
         segment()
 
 

@@ -164,6 +164,24 @@ def test_slices_without_a_place(tmp_path: Path, write: Callable[..., list[Path]]
         find_case(tmp_path)
 
 
+def test_slices_without_a_direction(tmp_path: Path, write: Callable[..., list[Path]]) -> None:
+    write("t1", 1, "AX T1", ImageOrientationPatient=None)
+    for read in (find_case, lambda folder: read_image(folder / "t1")):
+        with pytest.raises(InputError, match="does not say in which direction its slices lie"):
+            read(tmp_path)
+
+
+def test_pixels_of_several_sizes(tmp_path: Path, write: Callable[..., list[Path]]) -> None:
+    paths = write("t1", 1, "AX T1")
+    for path in paths[::2]:
+        made = pydicom.dcmread(path)
+        made.PixelSpacing = [1.5, 1.5]
+        made.save_as(path)
+    for read in (find_case, lambda folder: read_image(folder / "t1")):
+        with pytest.raises(InputError, match=r"pixels of several sizes \(Pixel Spacing\)"):
+            read(tmp_path)
+
+
 def test_a_tilted_gantry(tmp_path: Path, write: Callable[..., list[Path]]) -> None:
     write("t1", 1, "AX T1", shift_mm=0.8)
     for read in (find_case, lambda folder: read_image(folder / "t1")):
@@ -237,7 +255,8 @@ def test_the_agent_in_all_series(tmp_path: Path, write: Callable[..., list[Path]
 # Frames
 
 
-def enhanced(slopes: Sequence[float], syntax: str, path: Path) -> None:
+def enhanced(slopes: Sequence[float | None], syntax: str, path: Path, places: bool = True) -> None:
+    """A file of frames, each with its own scale, unless its slope is None."""
     stored = pixels(4)
     made = data_set(
         stored,
@@ -259,15 +278,15 @@ def enhanced(slopes: Sequence[float], syntax: str, path: Path) -> None:
             PixelMeasuresSequence=[group(PixelSpacing=[2, 2], SliceThickness=3)],
         )
     ]
-    made.PerFrameFunctionalGroupsSequence = [
-        group(
-            PlanePositionSequence=[group(ImagePositionPatient=[-10, -20, 3 * index])],
-            PixelValueTransformationSequence=[
-                group(RescaleSlope=slope, RescaleIntercept=index, RescaleType="US")
-            ],
-        )
-        for index, slope in enumerate(slopes)
-    ]
+    frames = []
+    for index, slope in enumerate(slopes):
+        place = [group(ImagePositionPatient=[-10, -20, 3 * index])]
+        frame = group(PlanePositionSequence=place) if places else group()
+        if slope is not None:
+            scale = group(RescaleSlope=slope, RescaleIntercept=index, RescaleType="US")
+            frame.PixelValueTransformationSequence = [scale]
+        frames.append(frame)
+    made.PerFrameFunctionalGroupsSequence = frames
     save(made, path, syntax)
 
 
@@ -279,6 +298,27 @@ def test_each_frame_has_its_own_scale(tmp_path: Path, syntax: str) -> None:
     (source,) = find_case(tmp_path).scans.values()
     for read in (source, tmp_path / "t1", tmp_path / "t1" / "frames.dcm"):
         np.testing.assert_allclose(voxels_of(read), expected)
+
+
+def test_frames_of_which_some_have_no_scale(tmp_path: Path) -> None:
+    enhanced([None if index % 3 else 2.0 for index in range(SLICES)], EXPLICIT, tmp_path / "a.dcm")
+    for read in (find_case, read_image, lambda folder: read_image(folder / "a.dcm")):
+        with pytest.raises(InputError, match="says of some frames only how their values are sca"):
+            read(tmp_path)
+
+
+def test_frames_without_a_scale_are_taken_as_they_are(tmp_path: Path) -> None:
+    enhanced([None] * SLICES, EXPLICIT, tmp_path / "a.dcm")
+    np.testing.assert_array_equal(voxels_of(tmp_path / "a.dcm"), pixels(4))
+
+
+def test_frames_without_a_place(tmp_path: Path) -> None:
+    enhanced([1.0] * SLICES, EXPLICIT, tmp_path / "t2" / "frames.dcm", places=False)
+    for given in (tmp_path / "t2", tmp_path / "t2" / "frames.dcm"):
+        with pytest.raises(InputError, match="slice 0 does not say where it is"):
+            read_image(given)
+    with pytest.raises(InputError, match="does not say where its slices are"):
+        find_case(tmp_path)
 
 
 # Thin volumes
