@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,15 +12,20 @@ import SimpleITK as sitk
 
 from ..contract.labels import LabelScheme
 from ..contract.modalities import IMAGE_ENDING
-from ..core.errors import InputError
+from ..core.errors import InputError, ResourceError
 from ..core.events import Progress, Stage
 from ..core.messages import a_file
 from ..io.dicom import DicomSeries, ScanSource
 from ..io.geometry import image_like
-from ..io.reading import Case, read_case, read_image
+from ..io.reading import Case, read_case, read_image, read_information
 from ..preprocessing.pipeline import AlignedCase, PreprocessingOptions, preprocess, scan_under
 from ..preprocessing.registration.rigid import moved
 from ..preprocessing.registration.search import rigid_inverse
+from .memory import limited_bytes
+
+# Peak of memory over that of the scans as floats, measured on two BraTS cases: 4.4 and 4.7 with
+# registration, 1.9 and 2.1 without.
+_COPIES, _COPIES_AS_THEY_ARE = 4.5, 2.0
 
 
 @dataclass(frozen=True)
@@ -82,8 +88,10 @@ def read_scans(
         ResourceError: if memory does not suffice.
     """
     progress = progress or Progress()
+    preprocessing = preprocessing or PreprocessingOptions()
     began = time.monotonic()
     progress(Stage.READ, 0.0, "reading the scans")
+    _check_limit(paths, preprocessing)
     case = read_case(paths)
     name = reference_name(paths, reference)
     other = None if name in paths else read_image(Path(name))
@@ -91,7 +99,7 @@ def read_scans(
     seconds = {"read": time.monotonic() - began}
     prepared = preprocess(
         case.images,
-        preprocessing or PreprocessingOptions(),
+        preprocessing,
         is_head=scheme.is_in_brain,
         brain_mask=mask,
         progress=progress.part(0.1, 1.0),
@@ -108,6 +116,36 @@ def read_scans(
         reference_scan=scan,
         seconds={**seconds, **prepared.seconds},
     )
+
+
+def _check_limit(paths: Mapping[str, ScanSource], preprocessing: PreprocessingOptions) -> None:
+    """Refuse scans that a container's or job's limit has no room for: it would kill the process.
+
+    Raises:
+        ResourceError: naming what is left and needed.
+    """
+    left = limited_bytes()
+    if left is None:
+        return
+    prepared = preprocessing.registration or preprocessing.brain_extraction
+    needed = (_COPIES if prepared else _COPIES_AS_THEY_ARE) * sum(map(_float_bytes, paths.values()))
+    if needed > left:
+        raise ResourceError(
+            f"too little memory: the limit of this container or job leaves {left / 2**30:.1f} GiB, "
+            f"and reading and preparing the scans takes about {needed / 2**30:.1f} GiB; raise its "
+            "limit"
+        )
+
+
+def _float_bytes(source: ScanSource) -> int:
+    """How much memory a scan takes once it is read; 0 if it cannot be read, which is told later."""
+    try:
+        if isinstance(source, Path) and source.is_file():
+            return 4 * math.prod(read_information(source).GetSize())
+        files = source.files() if isinstance(source, DicomSeries) else source.iterdir()
+        return 2 * sum(file.stat().st_size for file in files)  # of 16 bit
+    except (InputError, OSError):
+        return 0
 
 
 def input_files(

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from torch import nn
 
+from MISSUCore.contract.labels import BRATS
 from MISSUCore.core.errors import ResourceError
-from MISSUCore.inference import memory, predictor
+from MISSUCore.inference import case_scans, memory, predictor
 from MISSUCore.inference.predictor import Predictor
+from MISSUCore.preprocessing.pipeline import AS_THEY_ARE, PreprocessingOptions
 
 
 @pytest.fixture
@@ -79,6 +83,27 @@ def test_too_little_memory_is_said_before_it_begins(monkeypatch: pytest.MonkeyPa
         predict(predictor.BYTES_PER_VOXEL * 8**3 - 1, Never())
     fits = predict(predictor.BYTES_PER_VOXEL * 8**3, nn.Identity())
     assert fits.windows == 27 and "sliding window" in fits.notes[0]
+
+
+def test_scans_that_a_limit_has_no_room_for_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = {name: tmp_path / f"{name}.nii" for name in ("t1", "t1ce", "t2", "flair")}
+    for path in paths.values():
+        sitk.WriteImage(
+            sitk.GetImageFromArray(np.arange(720, dtype=np.int16).reshape(8, 9, 10)), str(path)
+        )
+    as_floats = 4 * 720 * 4
+    for left, options in (
+        (2 * as_floats - 1, AS_THEY_ARE),
+        (4 * as_floats, PreprocessingOptions()),
+    ):
+        monkeypatch.setattr(case_scans, "limited_bytes", lambda left=left: left)
+        with pytest.raises(ResourceError, match="limit of this container or job leaves"):
+            case_scans.read_scans(paths, BRATS, preprocessing=options)
+    for left in (2 * as_floats, None):
+        monkeypatch.setattr(case_scans, "limited_bytes", lambda left=left: left)
+        assert set(case_scans.read_scans(paths, BRATS, preprocessing=AS_THEY_ARE).case.images)
 
 
 def test_a_cpu_that_runs_out_of_memory_tries_the_window() -> None:
