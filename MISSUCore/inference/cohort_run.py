@@ -181,7 +181,7 @@ def _adopt_older(place: Path, record: CohortRecord, written: Written) -> None:
     if record.state != DONE:
         return
     results = [place / name for name in record.files if _RESULT.fullmatch(name)]
-    with errors_told(place):
+    with translate_os_errors(place):
         done = (place / RECORD_NAME).stat().st_mtime_ns
         for path in results:
             known = written.knows(path) or path.is_symlink() or not path.is_file()

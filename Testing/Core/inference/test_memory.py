@@ -89,11 +89,11 @@ def test_scans_that_a_limit_has_no_room_for_are_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = {name: tmp_path / f"{name}.nii" for name in ("t1", "t1ce", "t2", "flair")}
+    rng = np.random.default_rng(0)
     for path in paths.values():
-        sitk.WriteImage(
-            sitk.GetImageFromArray(np.arange(720, dtype=np.int16).reshape(8, 9, 10)), str(path)
-        )
-    as_floats = 4 * 720 * 4
+        voxels = rng.integers(1, 99, (10, 11, 12)).astype(np.int16)
+        sitk.WriteImage(sitk.GetImageFromArray(voxels), str(path))
+    as_floats = 4 * 4 * voxels.size
     for left, options in (
         (2 * as_floats - 1, AS_THEY_ARE),
         (4 * as_floats, PreprocessingOptions()),
