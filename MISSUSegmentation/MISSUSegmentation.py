@@ -33,6 +33,7 @@ from MISSUSegmentationLib.Panel import PanelInstall
 from MISSUSegmentationLib.Panel.PanelFineTuning import PanelFineTuning
 from MISSUSegmentationLib.Panel.PanelHeight import PanelHeight
 from MISSUSegmentationLib.Panel.PanelInputs import PanelInputs
+from MISSUSegmentationLib.Panel.PanelMeasure import PanelMeasure
 from MISSUSegmentationLib.Panel.PanelModels import PanelModels
 from MISSUSegmentationLib.Panel.PanelResult import PanelResult, showInViews
 from MISSUSegmentationLib.Panel.PanelRun import PanelRun
@@ -49,7 +50,13 @@ class MISSUSegmentation(ScriptedLoadableModule):
         super().__init__(parent)
         parent.title = _("MISSU Brain Tumor Segmentation")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
-        parent.dependencies = ["Segmentations", "SubjectHierarchy", "Terminologies", "Volumes"]
+        parent.dependencies = [
+            "Markups",
+            "Segmentations",
+            "SubjectHierarchy",
+            "Terminologies",
+            "Volumes",
+        ]
         parent.contributors = ["MISSU contributors"]
         parent.helpText = _(
             "Segments gliomas in T1, T1ce, T2 and FLAIR MRI into whole tumor, tumor core and "
@@ -90,8 +97,10 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.layout.addWidget(uiWidget)
         sections = uiWidget.layout()
         fineTuning = slicer.util.loadUI(self.resourcePath("UI/FineTuning.ui"))
+        measure = slicer.util.loadUI(self.resourcePath("UI/Measure.ui"))
         advanced = slicer.util.findChild(uiWidget, "advancedCollapsibleButton")
-        sections.insertWidget(sections.indexOf(advanced), fineTuning)
+        for section in (measure, fineTuning):
+            sections.insertWidget(sections.indexOf(advanced), section)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         named = {w.property("SlicerParameterName"): w for w in vars(self.ui).values()}
         self._widgets = {name: widget for name, widget in named.items() if name}
@@ -102,6 +111,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.run = PanelRun(self.ui, self.logic, self.onRunEnded)
         self.inputs = PanelInputs(self.ui, self.run.showMessage)
         self.result = PanelResult(self.ui, self.logic, self.onRunStarted, self.run.showError)
+        self.measure = PanelMeasure(self.ui, self.logic, self.onRunStarted, self.run.showError)
         self.models = PanelModels(self.ui, self.onModelChosen)
         self.fineTuning = PanelFineTuning(
             self.ui, self.inputs, self.models, self.settings, self.onParametersChanged
@@ -185,6 +195,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         if self.parameters:
             self.parameters.disconnect()
         self.parameters = self.inputs.parameters = self.result.parameters = parameters
+        self.measure.setParameters(parameters)
         if self.parameters:
             self.parameters.connect(self._widgets, self.onParametersChanged)
             self.result.refresh()
@@ -197,6 +208,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             problems = self.inputs.problems(card)
             self.run.showButton(problems)
             self.result.update()
+            self.measure.update()
             self.fineTuning.update()
             self.ui.moveScansCheckBox.enabled = self.parameters.registration
             volumeIds = [node.GetID() for node in self.inputs.volumes().values()]
@@ -260,6 +272,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.run.showDone(result)
         if self.parameters:
             self.result.refresh()
+            self.measure.refresh()
 
     def onFailed(self, message: str, logPath: Path | None) -> None:
         if isinstance(self.logic.error(), TorchBroken):

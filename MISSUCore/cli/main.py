@@ -22,6 +22,7 @@ from ..contract.requests import (
     ChangeCasesRequest,
     EvaluateRequest,
     FineTuneRequest,
+    MeasureRequest,
     ModelRequest,
     Request,
     SegmentRequest,
@@ -78,6 +79,8 @@ def _perform(request: Request, progress: Progress) -> None:
         segment.perform(request, True, progress)
     elif isinstance(request, EvaluateRequest):
         evaluate.perform(request, True, progress)
+    elif isinstance(request, MeasureRequest):
+        measure.perform(request, True, progress)
     elif isinstance(request, AddCaseRequest):
         library.tell_added(library.perform_add(request, True, progress))
     elif isinstance(request, ChangeCasesRequest):

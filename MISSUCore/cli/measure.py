@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contract.measurement_report import PLANES, MeasurementSettings
+from ..contract.requests import MeasureRequest, request_of
 from ..core.errors import InputError
 from ..core.events import Progress
 from .options import Commands, number, tell_warnings, whole_number
@@ -74,6 +75,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--join",
+        dest="join_mm",
         type=number(0, LARGEST_MM),
         default=defaults.join_mm,
         metavar="MM",
@@ -81,6 +83,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--minimum",
+        dest="minimum_mm",
         type=number(0, LARGEST_MM),
         default=defaults.minimum_mm,
         metavar="MM",
@@ -103,58 +106,52 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, progress: Progress) -> None:
-    """Measure what the options name."""
+    """Measure, write the files that are asked for, and print the table."""
+    perform(request_of(MeasureRequest, vars(options)), options.json_progress, progress)
+
+
+def perform(request: MeasureRequest, as_events: bool, progress: Progress) -> None:
+    """Measure, write the files, and print the table unless events are asked for."""
     from ..contract.labels import label_scheme
     from ..core.files import atomic_write
     from ..inference.outputs import check_outputs
     from ..measurement.case import measure_case
     from ..measurement.tables import format_table, write_csv
 
-    named = (options.output, options.csv, options.dicom_seg, options.dicom_sr)
+    named = (request.output, request.csv, request.dicom_seg, request.dicom_sr)
     outputs = [path for path in named if path]
-    check_outputs(outputs, [*_inputs(options), Path(options.scheme)], options.overwrite)
-    scheme = label_scheme(options.scheme)
-    to_archive = _archive(options, scheme) if options.dicom_seg or options.dicom_sr else None
-    measured = measure_case(
-        options.segmentation,
-        options.t1ce,
-        scheme,
-        MeasurementSettings(
-            region=options.region,
-            lesions_of=options.lesions_of,
-            join_mm=options.join,
-            minimum_mm=options.minimum,
-            targets=options.targets,
-            plane=options.plane,
-        ),
-        progress,
-    )
+    check_outputs(outputs, _inputs(request), request.overwrite)
+    scheme = label_scheme(request.scheme)
+    to_archive = _archive(request, scheme) if request.dicom_seg or request.dicom_sr else None
+    measured = measure_case(request.segmentation, request.t1ce, scheme, request.settings, progress)
     report = measured.report
     with ExitStack() as stack:
         if to_archive:
             to_archive(stack, measured)
-        if options.output:
-            temporary = stack.enter_context(atomic_write(options.output))
+        if request.output:
+            temporary = stack.enter_context(atomic_write(request.output))
             temporary.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
-        if options.csv:
-            write_csv(report, options.csv)
-    tell_warnings(report.warnings, options.json_progress)
-    if not options.json_progress:
+        if request.csv:
+            write_csv(report, request.csv)
+    tell_warnings(report.warnings, as_events)
+    if not as_events:
         print(format_table(report))
 
 
-def _inputs(options: argparse.Namespace) -> list[Path]:
+def _inputs(request: MeasureRequest) -> list[Path]:
     """All files that are read."""
     from ..inference.case_scans import input_files
 
-    scan = options.t1ce
+    scan = request.t1ce
     read = input_files({"t1ce": scan}, None, None) if scan and scan.exists() else []
-    made_by = [Path(options.made_by)] if options.made_by else []
-    return [options.segmentation, *read, *made_by]
+    made_by = [Path(request.made_by)] if request.made_by else []
+    # JSON itself is no file.
+    scheme = [] if request.scheme.startswith("{") else [Path(request.scheme)]
+    return [request.segmentation, *read, *made_by, *scheme]
 
 
 def _archive(
-    options: argparse.Namespace, scheme: LabelScheme
+    request: MeasureRequest, scheme: LabelScheme
 ) -> Callable[[ExitStack, MeasuredCase], None]:
     """Function that writes the DICOM objects; what can be wrong is found out before.
 
@@ -173,28 +170,29 @@ def _archive(
     )
     from ..reporting.dicom_sr import algorithm_of, lesion_segments, write_dicom_sr
 
-    if not options.dicom_seg:
+    target = request.dicom_seg
+    if not target:
         raise InputError("--dicom-sr refers to a segmentation; give --dicom-seg FILE, too")
-    if not options.t1ce:
+    if not request.t1ce:
         raise InputError("a DICOM object refers to the scan; give --t1ce with a DICOM series")
-    if not options.made_by:
+    if not request.made_by:
         raise InputError(
             "DICOM asks who drew the segments; give --made-by with the report of missu segment, "
             "the name of another program, or 'manual'"
         )
-    named = options.made_by
+    named = request.made_by
     facts = read_report(Path(named)) if named.endswith(".json") else None
     told = Algorithm(MANUAL) if named == "manual" else Algorithm(AUTOMATIC, named, "unknown")
-    scan = read_dicom_scan(options.t1ce)
+    scan = read_dicom_scan(request.t1ce)
     check_dicom_seg(scan, scheme, told)
 
     def write(stack: ExitStack, measured: MeasuredCase) -> None:
         algorithm = algorithm_of(facts, measured) if facts else told
         segments = lesion_segments(measured, scheme)
-        temporary = stack.enter_context(atomic_write(options.dicom_seg))
+        temporary = stack.enter_context(atomic_write(target))
         made = write_dicom_seg(temporary, scan, segments, algorithm)
-        if options.dicom_sr:
-            temporary = stack.enter_context(atomic_write(options.dicom_sr))
+        if request.dicom_sr:
+            temporary = stack.enter_context(atomic_write(request.dicom_sr))
             write_dicom_sr(temporary, scan, made, segments, measured, scheme)
 
     return write

@@ -223,6 +223,12 @@ class MeasurementReport:
         ]
         return replace(self, lesions=judge(changed, self.settings, self.region, self.slice_mm))
 
+    def with_targets(self, targets: int) -> MeasurementReport:
+        """The report with the sum made of at most this many lesions."""
+        settings = replace(self.settings, targets=targets)
+        lesions = judge(self.lesions, settings, self.region, self.slice_mm)
+        return replace(self, settings=settings, lesions=lesions)
+
     def to_dict(self) -> JsonObject:
         """As the file has it, in plain JSON types; numbers that follow from others are among it."""
         return {

@@ -22,6 +22,7 @@ from ..core.serialization import (
     settings_from_dict,
     settings_to_dict,
 )
+from .measurement_report import MeasurementSettings
 from .naming.rules import Guess
 from .options import FineTuningOptions, PreprocessingOptions, SegmentationOptions
 
@@ -191,6 +192,37 @@ class EvaluateRequest:
 
 
 @dataclass(frozen=True)
+class MeasureRequest:
+    """Measure the lesions in a segmentation.
+
+    Attributes:
+        segmentation: label map.
+        t1ce: scan that it was drawn on.
+        output: JSON file to write.
+        csv: file to write, a row per lesion.
+        dicom_seg: DICOM Segmentation to write, a segment for each region of each lesion.
+        dicom_sr: DICOM report to write, which refers to it.
+        made_by: who drew the segments, for these two: report of a segmentation, name of a program,
+            or "manual".
+        overwrite: replace files that exist.
+        scheme: what the labels mean: a name, a JSON file, or JSON itself.
+        settings: how lesions are measured and judged.
+    """
+
+    command: ClassVar[str] = "measure"
+    segmentation: Path = Path()
+    t1ce: Path | None = maybe(Path)
+    output: Path | None = maybe(Path)
+    csv: Path | None = maybe(Path)
+    dicom_seg: Path | None = maybe(Path)
+    dicom_sr: Path | None = maybe(Path)
+    made_by: str = ""
+    overwrite: bool = False
+    scheme: str = "brats"
+    settings: MeasurementSettings = field(default_factory=MeasurementSettings)
+
+
+@dataclass(frozen=True)
 class GuessRequest:
     """Tell of scans whose names say nothing what sequences they look like.
 
@@ -220,6 +252,7 @@ Request = (
     | FineTuneRequest
     | ModelRequest
     | EvaluateRequest
+    | MeasureRequest
     | GuessRequest
 )
 _KINDS: tuple[type[Request], ...] = (
@@ -229,6 +262,7 @@ _KINDS: tuple[type[Request], ...] = (
     FineTuneRequest,
     ModelRequest,
     EvaluateRequest,
+    MeasureRequest,
     GuessRequest,
 )
 R = TypeVar("R")

@@ -10,15 +10,18 @@ from pathlib import Path
 import slicer
 
 from MISSUCore.contract.labels import BRATS, LabelScheme
+from MISSUCore.contract.measurement_report import MeasurementReport, MeasurementSettings
 from MISSUCore.core.events import ProgressEvent
 
 from ..Core.CoreInstallation import torchIsInstalled
 from ..Core.CoreProcess import CoreProcess
 from ..Core.CoreRun import BrainExtractionMissing, CoreRun, SegmentationError, newProcess
+from ..Core.Errors import ExchangeError
 from ..Scene.MovedScans import placesOf
 from ..Scene.SceneExchange import referenceVolume
 from .BrainMask import checkedMask
 from .Comparison import Scores, readScores, writePair
+from .MeasureLogic import gridOf, readMeasurement, writeSegmentation
 from .Segmentation import SegmentationResult, SegmentationSettings, readResult, writeCase
 
 __all__ = [
@@ -144,6 +147,53 @@ class SegmentationLogic:
             newProcess("MISSUCore.evaluation.comparison"),
             lambda run: writePair(run, segmentationNode, referenceNode, scheme),
             readScores,
+        )
+        self._run = run
+        return run.wait() if blocking else None
+
+    def measure(
+        self,
+        segmentationNode: slicer.vtkMRMLSegmentationNode,
+        *,
+        scheme: LabelScheme = BRATS,
+        settings: MeasurementSettings | None = None,
+        onFinished: Callable[[MeasurementReport], None] | None = None,
+        onFailed: Callable[[str, Path | None], None] | None = None,
+        blocking: bool = True,
+    ) -> MeasurementReport | None:
+        """Lesions with their volumes and both diameters, which are shown as lines in the views.
+
+        Any segmentation will do. Segments are recognized by name as in :meth:`compare`; if none
+        is, all of them together are the lesions. Lines of an earlier measurement are replaced,
+        also those that were corrected.
+
+        Args:
+            segmentationNode: what is measured.
+            scheme: the labels and regions.
+            settings: how lesions are measured and judged.
+            onFinished: gets the report.
+            onFailed: gets one sentence and the path of the log; only without ``blocking``.
+            blocking: return when it is done.
+
+        Returns:
+            The report when ``blocking``, or None if it was cancelled or runs still.
+
+        Raises:
+            SegmentationError: if the segmentation cannot be measured or another run is on; when
+                ``blocking``, also if it fails.
+        """
+        self._checkIdle()
+        how = settings or MeasurementSettings()
+        try:
+            grid = gridOf(segmentationNode)
+        except ExchangeError as error:
+            raise SegmentationError(str(error)) from error
+        onFailed = None if blocking else onFailed
+        run = CoreRun(segmentationNode.GetScene(), onFinished=onFinished, onFailed=onFailed)
+        run.start(
+            newProcess("MISSUCore.measurement.case"),
+            lambda run: writeSegmentation(run, segmentationNode, grid, scheme, how),
+            lambda run: readMeasurement(run, segmentationNode, grid),
         )
         self._run = run
         return run.wait() if blocking else None

@@ -66,7 +66,7 @@ def importSegmentation(
             depth = sum(set(_values(part)) <= set(region.labels) for region in scheme.regions)
             node.GetDisplayNode().SetSegmentOpacity3D(part.name, depth / len(scheme.regions))
         node.SetAttribute("MISSU.Name", node.GetName())
-        node.SetAttribute("MISSU.Checksum", _checksum(node))
+        node.SetAttribute("MISSU.Checksum", checksumOf(node))
     return node
 
 
@@ -106,7 +106,7 @@ def _untouchedResult(
         if (
             all(node.GetNodeReference(inputRole(m)) is volumes.get(m) for m in BRATS_MODALITIES)
             and node.GetName() == node.GetAttribute("MISSU.Name")
-            and _checksum(node) == node.GetAttribute("MISSU.Checksum")
+            and checksumOf(node) == node.GetAttribute("MISSU.Checksum")
         ):
             return node
     return None
@@ -138,7 +138,7 @@ def _placeBeside(volume: slicer.vtkMRMLVolumeNode, node: slicer.vtkMRMLNode) -> 
         hierarchy.CreateItem(hierarchy.GetItemParent(item), node)
 
 
-def _checksum(node: slicer.vtkMRMLSegmentationNode) -> str:
+def checksumOf(node: slicer.vtkMRMLSegmentationNode) -> str:
     """Of the segments' names and voxels; the same after the scene was saved and loaded."""
     digest = hashlib.sha256()
     segmentation = node.GetSegmentation()

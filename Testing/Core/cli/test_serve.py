@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from MISSUCore.cli import evaluate, finetune, library, models, segment
+from MISSUCore.cli import evaluate, finetune, library, measure, models, segment
 from MISSUCore.cli.main import main, serve
+from MISSUCore.contract.measurement_report import MeasurementSettings
 from MISSUCore.contract.options import (
     Cleanup,
     FineTuningOptions,
@@ -23,6 +24,7 @@ from MISSUCore.contract.requests import (
     FineTuneRequest,
     GuessAnswer,
     GuessRequest,
+    MeasureRequest,
     ModelRequest,
     Request,
     ScanInputs,
@@ -138,6 +140,21 @@ SAME: list[tuple[list[str], Request, Any, str]] = [
         ["evaluate", "a", "b", "--scheme", "brats", "--csv", "c", "--json", "j", "--overwrite"],
         EvaluateRequest(Path("a"), Path("b"), "brats", Path("c"), Path("j"), True),
         evaluate,
+        "perform",
+    ),
+    (
+        [
+            *("measure", "seg.nii", "--t1ce", "t.nii", "--output", "o.json", "--csv", "c.csv"),
+            *("--dicom-seg", "s.dcm", "--dicom-sr", "r.dcm", "--made-by", "manual"),
+            *("--overwrite", "--scheme", "brats2023", "--region", "TC", "--lesions-of", "WT"),
+            *("--join", "1", "--minimum", "5", "--targets", "3", "--plane", "coronal"),
+        ],
+        MeasureRequest(
+            *(Path("seg.nii"), Path("t.nii"), Path("o.json"), Path("c.csv"), Path("s.dcm")),
+            *(Path("r.dcm"), "manual", True, "brats2023"),
+            MeasurementSettings("TC", "WT", 1, 5, targets=3, plane="coronal"),
+        ),
+        measure,
         "perform",
     ),
 ]

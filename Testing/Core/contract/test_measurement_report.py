@@ -123,6 +123,14 @@ def test_a_corrected_line_is_judged_anew() -> None:
         before.corrected(7, across(1), upright(1))
 
 
+def test_the_number_of_targets_can_be_changed() -> None:
+    before = report((20, 15), (18, 12), (16, 11))
+    assert before.sum_of_products_mm2 == 300 + 216
+    after = before.with_targets(3)
+    assert after.sum_of_products_mm2 == 300 + 216 + 176
+    assert after.settings.targets == 3 and after.with_targets(2) == before
+
+
 def test_a_lesion_can_be_given_diameters_by_hand() -> None:
     after = report((20, 15)).corrected(2, across(12), upright(11))
     # It is seen on no slice of the segmentation.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from MISSUCore.contract.measurement_report import MeasurementSettings
 from MISSUCore.contract.options import (
     Cleanup,
     FineTuningOptions,
@@ -20,6 +21,7 @@ from MISSUCore.contract.requests import (
     EvaluateRequest,
     FineTuneRequest,
     GuessRequest,
+    MeasureRequest,
     ModelRequest,
     Request,
     ScanInputs,
@@ -62,6 +64,12 @@ REQUESTS: list[Request] = [
     ),
     ModelRequest(accept=Path("/run"), force=True),
     EvaluateRequest(Path("/a"), Path("/b"), json=Path("/scores.json")),
+    MeasureRequest(
+        Path("/a"),
+        Path("/t1ce"),
+        Path("/o.json"),
+        settings=MeasurementSettings("TC", "WT", 0, 5.5, 1, 3, "axial"),
+    ),
     GuessRequest({"scan-0": Path("/s.nrrd")}, ("t1", "t2"), Path("/guesses.json")),
 ]
 

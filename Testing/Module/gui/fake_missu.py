@@ -23,11 +23,18 @@ if sys.argv[1] == "-c":  # whether it can import PyTorch
 sys.path.insert(0, sys.argv[2])  # of MISSUCore, whose light classes build the answers
 import fake_fine_tuning
 
+from MISSUCore.contract.measurement_report import (
+    LesionMeasurement,
+    Line,
+    MeasurementReport,
+    judge,
+)
 from MISSUCore.contract.model_identity import ModelIdentity
 from MISSUCore.contract.region_scores import RegionScores
 from MISSUCore.contract.requests import (
     EvaluateRequest,
     GuessRequest,
+    MeasureRequest,
     SegmentRequest,
     read_request,
     write_request,
@@ -67,6 +74,8 @@ def serve(path: Path) -> int:
         scores = behavior["scores"].items()
         rows = [RegionScores(region=name, **values).to_dict() for name, values in scores]
         request.json.write_text(json.dumps({"rows": rows}))
+    elif isinstance(request, MeasureRequest):
+        request.output.write_text(json.dumps(measurement(request, behavior).to_dict()))
     else:
         return fake_fine_tuning.serve(request, behavior)
     tell(ProgressEvent(Stage.DONE, 1.0, seconds_left=0.0))
@@ -97,6 +106,31 @@ def segment(request: SegmentRequest, behavior: dict[str, Any]) -> None:
     )
     request.report.write_text(json.dumps(report.to_dict()))
     request.quality_page.write_text(f"<html>{request.output} {scan}")
+
+
+def measurement(request: MeasureRequest, behavior: dict[str, Any]) -> MeasurementReport:
+    """Lesions with diameters of the lengths that the behavior says, at a right angle."""
+    lesions = [
+        LesionMeasurement(
+            number,
+            (0.0, 0.0, 0.0),
+            {"WT": 2.0, "TC": 1.5, "ET": 1.0},
+            slices=3,
+            longest=Line((0.0, 0.0, 0.0), (longest, 0.0, 0.0)),
+            perpendicular=Line((1.0, 0.0, 0.0), (1.0, across, 0.0)),
+        )
+        for number, (longest, across) in enumerate(behavior.get("lesions", []), start=1)
+    ]
+    return MeasurementReport(
+        scheme="BraTS",
+        region="ET",
+        settings=request.settings,
+        plane="axial",
+        slice_mm=2.0,
+        volumes_ml={"WT": 4.0, "TC": 3.0, "ET": 2.0},
+        lesions=judge(lesions, request.settings, "ET", 2.0),
+        warnings=[Text.from_json(warning) for warning in behavior.get("warnings", [])],
+    )
 
 
 if __name__ == "__main__":
