@@ -98,7 +98,7 @@ class CoreProcess:
         """
         self._onProgress = onProgress
         log = logPath.open("w", encoding="utf-8")
-        log.write(f"missu: {json.dumps(request_to_dict(request))}\n")
+        log.write(f"missu {request.command} {json.dumps(request_to_dict(request))}\n")
         self._reader = threading.Thread(target=self._read, args=(log,), daemon=True)
         self._reader.start()
         write_request(self._request, request)

@@ -172,7 +172,8 @@ class CoreRun:
         except (ExchangeError, InstallationError) as error:
             self.error = SegmentationError(str(error), self.logPath)
         except InputError as error:
-            self.error = SegmentationError(self.inUsersWords(error.text), self.logPath)
+            message = self.inUsersWords(Text("The result cannot be used (", error.text, ")"))
+            self.error = SegmentationError(message, self.logPath)
         except (OSError, ValueError, KeyError) as error:
             message = f"The result cannot be used ({error}); segment again."
             self.error = SegmentationError(message, self.logPath)

@@ -99,7 +99,8 @@ def test_a_command_runs_and_what_it_prints_is_in_the_log(tmp_path: Path) -> None
     assert not process.isAlive()
     assert "a b.nrrd: no such file" in process.failure()
     log = (tmp_path / "log").read_text(encoding="utf-8")
-    assert json.loads(log.splitlines()[0].removeprefix("missu: ")) == request_to_dict(request)
+    line = log.splitlines()[0]
+    assert json.loads(line.removeprefix("missu evaluate ")) == request_to_dict(request)
     assert f"missu: {process.failure()}" in log
 
 

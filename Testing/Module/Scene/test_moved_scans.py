@@ -46,18 +46,21 @@ import json, os, shutil, sys, time
 from pathlib import Path
 while not os.path.exists(sys.argv[-2]):
     time.sleep(0.01)
+sys.path.insert(0, sys.argv[2])  # of MISSUCore
 import SimpleITK as sitk
-arguments = json.loads(Path(sys.argv[-2]).read_text())
-value = lambda option: Path(arguments[arguments.index(option) + 1])
-reference = sitk.ReadImage(str(value(f"--{value('--reference')}")))
-sitk.WriteImage(sitk.Cast(reference > 1e9, sitk.sitkUInt8), str(value("--output")))
+from MISSUCore.contract.model_identity import ModelIdentity
+from MISSUCore.contract.requests import read_request
+from MISSUCore.contract.segmentation_report import ScanRegistration, SegmentationReport
+request = read_request(Path(sys.argv[-2]))
+reference = sitk.ReadImage(str(request.scans.images[request.scans.reference]))
+sitk.WriteImage(sitk.Cast(reference > 1e9, sitk.sitkUInt8), str(request.output))
 scans = {}
 for path in Path(FOLDER).glob("*.tfm"):
-    shutil.copy(path, value("--output").with_name(path.name))
-    scans[path.stem] = {"transform": path.name, "moved_mm": 1.0}
-value("--report").write_text(json.dumps({
-    "registration": {"fixed": "t1", "scans": scans}, "model": {"name": "missu-brats-fast"},
-    "seconds": {"total": 0.0}, "volumes_ml": {}, "confidence": {}, "warnings": []}))
+    shutil.copy(path, request.output.with_name(path.name))
+    scans[path.stem] = ScanRegistration(moved_mm=1.0, transform=path.name)
+report = SegmentationReport(fixed="t1", registrations=scans, seconds={"total": 0.0},
+                            model=ModelIdentity("missu-brats-fast"))
+request.report.write_text(json.dumps(report.to_dict()))
 """
 
 
