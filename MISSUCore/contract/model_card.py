@@ -78,6 +78,21 @@ class FirstLook:
 
 
 @dataclass(frozen=True)
+class FewScans:
+    """Scans that suffice although more are missing than usually may be, as it was measured.
+
+    Attributes:
+        scans: modalities.
+        dice: mean by region with these scans alone.
+        guesses: regions that are not to be relied on with them.
+    """
+
+    scans: tuple[str, ...] = many(str)
+    dice: dict[str, float] = field(default_factory=dict)
+    guesses: tuple[str, ...] = many(str)
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """What a model is, what it was trained on, how good it is, and where it must not be trusted.
 
@@ -86,6 +101,7 @@ class ModelCard:
         task: one sentence.
         modalities: what the network takes, in its order.
         may_miss: how many of them may be missing, by its training.
+        few_scans: combinations of fewer scans that suffice; all others are refused.
         scheme: labels and regions, as :meth:`LabelScheme.as_dict` writes them.
         targets: ``"labels"`` or ``"regions"``: what the network's outputs stand for.
         spacing_mm: working spacing (depth, height, width).
@@ -110,6 +126,7 @@ class ModelCard:
     task: str = ""
     modalities: tuple[str, ...] = ()
     may_miss: int = 0
+    few_scans: tuple[FewScans, ...] = many(FewScans)
     scheme: JsonObject = field(default_factory=dict)
     targets: str = "labels"
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -128,6 +145,17 @@ class ModelCard:
     def label_scheme(self) -> LabelScheme:
         """Labels and regions of the model."""
         return LabelScheme.from_dict(self.scheme)
+
+    def sufficing(self, given: Iterable[str]) -> FewScans | None:
+        """What is known of scans of which more are missing than may be; None: they do not do."""
+        scans = set(given)
+        return next((few for few in self.few_scans if set(few.scans) == scans), None)
+
+    def accepts(self, given: Iterable[str]) -> bool:
+        """Whether the model works with these of its modalities."""
+        scans = set(given)
+        missing = sum(name not in scans for name in self.modalities)
+        return missing <= self.may_miss or self.sufficing(scans) is not None
 
     def unreliable(self, missing: Iterable[str]) -> list[str]:
         """The regions for which no expected Dice is known where modalities are missing."""
@@ -209,6 +237,12 @@ def check_card(card: ModelCard) -> None:
             isinstance(number, (int, float)) and 0 < number < math.inf for number in numbers
         ):
             raise InputError(f"{name} must be a positive number for each region, not {numbers}")
+    for few in card.few_scans:
+        named = {*few.dice, *few.guesses}
+        if not few.scans or not set(few.scans) <= set(card.modalities):
+            raise InputError(f"few_scans names scans that are not the model's: {few.scans}")
+        if not named <= set(scheme.region_names):
+            raise InputError(f"few_scans names regions that are not the model's: {sorted(named)}")
     for modality, regions in card.unreliable_without.items():
         if (
             modality not in card.modalities

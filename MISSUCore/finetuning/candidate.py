@@ -54,6 +54,7 @@ def save_candidate(
         temperatures=(),
         doubtful_below=(),
         unreliable_without={},
+        few_scans=(),
         training_data=f"{card.training_data}; then tuned on {len(scans)} cases of the user's own",
         metrics={
             "validation": "mean Dice over whole volumes at the working spacing, each case by a "

@@ -57,6 +57,7 @@ def transfer(base: Model, modalities: Sequence[str], scheme: LabelScheme) -> Mod
             temperatures=(),
             doubtful_below=(),
             unreliable_without={},
+            few_scans=(),
             metrics={},
         ),
     )

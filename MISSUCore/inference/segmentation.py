@@ -12,7 +12,7 @@ import SimpleITK as sitk
 import torch
 from numpy.typing import NDArray
 
-from ..contract.model_card import ModelCard
+from ..contract.model_card import FewScans, ModelCard
 from ..contract.options import Cleanup, SegmentationOptions
 from ..core.errors import InputError
 from ..core.events import Progress, Stage
@@ -281,9 +281,11 @@ def check_modalities(given: list[str], model: Model) -> list[str]:
     needs = Text(f"model {card.name} takes ", modalities(card.modalities))
     if foreign:
         raise InputError(needs, ", but not ", modalities(foreign))
-    if len(missing) > card.may_miss:
-        allowed = f", and works with {card.may_miss} of them missing" if card.may_miss else ""
-        raise InputError(needs, f"{allowed}; missing: ", modalities(missing))
+    if not card.accepts(given):
+        raise InputError(needs, _allowed(card), "; missing: ", modalities(missing))
+    few = card.sufficing(given)
+    if few and len(missing) > card.may_miss:
+        return [_few_scans(few)]
     return [
         Text(
             a_modality(name),
@@ -292,6 +294,34 @@ def check_modalities(given: list[str], model: Model) -> list[str]:
         )
         for name in missing
     ]
+
+
+def _allowed(card: ModelCard) -> Text:
+    """Of which scans a model may do without."""
+    parts: list[object] = []
+    if card.may_miss:
+        parts.append(f", and works with {card.may_miss} of them missing")
+    for few in card.few_scans:
+        parts += [", or with ", _and(few.scans), " alone"]
+    return Text(*parts)
+
+
+def _and(names: Sequence[str]) -> Text:
+    parts: list[object] = []
+    for name in names:
+        parts += [" and ", a_modality(name)] if parts else [a_modality(name)]
+    return Text(*parts)
+
+
+def _few_scans(few: FewScans) -> Text:
+    """What is to be expected of the result with so few scans."""
+    figures = ", ".join(f"{name} {dice:.2f}" for name, dice in few.dice.items())
+    guesses = f"; do not rely on {', '.join(few.guesses)}: this is a guess" if few.guesses else ""
+    return Text(
+        _and(few.scans),
+        f" alone are given: the result is less reliable (mean Dice with them {figures}), and no "
+        f"expected Dice is given{guesses}",
+    )
 
 
 def _without(card: ModelCard, modality: str) -> str:

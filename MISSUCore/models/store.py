@@ -162,7 +162,10 @@ def _load_finder(card_path: Path, card: ModelCard) -> Model:
         raise InputError(f"model {card.name} looks where {name} looks, which looks twice itself")
     if other.label_scheme().regions != card.label_scheme().regions:
         raise InputError(f"model {card.name} looks where {name} looks, which has other regions")
-    if set(other.modalities) != set(card.modalities) or other.may_miss < card.may_miss:
+    fewer = other.may_miss < card.may_miss or not all(
+        other.accepts(few.scans) for few in card.few_scans
+    )
+    if set(other.modalities) != set(card.modalities) or fewer:
         raise InputError(
             f"model {card.name} looks where {name} looks, which takes other scans, or of which "
             "fewer may be missing"

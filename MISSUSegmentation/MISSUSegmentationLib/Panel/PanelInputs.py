@@ -104,7 +104,7 @@ class PanelInputs:
             return [_("Choose an installed model under Advanced.")]
         volumes = self.volumes()
         missing = [TITLES[m] for m in card.modalities if m not in volumes]
-        if len(missing) > card.may_miss:
+        if not card.accepts(volumes):
             sentence = _("Select {names}.")
             if card.may_miss:
                 sentence = _("Select {names}; {count} may be missing.")

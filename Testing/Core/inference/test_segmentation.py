@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from MISSUCore.contract.labels import BRATS
+from MISSUCore.contract.model_card import FewScans
 from MISSUCore.core.errors import InputError
 from MISSUCore.core.events import Progress, ProgressEvent
 from MISSUCore.inference.postprocessing import Cleanup
@@ -193,6 +194,32 @@ def test_which_regions_are_a_guess_without_a_scan_is_said(bright_model: MakeMode
     assert warning == "t1 is missing: the result is less reliable"
 
 
+def test_few_scans_do_where_that_was_measured(
+    bright_model: MakeModel, images: dict[str, sitk.Image]
+) -> None:
+    figures = {"WT": 0.806, "TC": 0.57, "ET": 0.5}
+    few = (FewScans(("t1ce", "flair"), figures), FewScans(("t2", "flair"), figures, ("TC", "ET")))
+    facts = {"temperatures": (1.0, 1.0, 1.0), "doubtful_below": (1.1, 1.2, 1.3)}
+    unreliable = {name: [] for name in ("t1", "t1ce", "t2", "flair")}
+    model = load_model(
+        str(bright_model(may_miss=1, few_scans=few, unreliable_without=unreliable, **facts))
+    )
+    # In any order; what is not calibrated is not expected, although no region is unreliable.
+    result = segment_case({n: images[n] for n in ("flair", "t1ce")}, model, options=CPU)
+    assert result.confidence == {}
+    assert result.warnings[0] == (
+        "t1ce and flair alone are given: the result is less reliable (mean Dice with them WT 0.81, "
+        "TC 0.57, ET 0.50), and no expected Dice is given"
+    )
+    (warning,) = check_modalities(["t2", "flair"], model)
+    assert warning.endswith("; do not rely on TC, ET: this is a guess")
+    for given in (["t1", "t1ce"], ["flair"], ["t1", "t2"]):
+        with pytest.raises(InputError, match="or with t1ce and flair alone, or with t2 and flair"):
+            check_modalities(given, model)
+    # One missing is as ever.
+    assert check_modalities(["t1ce", "t2", "flair"], model)[0].startswith("t1 is missing")
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -223,9 +250,9 @@ def test_a_model_that_needs_every_scan(bright_model: MakeModel) -> None:
 @pytest.mark.parametrize(
     ("spacing", "warning"),
     [
-        (6.0, "fills 2903 ml, more than a brain: they must be skull-stripped"),
+        (6.0, "fill 2903 ml, more than a brain: they must be skull-stripped"),
         (5.0, None),
-        (3.0, "fills only 363 ml, less than a brain"),
+        (3.0, "fill only 363 ml, less than a brain"),
     ],
 )
 def test_what_is_no_brain_is_warned_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import torch
 from MISSUCore.contract.labels import BRATS
 from MISSUCore.evaluation.metrics import dice
 from MISSUCore.inference.explanation import explain_case
-from MISSUCore.inference.segmentation import SegmentationOptions, segment_case
+from MISSUCore.inference.segmentation import SegmentationOptions, check_modalities, segment_case
 from MISSUCore.models.store import BUNDLED_FOLDER, Model, load_model
 from MISSUCore.simulation.case import SimulatedCase, simulate_case
 
@@ -39,6 +40,17 @@ def case() -> SimulatedCase:
 @pytest.fixture(scope="module")
 def healthy() -> SimulatedCase:
     return simulate_case(seed=4, lesion=False, spacing_mm=2.0)
+
+
+def test_of_two_scans_it_takes_those_that_were_measured(model: Model) -> None:
+    names = model.card.modalities
+    taken = [pair for pair in combinations(names, 2) if model.card.accepts(pair)]
+    assert taken == [("t1", "flair"), ("t1ce", "flair"), ("t2", "flair")]
+    assert not any(model.card.accepts([name]) for name in names)
+    for pair in taken:
+        (warning,) = check_modalities(list(pair), model)
+        assert ("do not rely on TC, ET" in warning) is ("t1ce" not in pair)
+        assert model.card.unreliable(set(names) - set(pair)) == ["WT", "TC", "ET"]
 
 
 def masks(labels: sitk.Image) -> np.ndarray:

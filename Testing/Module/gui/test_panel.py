@@ -144,12 +144,16 @@ def test_a_volume_selected_twice_is_refused(panel: Panel, case: dict[str, Any]) 
     assert panel.ui.segmentButton.enabled
 
 
-def test_one_volume_may_be_missing_two_may_not(panel: Panel, case: dict[str, Any]) -> None:
+def test_one_volume_may_be_missing_of_two_only_some(panel: Panel, case: dict[str, Any]) -> None:
     panel.choose("t1Selector", "None")
     assert panel.ui.segmentButton.enabled
     panel.choose("flairSelector", "None")
     assert not panel.ui.segmentButton.enabled
     assert panel.ui.segmentButton.toolTip == "Select T1, FLAIR; 1 may be missing."
+    # T1ce and FLAIR alone do, as the model's card says.
+    panel.choose("flairSelector", "Case_flair")
+    panel.choose("t2Selector", "None")
+    assert panel.ui.segmentButton.enabled
 
 
 def test_a_deleted_volume_leaves_its_selector(
