@@ -177,7 +177,11 @@ class LabelScheme:
 
     def to_regions(self, label_map: NDArray[Any]) -> NDArray[np.bool_]:
         """Masks (regions, ...) of a label map of any shape; unknown values are background."""
-        return np.stack([np.isin(label_map, region.labels) for region in self.regions])
+        masks = np.zeros((len(self.regions), *label_map.shape), dtype=np.bool_)
+        for index, region in enumerate(self.regions):
+            for value in region.labels:  # in bytes: np.isin would take eight for a voxel
+                masks[index] |= label_map == value
+        return masks
 
     def to_labels(self, masks: NDArray[np.bool_]) -> NDArray[np.uint8]:
         """Label map of region masks (regions, ...).

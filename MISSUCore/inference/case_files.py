@@ -274,7 +274,9 @@ def _write(
                 facts,
                 prepared.brain,
             )
-        segments = region_segments(sitk.GetArrayViewFromImage(result.labels), plan.scheme)
+        segments = []
+        if plan.files.dicom_seg:
+            segments = region_segments(sitk.GetArrayViewFromImage(result.labels), plan.scheme)
         if plan.files.dicom_seg and plan.dicom_scan and segments:
             temporary = stack.enter_context(atomic_write(plan.files.dicom_seg))
             write_dicom_seg(temporary, plan.dicom_scan, segments, plan.algorithm)

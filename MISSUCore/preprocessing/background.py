@@ -35,9 +35,14 @@ def contrast_to_background(image: sitk.Image) -> NDArray[np.float32]:
     return contrast
 
 
-def content_mask(image: sitk.Image) -> sitk.Image:
-    """Mask (8-bit) of what is not background, nor the halo that interpolation leaves around it."""
-    contrast = contrast_to_background(image)
+def content_mask(image: sitk.Image, contrast: NDArray[np.float32] | None = None) -> sitk.Image:
+    """Mask (8-bit) of what is not background, nor the halo that interpolation leaves around it.
+
+    Args:
+        image: 3-D image.
+        contrast: its :func:`contrast_to_background`, if that is known already.
+    """
+    contrast = contrast_to_background(image) if contrast is None else contrast
     content = contrast > 0
     faint = content & (contrast <= FAINT)
     many = _FAINT_PART * np.count_nonzero(content)

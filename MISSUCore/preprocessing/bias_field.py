@@ -100,14 +100,16 @@ def strong_field(image: sitk.Image) -> float | None:
 
 def _coarse_logarithms(image: sitk.Image) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Logarithms of the brain's brightness on coarse voxels, and where these lie."""
-    brain = sitk.Cast(image != 0, sitk.sitkFloat32)
+    brain = image_like((sitk.GetArrayViewFromImage(image) != 0).astype(np.float32), image)
     spacing = np.array(image.GetSpacing())
     factors = [
         min(max(1, round(_ESTIMATE_MM / step)), size)
         for step, size in zip(spacing, image.GetSize())
     ]
     part = sitk.GetArrayFromImage(sitk.BinShrink(brain, factors))
-    mean = sitk.GetArrayFromImage(sitk.BinShrink(sitk.Cast(image, sitk.sitkFloat32), factors))
+    if image.GetPixelID() != sitk.sitkFloat32:
+        image = sitk.Cast(image, sitk.sitkFloat32)
+    mean = sitk.GetArrayFromImage(sitk.BinShrink(image, factors))
     inside = (part > 0.75) & (mean > 0)
     places = np.argwhere(inside) * (spacing * factors)[::-1]
     places = (places - places.mean(axis=0)) / _RADIUS_MM if len(places) else places

@@ -101,8 +101,9 @@ def find_brains(
     missing = None
     for number, (name, image) in enumerate(images.items()):
         progress(Stage.BRAIN, number / len(images), f"looking for the brain in {name}")
-        if not has_skull(image):
-            brains[name] = Brain(content_mask(image), stripped=True)
+        contrast = contrast_to_background(image)
+        if not has_skull(image, contrast):
+            brains[name] = Brain(content_mask(image, contrast), stripped=True)
             continue
         try:
             brains[name] = Brain(extract_brain(image), stripped=False)
@@ -116,21 +117,26 @@ def find_brains(
     return brains
 
 
-def has_skull(image: sitk.Image) -> bool:
+def has_skull(image: sitk.Image, contrast: NDArray[np.float32] | None = None) -> bool:
     """Whether a scan shows a head, rather than a brain on a constant background.
 
     A head has a larger volume than a brain. Where the scan shows only a part of it, the border of
     the image cuts through it, and noise around it or a bright scalp over a dark skull give it away.
     Zeros in the air, a missing face, or a background other than 0 make no difference.
+
+    Args:
+        image: 3-D image.
+        contrast: its :func:`.contrast_to_background`, if that is known already.
     """
     # Rounded down, and also for a slab that is thinner than a coarse voxel.
     factors = [
         max(1, min(int(_COARSE_MM // spacing), length))
         for spacing, length in zip(image.GetSpacing(), image.GetSize())
     ]
-    contrast = sitk.BinShrink(image_like(contrast_to_background(image), image), factors)
-    voxels = sitk.GetArrayViewFromImage(contrast)
-    spacing_mm = np.array(contrast.GetSpacing()[::-1])
+    full = contrast_to_background(image) if contrast is None else contrast
+    coarse = sitk.BinShrink(image_like(full, image), factors)
+    voxels = sitk.GetArrayViewFromImage(coarse)
+    spacing_mm = np.array(coarse.GetSpacing()[::-1])
     content = ndimage.binary_fill_holes(voxels > FAINT)
     if content.sum() * spacing_mm.prod() / 1000 > PLAUSIBLE_BRAIN_ML[1]:
         return True
@@ -223,7 +229,9 @@ def agreed_brain(brains: Mapping[str, Brain]) -> AgreedBrain:
 
 
 def mask_dice(first: sitk.Image, second: sitk.Image) -> float:
-    """Dice of two brain masks (0 and 1) on any grids, at 2 mm, in what both images show."""
+    """Dice of two brain masks (0 and 1) in what both images show; on different grids, at 2 mm."""
+    if same_grid(first, second):
+        return _dice(*(sitk.GetArrayViewFromImage(mask) > 0 for mask in (first, second)))
     grid = working_grid([first, second], (_COARSE_MM,) * 3)
     masks = [on_grid(mask, grid) >= 0.5 for mask in (first, second)]
     reach = [on_grid(mask * 0 + 1, grid) >= 0.5 for mask in (first, second)]
@@ -235,13 +243,16 @@ def strip(image: sitk.Image, mask: sitk.Image) -> sitk.Image:
 
     A voxel of the brain that is exactly 0 gets the smallest number above it, since 0 says outside.
     """
-    voxels = sitk.GetArrayFromImage(image).astype(np.float32)
-    voxels[voxels == 0] = np.finfo(np.float32).tiny
+    voxels = sitk.GetArrayViewFromImage(image)
     if same_grid(mask, image):
         inside = sitk.GetArrayViewFromImage(mask) > 0
     else:
         inside = on_grid(mask, image) >= 0.5
-    return image_like(np.where(inside, voxels, np.float32(0)), image)
+    if image.GetPixelID() == sitk.sitkFloat32 and np.array_equal(inside, voxels != 0):
+        return image  # so it is already
+    stripped = np.where(inside, voxels, np.float32(0)).astype(np.float32, copy=False)
+    stripped[inside & (voxels == 0)] = np.finfo(np.float32).tiny
+    return image_like(stripped, image)
 
 
 def content_ml(image: sitk.Image) -> float:

@@ -126,12 +126,12 @@ def _prepare_modality(name: str, image: sitk.Image, grid: sitk.Image) -> NDArray
     image = image[tuple(slice(first, end) for first, end in zip(start, stop))]
     voxels = sitk.GetArrayFromImage(image)
     brain = voxels != 0
-    low, high = np.percentile(voxels[brain], CLIPPED_PERCENTILES)
+    low, high = np.percentile(voxels[brain], CLIPPED_PERCENTILES).astype(np.float32)
     if low == high:
         raise InputError(
             a_modality(name), ": the brain has no contrast, every voxel has the same value"
         )
-    clipped = np.where(brain, np.clip(voxels, low, high), 0).astype(np.float32)
+    clipped = np.where(brain, np.clip(voxels, low, high), np.float32(0))
     inside, values = resample_brain(clipped, brain, image, grid)
     deviation = values.std(dtype=np.float64) if values.size else 0.0
     if not deviation > 0:

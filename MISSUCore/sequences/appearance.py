@@ -260,7 +260,10 @@ def _chances_compared(
 
 
 def _coarse(image: sitk.Image) -> sitk.Image:
-    image = sitk.DICOMOrient(sitk.Cast(image, sitk.sitkFloat32), "LPS")
+    if image.GetPixelID() != sitk.sitkFloat32:
+        image = sitk.Cast(image, sitk.sitkFloat32)
+    if np.any(np.reshape(image.GetDirection(), (3, 3)) != np.eye(3)):
+        image = sitk.DICOMOrient(image, "LPS")
     return sitk.BinShrink(image, shrink_factors(image, _SPACING_MM))
 
 
