@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..contract.modalities import BRATS_MODALITIES
 from ..contract.options import PreprocessingOptions, SegmentationOptions
@@ -22,6 +24,9 @@ from .options import (
     tell_user,
     tell_warnings,
 )
+
+if TYPE_CHECKING:
+    from ..contract.segmentation_report import SegmentationReport
 
 LARGEST_PART_MM3 = 1_000_000  # more than any tumor has
 
@@ -102,6 +107,9 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--probabilities", action="store_true", help="also write a probability map per region"
     )
+    parser.add_argument(
+        "--profile", action="store_true", help="print what each stage took, and the peak memory"
+    )
 
 
 def run(options: argparse.Namespace, progress: Progress) -> None:
@@ -120,11 +128,28 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
     if options.quality_page is True:
         raise InputError("--quality-page: give a file")
     request = request_of(SegmentRequest, {**vars(options), "scans": scan_inputs(options)})
-    perform(request, options.json_progress, progress)
+    report = perform(request, options.json_progress, progress)
+    if options.profile:
+        _print_profile(report.seconds)
 
 
-def perform(request: SegmentRequest, as_events: bool, progress: Progress) -> None:
-    """Segment a case, and print the volumes unless events are asked for."""
+def _print_profile(seconds: Mapping[str, float]) -> None:
+    """What the stages took on the clock, and the most memory that the process had."""
+    from ..inference.memory import peak_bytes
+
+    for stage, took in seconds.items():
+        complain(f"{stage:>9} {took:7.2f} s {took / max(seconds['total'], 0.01):5.0%}")
+    peak = peak_bytes()
+    if peak is not None:
+        complain(f"{'memory':>9} {peak / 2**30:7.2f} GiB at its peak")
+
+
+def perform(request: SegmentRequest, as_events: bool, progress: Progress) -> SegmentationReport:
+    """Segment a case, and print the volumes unless events are asked for.
+
+    Returns:
+        What the report file holds.
+    """
     scans = request.scans
     given = chosen_scans(scans, progress.part(0.0, 0.03))
     from ..inference.case_files import segment_files
@@ -151,6 +176,7 @@ def perform(request: SegmentRequest, as_events: bool, progress: Progress) -> Non
             expected = report.confidence.get(region)
             doubt = "" if expected is None else f"  expected Dice {expected:.2f}"
             print(f"{region:>8} {volume_ml:8.1f} ml{doubt}")
+    return report
 
 
 def _check_cohort(options: argparse.Namespace) -> None:

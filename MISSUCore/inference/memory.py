@@ -24,6 +24,15 @@ def free_main_memory_bytes() -> int | None:
     return min(known, default=None)
 
 
+def peak_bytes() -> int | None:
+    """The most main memory that this process has had; None where the system does not say."""
+    try:
+        status = _table(PROCESS / "self" / "status")
+    except (OSError, ValueError):
+        return None
+    return status["VmHWM"] * 1024 if "VmHWM" in status else None
+
+
 def limited_bytes() -> int | None:
     """What the tightest limit on this process leaves; None if there is none."""
     left = []

@@ -88,8 +88,9 @@ def test_segment_writes_labels_report_and_json_lines(
 ) -> None:
     output, report = tmp_path / "out" / "seg.nii.gz", tmp_path / "out" / "report.json"
     arguments = ["--output", str(output), "--report", str(report), "--model", model]
-    done = missu("segment", *scans, *arguments, "--device", "cpu", "--json-progress")
+    done = missu("segment", *scans, *arguments, "--device", "cpu", "--json-progress", "--profile")
     assert done.returncode == 0, done.stderr
+    assert {"read", "register", "predict", "restore", "total"} <= set(done.stderr.split())
     events = [parse_line(line) for line in done.stdout.splitlines()]
     assert events and all(events), "every line of the output is an event"
     fractions = [event.fraction for event in events if isinstance(event, ProgressEvent)]

@@ -40,6 +40,12 @@ def test_without_a_limit_the_machine_tells(system) -> None:
     assert memory.free_main_memory_bytes() == 8000 * 1024
 
 
+def test_the_peak_is_told_where_the_system_tells_it(system) -> None:
+    assert memory.peak_bytes() is None
+    system(**{"proc/self/status": "Name:\tpython\nVmPeak:\t 900 kB\nVmHWM:\t    700 kB\n"})
+    assert memory.peak_bytes() == 700 * 1024
+
+
 def test_the_tightest_group_of_version_2_counts(system) -> None:
     stat = "anon 1\ninactive_file 400\n"
     for place, limit in (("a/b", "max"), ("a", "3000"), ("", "9000")):
