@@ -138,10 +138,10 @@ def _print_profile(seconds: Mapping[str, float]) -> None:
     from ..inference.memory import peak_bytes
 
     for stage, took in seconds.items():
-        complain(f"{stage:>9} {took:7.2f} s {took / max(seconds['total'], 0.01):5.0%}")
+        tell_user(f"{stage:>9} {took:7.2f} s {took / max(seconds['total'], 0.01):5.0%}")
     peak = peak_bytes()
     if peak is not None:
-        complain(f"{'memory':>9} {peak / 2**30:7.2f} GiB at its peak")
+        tell_user(f"{'memory':>9} {peak / 2**30:7.2f} GiB at its peak")
 
 
 def perform(request: SegmentRequest, as_events: bool, progress: Progress) -> SegmentationReport:
