@@ -90,7 +90,7 @@ def test_segment_writes_labels_report_and_json_lines(
     arguments = ["--output", str(output), "--report", str(report), "--model", model]
     done = missu("segment", *scans, *arguments, "--device", "cpu", "--json-progress", "--profile")
     assert done.returncode == 0, done.stderr
-    assert {"read", "register", "predict", "restore", "total"} <= set(done.stderr.split())
+    assert {"read", "predict", "restore", "total"} <= set(done.stderr.split())
     events = [parse_line(line) for line in done.stdout.splitlines()]
     assert events and all(events), "every line of the output is an event"
     fractions = [event.fraction for event in events if isinstance(event, ProgressEvent)]
