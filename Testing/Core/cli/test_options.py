@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from MISSUCore.cli.main import main
-from MISSUCore.cli.options import add_scans, preprocessing
-from MISSUCore.preprocessing.pipeline import PreprocessingOptions
+from MISSUCore.cli.options import add_scans, scan_inputs
+from MISSUCore.contract.options import PreprocessingOptions
 
 
 def test_a_folder_alone_is_the_case(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -33,4 +33,4 @@ def test_a_folder_alone_is_the_case(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_what_is_done_to_the_scans_first(given: list[str], expected: PreprocessingOptions) -> None:
     parser = argparse.ArgumentParser()
     add_scans(parser)
-    assert preprocessing(parser.parse_args(given)) == expected
+    assert scan_inputs(parser.parse_args(given)).preprocessing == expected
