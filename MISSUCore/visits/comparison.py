@@ -20,7 +20,7 @@ from ..core.messages import Text, a_file
 from ..evaluation.comparison import check_grids, read_regions
 from ..io.geometry import image_like
 from ..io.reading import checksum, read_image
-from ..measurement.case import check_settings, measure_masks
+from ..measurement.case import Measured, check_settings, measure_masks
 from ..preprocessing.registration.rigid import Registration, moved
 from .alignment import align, alignment_warnings
 from .files import VisitFiles, checked
@@ -83,15 +83,8 @@ def compare_visits(
     settings = settings or VisitsSettings()
     settings = _for_scheme(settings, scheme)
     given = checked(visits)
-    if not 1 <= settings.baseline < len(given):
-        raise InputError(
-            f"visit {settings.baseline} cannot be the baseline of {len(given)} visits; give a "
-            "number from 1, with a visit behind it"
-        )
     progress(Stage.READ, 0.0, "reading the visits")
-    read = [_read(visit, scheme, allow_empty) for visit in given]
-    if not any(each.masks.any() for each in read):
-        raise InputError("the segmentations of all visits are empty", code=ErrorCode.LABELS_EMPTY)
+    read = _read_all(given, settings.baseline, scheme, allow_empty)
     scans = [each.scan for each in read]
     names = [visit.name for visit in given]
     sources = [visit.scan for visit in given]
@@ -109,26 +102,54 @@ def compare_visits(
         missu_version=__version__,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         settings=settings,
-        visits=tuple(
-            Visit(
-                visit.name,
-                visit.date,
-                replace(
-                    each.report,
-                    segmentation=FileFact(str(visit.segmentation), checksum(visit.segmentation)),
-                    scan=FileFact(str(visit.scan), checksum(visit.scan)),
-                ),
-                _fact(registration),
-                visit.reader,
-            )
-            for visit, each, registration in zip(given, measured, registrations)
-        ),
+        visits=_visits(given, measured, registrations),
         lesions=tuple(follow(in_one_space, settings.measurement.join_mm)),
         surgery=tuple(surgery),
         radiotherapy=tuple(radiotherapy),
     ).judged()
     warnings = [*alignment_warnings(registrations), *_warnings(report, given)]
     return ComparedVisits(replace(report, warnings=tuple(warnings)), scans, lesions, registrations)
+
+
+def _read_all(
+    visits: Sequence[VisitFiles], baseline: int, scheme: LabelScheme, allow_empty: bool
+) -> list[_Read]:
+    """Scan, label map and masks of every visit.
+
+    Raises:
+        InputError: if a file cannot be used, there is no such baseline, or no tumor at any visit.
+    """
+    if not 1 <= baseline < len(visits):
+        raise InputError(
+            f"visit {baseline} cannot be the baseline of {len(visits)} visits; give a number from "
+            "1, with a visit behind it"
+        )
+    read = [_read(visit, scheme, allow_empty) for visit in visits]
+    if not any(each.masks.any() for each in read):
+        raise InputError("the segmentations of all visits are empty", code=ErrorCode.LABELS_EMPTY)
+    return read
+
+
+def _visits(
+    given: Sequence[VisitFiles],
+    measured: Sequence[Measured],
+    registrations: Sequence[Registration | None],
+) -> tuple[Visit, ...]:
+    """What the report holds of every visit."""
+    return tuple(
+        Visit(
+            visit.name,
+            visit.date,
+            replace(
+                each.report,
+                segmentation=FileFact(str(visit.segmentation), checksum(visit.segmentation)),
+                scan=FileFact(str(visit.scan), checksum(visit.scan)),
+            ),
+            _fact(registration),
+            visit.reader,
+        )
+        for visit, each, registration in zip(given, measured, registrations)
+    )
 
 
 def _for_scheme(settings: VisitsSettings, scheme: LabelScheme) -> VisitsSettings:
