@@ -24,7 +24,6 @@ LARGEST_MM = 1000.0
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     """Add the command to the parser."""
-    defaults = MeasurementSettings()
     parser = commands.add_parser(
         "measure",
         parents=[common],
@@ -64,6 +63,12 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.add_argument("--scheme", default="brats", help="brats, brats2023, chaos-liver, a file")
+    _add_settings(parser)
+    parser.set_defaults(command=run)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    defaults = MeasurementSettings()
     parser.add_argument(
         "--region", default="", metavar="NAME", help="measure its diameters (default: ET)"
     )
@@ -102,7 +107,6 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         default=defaults.plane,
         help="of the diameters: that of thick slices, or axial (auto), or one of the grid's others",
     )
-    parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace, progress: Progress) -> None:

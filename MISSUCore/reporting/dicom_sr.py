@@ -135,11 +135,9 @@ def _report(
     for number, segment in enumerate(segments, start=1):
         name, uid = segment.tracking or ("", "")
         lesion, region = lesions[name]
-        site = segment.terminology.anatomic_region
         common = {
             "tracking_identifier": hd.sr.TrackingIdentifier(uid=uid, identifier=name),
-            "finding_type": coded(hd, segment.terminology.type),
-            "finding_sites": [hd.sr.FindingSite(coded(hd, site))] if site else None,
+            **_finding(hd, segment),
         }
         groups.append(
             hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
@@ -174,6 +172,15 @@ def _report(
         series_description="Brain tumor measurements (MISSU)",
         coding_schemes=private_schemes(),
     )
+
+
+def _finding(hd: Any, segment: DicomSegment) -> dict[str, Any]:
+    """What was found and where, in codes."""
+    site = segment.terminology.anatomic_region
+    return {
+        "finding_type": coded(hd, segment.terminology.type),
+        "finding_sites": [hd.sr.FindingSite(coded(hd, site))] if site else None,
+    }
 
 
 def _observer(hd: Any) -> Any:
