@@ -50,9 +50,8 @@ def run_cohort(
 ) -> CohortSummary:
     """Segment cases, each into the folder of its name, and write ``summary.csv`` after each.
 
-    A case that is done is passed over if its scans (paths, sizes, times of change) and the settings
-    are the same as then and its files are still there; else it is done anew. A case that fails is
-    recorded with the reason, and tried again the next time.
+    A finished case is passed over if its scans (paths, sizes, times of change), settings and its
+    files are unchanged. A failed case is recorded with the reason, and tried again the next time.
 
     Only what was written here is ever replaced or deleted, as ``written.sha256`` tells; a result
     that somebody has corrected since is kept, and its case fails if it has to be done anew.
@@ -82,7 +81,6 @@ def run_cohort(
     _check_summary(folder / SUMMARY_NAME, written, overwrite)
     for case in own:
         _check_folder(folder / case.name)
-
     records = {case.name: _read_record(folder / case.name) for case in own}
     written.delete_temporary()
     for case in own:
