@@ -122,9 +122,9 @@ def add_scans(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         choices=("auto", "always", "never"),
         const="always",
-        default="never",
-        help="even out slow changes of brightness (N4) in all scans (always, or no value), where "
-        "they seem strong (auto), or in none (never, the default)",
+        default="auto",
+        help="even out slow changes of brightness (N4) where they seem strong (auto, the default), "
+        "in all scans (always, or no value), or in none (never)",
     )
     parser.add_argument(
         "--allow-different-anatomy",

@@ -23,7 +23,7 @@ class PreprocessingOptions:
 
     registration: bool = True
     brain_extraction: bool = True
-    bias_field: str = "never"
+    bias_field: str = "auto"
     different_anatomy: bool = False
 
 

@@ -35,7 +35,7 @@ from .registration.rigid import Registration, Target, moved, register_on
 DOUBTFUL_AGREEMENT = 0.9
 
 
-AS_THEY_ARE = PreprocessingOptions(registration=False, brain_extraction=False)
+AS_THEY_ARE = PreprocessingOptions(registration=False, brain_extraction=False, bias_field="never")
 
 
 @dataclass

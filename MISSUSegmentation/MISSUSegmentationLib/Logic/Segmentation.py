@@ -46,7 +46,7 @@ class SegmentationSettings:
         moveScans: lay scans that were moved on the result in the scene, too, by transforms.
         brainExtraction: "auto" takes off the skull if there is one, by the package deepbet;
             "hdbet" by the extension HDBrainExtraction; "never" takes nonzero voxels for brain.
-        biasField: even out slow changes of brightness (N4): takes longer, seldom needed.
+        biasField: even out slow changes of brightness (N4) in all scans, not only strong ones.
         mirror: average over mirror images: eight times slower, and hardly better.
         minimumIslandMm3: smaller parts of the tumor are removed.
         minimumEnhancingMm3: less enhancing tumor than this is taken for none; 0 is off.
@@ -79,7 +79,7 @@ class SegmentationSettings:
         """The settings by the names of MISSUCore's options, those of the module among them."""
         named = {snakeCase(name): value for name, value in vars(self).items()}
         named["minimum_innermost_mm3"] = self.minimumEnhancingMm3
-        named["bias_field"] = "always" if self.biasField else "never"
+        named["bias_field"] = "always" if self.biasField else "auto"
         # A mask of HD-BET takes the place of what MISSUCore finds.
         named["brain_extraction"] = self.brainExtraction != "never"
         return named

@@ -26,7 +26,7 @@ def test_a_folder_alone_is_the_case(tmp_path: Path, capsys: pytest.CaptureFixtur
         ([], PreprocessingOptions()),
         (["--allow-different-anatomy"], PreprocessingOptions(different_anatomy=True)),
         (["--bias-field"], PreprocessingOptions(bias_field="always")),
-        (["--bias-field", "auto"], PreprocessingOptions(bias_field="auto")),
+        (["--bias-field", "never"], PreprocessingOptions(bias_field="never")),
         (["--registration", "never"], PreprocessingOptions(registration=False)),
     ],
 )
