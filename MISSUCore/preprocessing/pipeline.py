@@ -142,10 +142,10 @@ def preprocess(
         with _timed(case, "register"):
             _register(case, brains, progress.part(0.3, 0.8))
     case.images = dict(case.whole)
-    with _timed(case, "brain"):
-        brains = _moved_brains(case, brains)
-        _check_anatomy(case, brains, options)
-        if brains:
+    brains = _moved_brains(case, brains)
+    _check_anatomy(case, brains, options)
+    if brains:
+        with _timed(case, "brain"):
             _strip_heads(case, brains, given=brain_mask is not None)
     case.warnings += sequence_warnings(case.images)
     _even_out(case, options.bias_field, progress.part(0.8, 1.0))
