@@ -125,7 +125,10 @@ def measure_case(
         check_grids((segmentation, image), (scan, read_image(scan)))
         fact = FileFact(str(scan), checksum(scan))
     progress(Stage.MEASURE, 0.3)
-    measured = measure_masks(masks, image, scheme, settings)
+    try:
+        measured = measure_masks(masks, image, scheme, settings)
+    except InputError as error:  # of an outline, which does not know its file
+        raise InputError(a_file(segmentation), ": ", error.text) from error
     progress(Stage.DONE, 1.0)
     own = FileFact(str(segmentation), checksum(segmentation))
     report = replace(measured.report, segmentation=own, scan=fact)

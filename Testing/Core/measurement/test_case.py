@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from MISSUCore.contract.labels import BRATS, CHAOS_LIVER
 from MISSUCore.contract.measurement_report import Line, MeasurementSettings
 from MISSUCore.core.errors import ErrorCode, InputError
+from MISSUCore.measurement import diameters
 from MISSUCore.measurement.case import Measured, measure, measure_masks, slice_axis
 
 
@@ -328,6 +329,16 @@ def test_a_series_of_volumes_is_refused(tmp_path: Path) -> None:
     sitk.WriteImage(sitk.JoinSeries(volume, volume), str(tmp_path / "seg.nii.gz"))
     with pytest.raises(InputError, match=r"seg\.nii\.gz: is 4-D .* give one 3-D volume"):
         measure(tmp_path / "seg.nii.gz")
+
+
+def test_noise_is_refused_by_the_name_of_its_file(
+    write_image: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diameters, "MAXIMUM_PAIRS", 100_000)
+    noise = np.random.default_rng(0).choice(np.array([0, 4], np.uint8), (9, 40, 40))
+    path = write_image("seg.nii.gz", noise)
+    with pytest.raises(InputError, match=r"seg\.nii\.gz: slice \d: the outline of a lesion"):
+        measure(path)
 
 
 def test_a_scan_on_another_grid_is_refused(write_image: Callable[..., Path]) -> None:

@@ -258,9 +258,13 @@ def test_nothing_has_no_diameter() -> None:
 
 
 def test_what_no_lesion_looks_like_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diameters, "MAXIMUM_EDGES", 20)
-    with pytest.raises(InputError, match="slice 0: the outline of a lesion has 40 pixel edges"):
-        plane_diameters(np.ones((1, 10, 10), dtype=bool), (1.0, 1.0))
+    monkeypatch.setattr(diameters, "MAXIMUM_PAIRS", 10_000)
+    noise = np.random.default_rng(0).random((9, 20, 20)) < 0.5
+    with pytest.raises(
+        InputError, match=r"slice \d: the outline of a lesion, with \d+ pixel edges"
+    ):
+        plane_diameters(noise, (1.0, 1.0))
+    assert plane_diameters(np.ones((1, 20, 20), dtype=bool), (1.0, 1.0)) is not None
 
 
 def test_a_large_ragged_outline_is_searched_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
