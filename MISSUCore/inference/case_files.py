@@ -38,9 +38,10 @@ from ..reporting.dicom_seg import (
 )
 from ..reporting.quality_page import write_quality_page
 from .case_scans import ScansInOneSpace, input_files, read_scans, reference_name
+from .missing_scans import answering_model
 from .outputs import OUTPUT_ENDINGS, check_outputs, sibling_path, write_image, write_transform
 from .predictor import choose_device
-from .segmentation import Segmentation, SegmentationOptions, check_modalities, segment_case
+from .segmentation import Segmentation, SegmentationOptions, segment_case
 
 
 def segment_files(
@@ -187,7 +188,7 @@ def _plan(
         raise InputError(a_file(output), f": give a file that ends in {', '.join(OUTPUT_ENDINGS)}")
     choose_device(options.device)
     loaded = model if isinstance(model, Model) else load_model(model or default_model())
-    check_modalities(list(inputs.paths), loaded)
+    answering_model(list(inputs.paths), loaded)
     card = loaded.card
     regions = card.label_scheme().region_names
     maps = {name: sibling_path(output, f"probability_{name}") for name in regions}

@@ -29,12 +29,12 @@ from ..network.transunet import TransUNet
 from ..preprocessing.pipeline import PreprocessingOptions
 from ..preprocessing.working_grid import prepare, to_reference
 from .case_scans import input_files, read_scans
+from .missing_scans import answering_model
 from .outputs import check_outputs, write_image
 from .predictor import choose_device, is_out_of_memory, region_logits
 from .second_look import hull, look_first
 from .segmentation import (
     SegmentationOptions,
-    check_modalities,
     checked_reference,
     make_predictor,
 )
@@ -105,7 +105,7 @@ def explain_case(
         ResourceError: if the memory does not suffice for a single pass.
     """
     progress = progress or Progress()
-    check_modalities(list(images), model)
+    model, _ = answering_model(list(images), model)
     reference = checked_reference(images, reference)
     scheme = model.card.label_scheme()
     volume, grid = _looked_at(images, model, device, progress.part(0.0, 0.3))
@@ -206,7 +206,7 @@ def explain_files(
     """
     progress = progress or Progress()
     loaded = load_model(model or default_model())
-    warnings = check_modalities(list(paths), loaded)
+    _, warnings = answering_model(list(paths), loaded)
     scheme = loaded.card.label_scheme()
     files = {name: folder / f"gradcam_{name}.nii.gz" for name in scheme.region_names}
     check_outputs(list(files.values()), input_files(paths, reference, brain_mask), overwrite)

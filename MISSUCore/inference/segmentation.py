@@ -12,17 +12,17 @@ import SimpleITK as sitk
 import torch
 from numpy.typing import NDArray
 
-from ..contract.model_card import FewScans, ModelCard
+from ..contract.model_card import ModelCard
 from ..contract.options import Cleanup, SegmentationOptions
 from ..core.errors import InputError
 from ..core.events import Progress, Stage
-from ..core.messages import Text, a_modality, modalities
 from ..evaluation.volumes import volumes_ml
 from ..io.geometry import overlap
 from ..models.store import Model
 from ..preprocessing.brain_extraction import PLAUSIBLE_BRAIN_ML
 from ..preprocessing.working_grid import NetworkInput, prepare
 from .confidence import doubts, expected_dice
+from .missing_scans import answering_model
 from .postprocessing import nest
 from .predictor import Predictor, choose_device
 from .restoring import ProbabilityMaps, likely_block
@@ -88,7 +88,7 @@ def segment_case(
     """
     options = options or SegmentationOptions()
     progress = progress or Progress()
-    warnings = check_modalities(list(images), model)
+    model, warnings = answering_model(list(images), model)
     reference = checked_reference(images, reference)
     predicted = predict(images, model, options, progress.part(0.0, 0.85))
     progress(Stage.RESTORE, 0.85, "bringing the result to the reference grid")
@@ -166,7 +166,7 @@ def predict(
 
     Args:
         images: skull-stripped, co-registered 3-D float images by modality.
-        model: fitting them, see :func:`check_modalities`.
+        model: fitting them, see :func:`.check_modalities`.
         options: how; nothing is cleaned up.
         progress: reports the stages.
 
@@ -267,84 +267,6 @@ def checked_reference(images: Mapping[str, sitk.Image], reference: sitk.Image | 
     if not any(overlap(reference, image) for image in images.values()):
         raise InputError("the reference lies apart in space from the scans")
     return reference
-
-
-def check_modalities(given: list[str], model: Model) -> list[str]:
-    """Warnings about modalities that are missing but may be.
-
-    Raises:
-        InputError: if a modality is not of the model, or more are missing than may be.
-    """
-    card = model.card
-    foreign = [name for name in given if name not in card.modalities]
-    missing = [name for name in card.modalities if name not in given]
-    needs = Text(f"model {card.name} takes ", modalities(card.modalities))
-    if foreign:
-        raise InputError(needs, ", but not ", modalities(foreign))
-    if not card.accepts(given):
-        raise InputError(needs, _allowed(card), "; missing: ", modalities(missing))
-    few = card.sufficing(given)
-    if few and len(missing) > card.may_miss:
-        return [_few_scans(few)]
-    return [
-        Text(
-            a_modality(name),
-            f" is missing: the result is less reliable{_without(card, name)}",
-            _guesses(card, name),
-        )
-        for name in missing
-    ]
-
-
-def _allowed(card: ModelCard) -> Text:
-    """Of which scans a model may do without."""
-    parts: list[object] = []
-    if card.may_miss:
-        parts.append(f", and works with {card.may_miss} of them missing")
-    for few in card.few_scans:
-        parts += [", or with ", _and(few.scans), " alone"]
-    return Text(*parts)
-
-
-def _and(names: Sequence[str]) -> Text:
-    parts: list[object] = []
-    for name in names:
-        parts += [" and ", a_modality(name)] if parts else [a_modality(name)]
-    return Text(*parts)
-
-
-def _few_scans(few: FewScans) -> Text:
-    """What is to be expected of the result with so few scans."""
-    figures = ", ".join(f"{name} {dice:.2f}" for name, dice in few.dice.items())
-    guesses = f"; do not rely on {', '.join(few.guesses)}: this is a guess" if few.guesses else ""
-    return Text(
-        _and(few.scans),
-        f" alone are given: the result is less reliable (mean Dice with them {figures}), and no "
-        f"expected Dice is given{guesses}",
-    )
-
-
-def _without(card: ModelCard, modality: str) -> str:
-    """What the model card knows of cases in which a modality is missing."""
-    figures = card.metrics.get("without_one_modality_dice")
-    dice = figures.get(modality) if isinstance(figures, dict) else None
-    if not isinstance(dice, dict):
-        return ""
-    return f" (Dice without it: {', '.join(f'{name} {value}' for name, value in dice.items())})"
-
-
-def _guesses(card: ModelCard, modality: str) -> Text:
-    """Which regions are not to be believed without a modality, as far as that was looked at."""
-    if card.temperatures and modality not in card.unreliable_without:
-        return Text("; how good it is then was never measured, and no expected Dice is given")
-    regions = ", ".join(card.unreliable_without.get(modality, ()))
-    if not regions:
-        return Text()
-    return Text(
-        f"; do not rely on {regions}: without ",
-        a_modality(modality),
-        " this is a guess, and no expected Dice is given for it",
-    )
 
 
 def _brain_warnings(prepared: NetworkInput, card: ModelCard) -> list[str]:

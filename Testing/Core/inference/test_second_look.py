@@ -269,6 +269,27 @@ def test_a_missing_scan_and_temperatures_are_those_of_the_fine_model(
     assert values[0] > 0.99 and 0.5 < values[1] < 0.7
 
 
+def test_without_a_scan_it_was_never_measured_without_the_finder_answers_alone(
+    two_looks: Callable[..., Model], make_image: MakeImage, scans: MakeScans, truth: Truth
+) -> None:
+    images = {name: make_image(voxels, origin=ORIGIN) for name, voxels in scans(truth).items()}
+    del images["t1"]
+    model = two_looks(())
+    assert model.finder is not None
+
+    def never(x: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("the finder answers alone")
+
+    alone = segment_case(images, model.finder, options=CPU)
+    model.network.forward = never  # type: ignore[method-assign]
+    result = segment_case(images, model, options=CPU)
+    assert (sitk.GetArrayFromImage(result.labels) == sitk.GetArrayFromImage(alone.labels)).all()
+    last = result.warnings[1]
+    assert "never measured without t1, so coarse answers alone" in last
+    maps = explain_case(images, model, device="cpu")
+    assert max(sitk.GetArrayViewFromImage(one).max() for one in maps.values()) > 0.5
+
+
 def test_a_box_that_is_too_large_slides(
     two_looks: Callable[..., Model], make_image: MakeImage, scans: MakeScans, truth: Truth
 ) -> None:

@@ -15,8 +15,9 @@ from MISSUCore.contract.labels import BRATS
 from MISSUCore.contract.model_card import FewScans
 from MISSUCore.core.errors import InputError
 from MISSUCore.core.events import Progress, ProgressEvent
+from MISSUCore.inference.missing_scans import check_modalities
 from MISSUCore.inference.postprocessing import Cleanup
-from MISSUCore.inference.segmentation import SegmentationOptions, check_modalities, segment_case
+from MISSUCore.inference.segmentation import SegmentationOptions, segment_case
 from MISSUCore.models.store import Model, load_model
 
 MODALITIES = ("t1", "t1ce", "t2", "flair")

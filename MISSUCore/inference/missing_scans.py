@@ -1,0 +1,112 @@
+"""Which scans a model takes, and what may be expected where one is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..contract.model_card import FewScans, ModelCard
+from ..core.errors import InputError
+from ..core.messages import Text, a_modality, modalities
+from ..models.store import Model
+
+
+def answering_model(given: list[str], model: Model) -> tuple[Model, list[str]]:
+    """The model that answers for these scans, and warnings about those that are missing.
+
+    Without a scan a model that looks twice leaves the answer to its finder, if it was never
+    measured without that scan: a simulated healthy brain without T1ce showed it 11 ml of tumor.
+
+    Raises:
+        InputError: as :func:`check_modalities` does.
+    """
+    missing = [name for name in model.card.modalities if name not in given]
+    # Each was left out alone.
+    known = model.card.unreliable_without if len(missing) == 1 else {}
+    unknown = [name for name in missing if name not in known]
+    if model.finder is None or not unknown:
+        return model, check_modalities(given, model)
+    finder = model.finder
+    alone = Text(
+        f"model {model.card.name} was never measured without ",
+        modalities(unknown),
+        f", so {finder.card.name} answers alone",
+    )
+    return finder, [*check_modalities(given, finder), alone]
+
+
+def check_modalities(given: list[str], model: Model) -> list[str]:
+    """Warnings about modalities that are missing but may be.
+
+    Raises:
+        InputError: if a modality is not of the model, or more are missing than may be.
+    """
+    card = model.card
+    foreign = [name for name in given if name not in card.modalities]
+    missing = [name for name in card.modalities if name not in given]
+    needs = Text(f"model {card.name} takes ", modalities(card.modalities))
+    if foreign:
+        raise InputError(needs, ", but not ", modalities(foreign))
+    if not card.accepts(given):
+        raise InputError(needs, _allowed(card), "; missing: ", modalities(missing))
+    few = card.sufficing(given)
+    if few and len(missing) > card.may_miss:
+        return [_few_scans(few)]
+    return [
+        Text(
+            a_modality(name),
+            f" is missing: the result is less reliable{_without(card, name)}",
+            _guesses(card, name),
+        )
+        for name in missing
+    ]
+
+
+def _allowed(card: ModelCard) -> Text:
+    """Of which scans a model may do without."""
+    parts: list[object] = []
+    if card.may_miss:
+        parts.append(f", and works with {card.may_miss} of them missing")
+    for few in card.few_scans:
+        parts += [", or with ", _and(few.scans), " alone"]
+    return Text(*parts)
+
+
+def _and(names: Sequence[str]) -> Text:
+    parts: list[object] = []
+    for name in names:
+        parts += [" and ", a_modality(name)] if parts else [a_modality(name)]
+    return Text(*parts)
+
+
+def _few_scans(few: FewScans) -> Text:
+    """What is to be expected of the result with so few scans."""
+    figures = ", ".join(f"{name} {dice:.2f}" for name, dice in few.dice.items())
+    guesses = f"; do not rely on {', '.join(few.guesses)}: this is a guess" if few.guesses else ""
+    return Text(
+        _and(few.scans),
+        f" alone are given: the result is less reliable (mean Dice with them {figures}), and no "
+        f"expected Dice is given{guesses}",
+    )
+
+
+def _without(card: ModelCard, modality: str) -> str:
+    """What the model card knows of cases in which a modality is missing."""
+    figures = card.metrics.get("without_one_modality_dice")
+    dice = figures.get(modality) if isinstance(figures, dict) else None
+    if not isinstance(dice, dict):
+        return ""
+    return f" (Dice without it: {', '.join(f'{name} {value}' for name, value in dice.items())})"
+
+
+def _guesses(card: ModelCard, modality: str) -> Text:
+    """Which regions are not to be believed without a modality, as far as that was looked at."""
+    if card.temperatures and modality not in card.unreliable_without:
+        return Text("; how good it is then was never measured, and no expected Dice is given")
+    regions = ", ".join(card.unreliable_without.get(modality, ()))
+    if not regions:
+        return Text()
+    return Text(
+        f"; do not rely on {regions}: without ",
+        a_modality(modality),
+        " this is a guess, and no expected Dice is given for it",
+    )
