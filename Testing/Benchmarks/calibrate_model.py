@@ -86,6 +86,8 @@ def main() -> None:
     parser = measuring_parser(__doc__)
     options = parser.parse_args()
     model = load_model(options.model)
+    if model.finder:
+        parser.error(f"{model.card.name} looks twice; two_looks.py calibrates such a model")
     scheme = model.card.label_scheme()
     regions = scheme.region_names
     _, labeled = split(options.folder, options.names)
