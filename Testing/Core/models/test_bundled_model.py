@@ -14,7 +14,8 @@ import torch
 from MISSUCore.contract.labels import BRATS
 from MISSUCore.evaluation.metrics import dice
 from MISSUCore.inference.explanation import explain_case
-from MISSUCore.inference.segmentation import SegmentationOptions, check_modalities, segment_case
+from MISSUCore.inference.missing_scans import check_modalities
+from MISSUCore.inference.segmentation import SegmentationOptions, segment_case
 from MISSUCore.models.store import BUNDLED_FOLDER, Model, load_model
 from MISSUCore.simulation.case import SimulatedCase, simulate_case
 
