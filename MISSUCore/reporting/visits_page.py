@@ -14,6 +14,7 @@ from .templates import load_template
 TEMPLATE = "visits_page.html"
 WIDTH, HEIGHT = 560, 260  # of a plot
 LEFT, RIGHT, TOP, BOTTOM = 56, 14, 14, 40  # margins
+DAY_WIDTH = 60  # of a date's text, with the space before the next one
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Plot:
         response: path at the threshold of a partial response; empty without a baseline.
         progression: path at the threshold of progression, which falls with the nadir.
         ticks: (y, label).
-        days: (x, label).
+        days: (x, label, text-anchor of SVG) of the first, the last, and those that fit between.
     """
 
     title: str
@@ -75,7 +76,7 @@ class Plot:
     response: str
     progression: str
     ticks: Sequence[tuple[float, str]]
-    days: Sequence[tuple[float, str]]
+    days: Sequence[tuple[float, str, str]]
 
 
 def write_visits_page(path: Path, report: VisitsReport, rows: Sequence[LesionRow]) -> None:
@@ -144,8 +145,20 @@ def visit_plot(
             if level
         ),
         [(y(value), f"{value:.0f}" if top > 100 else f"{value:.3g}") for value in ticks],
-        [(x(visit), each.date) for visit, each in enumerate(report.visits)],
+        _day_labels([(x(visit), each.date[2:]) for visit, each in enumerate(report.visits)]),
     )
+
+
+def _day_labels(days: Sequence[tuple[float, str]]) -> list[tuple[float, str, str]]:
+    """Dates below a plot, without those that would be printed on another."""
+    first, *between, last = days
+    labels = [(*first, "start")]
+    free = first[0] + DAY_WIDTH
+    for place, text in between:
+        if free <= place - DAY_WIDTH / 2 and place + DAY_WIDTH / 2 <= last[0] - DAY_WIDTH:
+            labels.append((place, text, "middle"))
+            free = place + DAY_WIDTH / 2
+    return [*labels, (*last, "end")]
 
 
 def _judged(report: VisitsReport, rule: str) -> list[Assessment]:

@@ -32,7 +32,7 @@ def visit_rows(compared: ComparedVisits) -> list[LesionRow]:
         LesionRow(
             f"Lesion {lesion.number}{' (target)' if lesion.target else ''}",
             [
-                slide.tile(_shown(report, lesion, visit), _place(compared, lesion, visit))
+                slide.tile(report.parts(lesion, visit), _place(compared, lesion, visit))
                 for visit, slide in enumerate(slides)
             ],
         )
@@ -45,8 +45,10 @@ def _size(report: VisitsReport, lesion: FollowedLesion) -> float:
 
 
 def _shown(report: VisitsReport, lesion: FollowedLesion, visit: int) -> LesionMeasurement | None:
-    """The largest part of a followed lesion at a visit."""
-    parts = report.parts(lesion, visit)
+    return _largest(report.parts(lesion, visit))
+
+
+def _largest(parts: Sequence[LesionMeasurement]) -> LesionMeasurement | None:
     return max(parts, key=lambda part: part.product_mm2) if parts else None
 
 
@@ -92,8 +94,9 @@ class _Slides:
             facts.date,
         )
 
-    def tile(self, lesion: LesionMeasurement | None, place: Point) -> VisitTile:
-        """The slice through a place, with the diameters of a lesion if it is there."""
+    def tile(self, parts: Sequence[LesionMeasurement], place: Point) -> VisitTile:
+        """The slice through a place, with the diameters of a lesion's largest part, if there is."""
+        lesion = _largest(parts)
         axis = self.plane.axis
         index = self._index(place)
         last = self.scan.GetSize()[2 - axis] - 1
@@ -106,6 +109,8 @@ class _Slides:
         gray = to_gray(_scaled(pixels.astype(np.float32), scale, order=1), self.window)
         height, width = gray.shape
         product = f", {lesion.product_mm2:.0f} mm²" if lesion and lesion.longest else ""
+        if product and len(parts) > 1:
+            product += f" (1 of {len(parts)} parts)"
         return VisitTile(
             base64.b64encode(png(gray)).decode("ascii"),
             width,

@@ -73,6 +73,8 @@ def _check_page(text: str, report: Any) -> None:
     tags = [tag for tag, _ in page.seen]
     assert "script" not in tags and "<b>2 &" not in text and "&lt;b&gt;2 &amp; 3" in text
     assert not re.search(r'(src|href)="(?!data:|#)', text)
+    # Of the lesion that has split, one part is drawn, and its product is told as that of a part.
+    assert text.count(" (1 of 2 parts)") == 1
     # A plot for each rule with a point for each visit; a picture for each lesion at each visit.
     assert tags.count("circle") == 2 * len(report.visits)
     assert tags.count("img") == len(report.lesions) * len(report.visits)
