@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import qt
@@ -96,10 +97,9 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/MISSUSegmentation.ui"))
         self.layout.addWidget(uiWidget)
         sections = uiWidget.layout()
-        fineTuning = slicer.util.loadUI(self.resourcePath("UI/FineTuning.ui"))
-        measure = slicer.util.loadUI(self.resourcePath("UI/Measure.ui"))
         advanced = slicer.util.findChild(uiWidget, "advancedCollapsibleButton")
-        for section in (measure, fineTuning):
+        for file in ("UI/Measure.ui", "UI/FineTuning.ui"):
+            section = slicer.util.loadUI(self.resourcePath(file))
             sections.insertWidget(sections.indexOf(advanced), section)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         named = {w.property("SlicerParameterName"): w for w in vars(self.ui).values()}
@@ -108,7 +108,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self._height = PanelHeight(uiWidget)
 
         self.logic = MISSUSegmentationLogic()
-        self.run = PanelRun(self.ui, self.logic, self.onRunEnded)
+        self.run = PanelRun(self.ui, self.logic, self.onParametersChanged)
         self.inputs = PanelInputs(self.ui, self.run.showMessage)
         self.result = PanelResult(self.ui, self.logic, self.onRunStarted, self.run.showError)
         self.measure = PanelMeasure(self.ui, self.logic, self.onRunStarted, self.run.showError)
@@ -242,7 +242,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
                     onProgress=self.run.showProgress,
                     onFinished=self.onFinished,
                     onFailed=self.onFailed,
-                    onCancelled=self.onCancelled,
+                    onCancelled=lambda: self.run.showMessage(_("Cancelled.")),
                     blocking=False,
                 )
         except (InstallationError, SegmentationError) as error:
@@ -259,9 +259,6 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.run.follow()
         self.onParametersChanged()
 
-    def onRunEnded(self) -> None:
-        self.onParametersChanged()
-
     def onFinished(self, result: SegmentationResult) -> None:
         """Show the new segmentation; the user may be in another module meanwhile."""
         self.result.remember(result)
@@ -276,21 +273,15 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
     def onFailed(self, message: str, logPath: Path | None) -> None:
         if isinstance(self.logic.error(), TorchBroken):
-            self.run.showError(
-                PanelInstall.brokenMessage(), logPath, offer=_("Repair"), onOffer=self.onRepair
-            )
+            message = PanelInstall.brokenMessage()
+            repair = partial(self.segmentAgainAfter, PanelInstall.repair)
+            self.run.showError(message, logPath, offer=_("Repair"), onOffer=repair)
             return
         if isinstance(self.logic.error(), BrainExtractionMissing):
             message = PanelInstall.skullMessage()
             # Once the run has come to its end: Qt goes on while a question is shown.
-            qt.QTimer.singleShot(0, self.onSkullFound)
+            qt.QTimer.singleShot(0, partial(self.segmentAgainAfter, PanelInstall.offerDeepbet))
         self.run.showError(message, logPath)
-
-    def onSkullFound(self) -> None:
-        self.segmentAgainAfter(PanelInstall.offerDeepbet)
-
-    def onRepair(self) -> None:
-        self.segmentAgainAfter(PanelInstall.repair)
 
     def segmentAgainAfter(self, mend: Callable[..., bool]) -> None:
         """Offer to mend what was in the way, and segment again."""
@@ -300,9 +291,6 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         mended = mend(self.run.showMessage, self.run.showError)
         if mended and self.parameters and not self.logic.isRunning():
             self.onSegmentButton()
-
-    def onCancelled(self) -> None:
-        self.run.showMessage(_("Cancelled."))
 
 
 class MISSUSegmentationLogic(SegmentationLogic, ScriptedLoadableModuleLogic):

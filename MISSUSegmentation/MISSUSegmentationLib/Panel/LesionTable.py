@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from MISSUCore.contract.measurement_report import LesionMeasurement, Line, MeasurementReport
 
 from ..Scene.MeasurementNodes import isPerpendicular
-from .PanelTable import fitHeight
+from .PanelHeight import fitHeight
 
 ROWS_SHOWN = 6
 ANGLE_COLUMN = 4

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 from MISSUCore.contract.modalities import BRATS_MODALITIES, TITLES
 
 from ..Logic.CaseLibrary import TrainingCase
-from .PanelTable import fitHeight
+from .PanelHeight import fitHeight
 
 ROWS_SHOWN = 6
 CASE_COLUMN = 1

@@ -19,8 +19,8 @@ from ..Logic.CaseLibrary import readCases, usedCases
 from ..Logic.FineTuningLogic import FineTuningLogic
 from ..Logic.TuningPlot import drawCurves, findChart, showCurves
 from ..Logic.TuningRun import acceptanceOf, installedAs, readRuns
+from .PanelHeight import fitHeight
 from .PanelStatus import PanelStatus
-from .PanelTable import fitHeight
 
 ROWS_SHOWN = 8
 # Dice that counts as a change in the colors of the table.

@@ -17,7 +17,7 @@ from slicer.i18n import tr as _
 from MISSUCore.contract.labels import BRATS
 
 from ..Scene.SceneExchange import arrayFromImage, segmentImage
-from .PanelTable import fitHeight
+from .PanelHeight import fitHeight
 
 SWATCH_PIXELS = 12
 

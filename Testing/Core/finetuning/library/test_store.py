@@ -296,7 +296,7 @@ def test_scans_with_a_skull_are_refused(library: CaseLibrary, write_image: Calla
     geometry = {"spacing": (12.0, 14.0, 14.0)}
     t1 = write_image("t1.nii.gz", scan(0) + 1, **geometry)  # 6.3 liters
     labels = write_image("labels.nii.gz", tumor(), **geometry)
-    with pytest.raises(InputError, match="fills 6322 ml, more than a brain"):
+    with pytest.raises(InputError, match="fill 6322 ml, more than a brain"):
         library.add(read_case({"t1": t1}).images, labels, BRATS)
 
 
