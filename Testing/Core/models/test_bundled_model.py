@@ -43,7 +43,8 @@ def healthy() -> SimulatedCase:
     return simulate_case(seed=4, lesion=False, spacing_mm=2.0)
 
 
-def test_of_two_scans_it_takes_those_that_were_measured(model: Model) -> None:
+def test_of_two_scans_the_fast_one_takes_those_that_were_measured() -> None:
+    model = load_model("missu-brats-fast")
     names = model.card.modalities
     taken = [pair for pair in combinations(names, 2) if model.card.accepts(pair)]
     assert taken == [("t1", "flair"), ("t1ce", "flair"), ("t2", "flair")]
