@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -59,7 +60,8 @@ class Times:
             sys.exit(f"{command} failed:\n{told}")
         self.clock.append(time.perf_counter() - began)
         self.processor.append(usage.ru_utime + usage.ru_stime)
-        self.memory.append(usage.ru_maxrss / 2**20)
+        # Not ru_maxrss, which begins with that of this process.
+        self.memory += [float(peak) for peak in re.findall(r"memory +([\d.]+) GiB", told)]
 
 
 def moved_case(folder: Path, target: Path) -> Path:
@@ -92,7 +94,7 @@ def measure(cases: dict[str, Path], runs: int, threads: int, place: Path) -> dic
             times[FORWARD].clock.append(time.perf_counter() - clock)
             times[FORWARD].processor.append(time.process_time() - processor)
             command = [sys.executable, "-m", "MISSUCore", "segment", str(folder)]
-            files = ["--output", str(output), "--report", str(report), "--overwrite"]
+            files = ["--output", str(output), "--report", str(report), "--overwrite", "--profile"]
             times[name].add([*command, *files], environment)
             seconds = json.loads(report.read_text(encoding="utf-8"))["seconds"]
             seconds["start"] = times[name].clock[-1] - seconds.pop("total")
