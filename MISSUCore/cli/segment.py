@@ -135,7 +135,7 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
 
 def _print_profile(seconds: Mapping[str, float]) -> None:
     """What the stages took on the clock, and the most memory that the process had."""
-    from ..inference.memory import peak_bytes
+    from ..core.memory import peak_bytes
 
     for stage, took in seconds.items():
         tell_user(f"{stage:>9} {took:7.2f} s {took / max(seconds['total'], 0.01):5.0%}")

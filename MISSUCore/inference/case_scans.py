@@ -14,6 +14,7 @@ from ..contract.labels import LabelScheme
 from ..contract.modalities import IMAGE_ENDING
 from ..core.errors import InputError, ResourceError
 from ..core.events import Progress, Stage
+from ..core.memory import limited_bytes
 from ..core.messages import a_file
 from ..io.dicom import DicomSeries, ScanSource
 from ..io.geometry import image_like
@@ -21,7 +22,6 @@ from ..io.reading import Case, read_case, read_image, read_information
 from ..preprocessing.pipeline import AlignedCase, PreprocessingOptions, preprocess, scan_under
 from ..preprocessing.registration.rigid import moved
 from ..preprocessing.registration.search import rigid_inverse
-from .memory import limited_bytes
 
 # Peak of memory over that of the scans as floats, measured on two BraTS cases: 4.4 and 4.7 with
 # registration, 1.9 and 2.1 without.

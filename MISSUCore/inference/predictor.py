@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from ..core.errors import InputError, MISSUError, ResourceError, says_out_of_memory
 from ..core.events import Progress, Stage
+from ..core.memory import free_main_memory_bytes, limited_bytes
 from ..network.kernels import InstanceNorm
-from .memory import free_main_memory_bytes, limited_bytes
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 # Measured: one pass over 3.5 million voxels in float32 on CPU takes 3.0 GiB at its peak.

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from MISSUCore.contract.labels import BRATS
+from MISSUCore.core import memory
 from MISSUCore.core.errors import ResourceError
-from MISSUCore.inference import case_scans, memory, predictor
+from MISSUCore.inference import case_scans, predictor
 from MISSUCore.inference.predictor import Predictor
 from MISSUCore.preprocessing.pipeline import AS_THEY_ARE, PreprocessingOptions
 
