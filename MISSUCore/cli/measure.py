@@ -9,17 +9,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..contract.measurement_report import PLANES, MeasurementSettings
 from ..contract.requests import MeasureRequest, request_of
 from ..core.errors import InputError
 from ..core.events import Progress
-from .options import Commands, number, tell_warnings, whole_number
+from .options import Commands, add_measurement, tell_warnings
 
 if TYPE_CHECKING:
     from ..contract.labels import LabelScheme
     from ..measurement.case import MeasuredCase
-
-LARGEST_MM = 1000.0
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -62,13 +59,12 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         "name of another program, or 'manual'",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
-    parser.add_argument("--scheme", default="brats", help="brats, brats2023, chaos-liver, a file")
     _add_settings(parser)
     parser.set_defaults(command=run)
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
-    defaults = MeasurementSettings()
+    """Add the options that say what is measured, and how."""
     parser.add_argument(
         "--region", default="", metavar="NAME", help="measure its diameters (default: ET)"
     )
@@ -78,35 +74,7 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="its parts are the lesions (default: parts of all regions together)",
     )
-    parser.add_argument(
-        "--join",
-        dest="join_mm",
-        type=number(0, LARGEST_MM),
-        default=defaults.join_mm,
-        metavar="MM",
-        help=f"parts this close are one lesion (default {defaults.join_mm:g})",
-    )
-    parser.add_argument(
-        "--minimum",
-        dest="minimum_mm",
-        type=number(0, LARGEST_MM),
-        default=defaults.minimum_mm,
-        metavar="MM",
-        help=f"least diameter of a measurable lesion (default {defaults.minimum_mm:g})",
-    )
-    parser.add_argument(
-        "--targets",
-        type=whole_number(1, 100),
-        default=defaults.targets,
-        metavar="N",
-        help=f"most lesions in the sum of products (default {defaults.targets}; RANO 2010: 5)",
-    )
-    parser.add_argument(
-        "--plane",
-        choices=PLANES,
-        default=defaults.plane,
-        help="of the diameters: that of thick slices, or axial (auto), or one of the grid's others",
-    )
+    add_measurement(parser)
 
 
 def run(options: argparse.Namespace, progress: Progress) -> None:

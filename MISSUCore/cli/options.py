@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..contract.measurement_report import PLANES, MeasurementSettings
 from ..contract.modalities import BRATS_MODALITIES
 from ..contract.requests import ScanInputs, request_of
 from ..core.errors import InputError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ..io.dicom import ScanSource
     from ..sequences.scan_choice import ChosenScans
 
+LARGEST_MM = 1000.0  # of a distance
 Commands = argparse._SubParsersAction  # argparse has no public name for it
 
 
@@ -190,6 +192,41 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     """Add the options that name the model, and where it runs."""
     parser.add_argument("--model", help="name of an installed model, or a .pt file")
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
+
+
+def add_measurement(parser: argparse.ArgumentParser) -> None:
+    """Add the options of how lesions are measured, as :class:`.MeasurementSettings` names them."""
+    defaults = MeasurementSettings()
+    parser.add_argument("--scheme", default="brats", help="brats, brats2023, chaos-liver, a file")
+    parser.add_argument(
+        "--join",
+        dest="join_mm",
+        type=number(0, LARGEST_MM),
+        default=defaults.join_mm,
+        metavar="MM",
+        help=f"parts this close are one lesion (default {defaults.join_mm:g})",
+    )
+    parser.add_argument(
+        "--minimum",
+        dest="minimum_mm",
+        type=number(0, LARGEST_MM),
+        default=defaults.minimum_mm,
+        metavar="MM",
+        help=f"least diameter of a measurable lesion (default {defaults.minimum_mm:g})",
+    )
+    parser.add_argument(
+        "--targets",
+        type=whole_number(1, 100),
+        default=defaults.targets,
+        metavar="N",
+        help=f"most lesions in the sum of products (default {defaults.targets}; RANO 2010: 5)",
+    )
+    parser.add_argument(
+        "--plane",
+        choices=PLANES,
+        default=defaults.plane,
+        help="of the diameters: that of thick slices, or axial (auto), or one of the grid's others",
+    )
 
 
 def scan_inputs(options: argparse.Namespace) -> ScanInputs:

@@ -7,16 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..contract.measurement_report import PLANES, MeasurementSettings
+from ..contract.measurement_report import MeasurementSettings
 from ..core.errors import InputError
 from ..core.events import Progress
-from .options import Commands, number, tell_warnings, whole_number
+from .options import Commands, add_measurement, tell_warnings, whole_number
 
 if TYPE_CHECKING:
     from ..contract.visits_report import VisitsSettings
     from ..visits.files import VisitFiles
 
-LARGEST_MM = 1000.0
 MOST_VISITS = 1000
 
 
@@ -80,7 +79,6 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 def _add_rules(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how lesions are measured, and against what."""
-    defaults = MeasurementSettings()
     parser.add_argument(
         "--baseline",
         type=whole_number(1, MOST_VISITS),
@@ -88,32 +86,10 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="number of the visit that changes count from, as the first after radiotherapy",
     )
-    parser.add_argument("--scheme", default="brats", help="brats, brats2023, chaos-liver, a file")
     parser.add_argument(
         "--region", default="", metavar="NAME", help="follow this region (default: ET)"
     )
-    parser.add_argument(
-        "--targets",
-        type=whole_number(1, 100),
-        default=defaults.targets,
-        metavar="N",
-        help=f"most lesions in the sum of products (default {defaults.targets}; RANO 2010: 5)",
-    )
-    parser.add_argument(
-        "--join",
-        type=number(0, LARGEST_MM),
-        default=defaults.join_mm,
-        metavar="MM",
-        help=f"parts this close are one lesion (default {defaults.join_mm:g})",
-    )
-    parser.add_argument(
-        "--minimum",
-        type=number(0, LARGEST_MM),
-        default=defaults.minimum_mm,
-        metavar="MM",
-        help=f"least diameter of a measurable lesion (default {defaults.minimum_mm:g})",
-    )
-    parser.add_argument("--plane", choices=PLANES, default=defaults.plane, help="of the diameters")
+    add_measurement(parser)
 
 
 def run(options: argparse.Namespace, progress: Progress) -> None:
@@ -168,6 +144,8 @@ def _visits(options: argparse.Namespace) -> list[VisitFiles]:
     )
     if not options.dates:
         return visits
+    if not visits and not options.list:
+        raise InputError("--dates: takes all that stands behind it; give the visits before it")
     if len(options.dates) != len(visits):
         raise InputError(
             f"--dates: {len(options.dates)} dates are given for {len(visits)} visits; give one each"
@@ -191,8 +169,8 @@ def _settings(options: argparse.Namespace, innermost: str) -> VisitsSettings:
     return VisitsSettings(
         MeasurementSettings(
             region=options.region,
-            join_mm=options.join,
-            minimum_mm=options.minimum,
+            join_mm=options.join_mm,
+            minimum_mm=options.minimum_mm,
             targets=options.targets,
             plane=options.plane,
         ),

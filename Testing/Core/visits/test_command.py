@@ -91,6 +91,7 @@ def _check_page(text: str, report: Any) -> None:
         (["{0}"], "two visits or more"),
         (["{0}", "{1}"], "does not say from which day"),
         (["{0}", "{1}", "--dates", "2024-01-10"], "1 dates are given for 2 visits"),
+        (["--dates", "2024-01-10", "2024-03-06", "{0}", "{1}"], "give the visits before it"),
         (["{0}", "{1}", "--dates", "2024-03-06", "2024-01-10"], "not after"),
         (["{0}", "{0}", "--dates", "2024-01-10", "2024-03-06"], "given twice"),
         (["{0}", "{1}", "--dates", "2024-01-10", "soon"], "'soon' is not a date"),
