@@ -1,0 +1,33 @@
+"""Whether the scans of two visits show one patient."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from MISSUCore.core.errors import InputError
+from MISSUCore.visits import alignment
+
+
+@pytest.mark.parametrize(
+    ("quality", "one_patient"),
+    # The best fit of two patients and the poorest of one (docs/evidence.md), and a little beside.
+    [(1.078, False), (1.083, False), (1.094, True), (1.099, True)],
+)
+def test_the_limit_leaves_room_on_both_sides(
+    monkeypatch: pytest.MonkeyPatch, quality: float, one_patient: bool
+) -> None:
+    fit: Any = SimpleNamespace(quality=quality)
+    monkeypatch.setattr(alignment, "register", lambda *_, **__: fit)
+    scans = [sitk.GetImageFromArray(np.full((4, 4, 4), value, np.float32)) for value in (1, 2)]
+    names = ["first", "second"]
+    if one_patient:
+        assert alignment.align(names, scans, names) == [None, fit]
+        return
+    with pytest.raises(InputError, match="do not seem to show one patient"):
+        alignment.align(names, scans, names)
+    assert alignment.align(names, scans, names, different_anatomy=True) == [None, fit]
