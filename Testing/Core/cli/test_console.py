@@ -95,6 +95,7 @@ def test_what_libraries_print_from_c_stays_in_the_log(tmp_path: Path) -> None:
     assert "chatter of ITK" in logs[0].read_text() and str(logs[0]) in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes of a Unix shell")
 @pytest.mark.parametrize(
     ("command", "code"),

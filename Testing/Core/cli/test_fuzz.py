@@ -46,7 +46,9 @@ def house(tmp_path: Path) -> Path:
     config = NetworkConfig(
         outputs=3, channels=(4, 8), convolutions=(1, 1), transformer=False, skips=1
     )
-    card = ModelCard("tiny", "", MODALITIES, 0, BRATS.as_dict(), "regions", network=config)
+    card = ModelCard(
+        "tiny", "", MODALITIES, scheme=BRATS.as_dict(), targets="regions", network=config
+    )
     save_model(tmp_path, card, TransUNet(config).state_dict())
     rng = np.random.default_rng(0)
     for name in MODALITIES:

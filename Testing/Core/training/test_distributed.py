@@ -120,6 +120,7 @@ def first_gradient(output: Path) -> list[torch.Tensor]:
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="PyTorch without distributed")
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path, brats_folder, monkeypatch, capsys):
     told, two, one = (tmp_path / name for name in ("told", "two", "one"))
     told.mkdir()
