@@ -25,11 +25,7 @@ from ..network.transunet import TransUNet
 from .eight_bit import pack, unpack
 
 BUNDLED_FOLDER = Path(__file__).parents[1] / "weights"
-# The precise model, where it comes with the package.
-DEFAULT_MODEL = next(
-    (name for name in ("missu-brats-precise",) if (BUNDLED_FOLDER / f"{name}.json").is_file()),
-    "missu-brats-fast",
-)
+DEFAULT_MODEL = "missu-brats-precise"
 DEFAULT_FILE = "default.txt"
 
 

@@ -18,14 +18,14 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from held_out import NAMES, split
+from held_out import FAST_MODEL, NAMES, split
 
 from MISSUCore.contract.labels import BRATS
 from MISSUCore.evaluation.metrics import dice
 from MISSUCore.inference.case_files import segment_files
 from MISSUCore.io.geometry import image_like
 from MISSUCore.io.reading import read_image, read_label_map
-from MISSUCore.models.store import DEFAULT_MODEL, Model, load_model
+from MISSUCore.models.store import Model, load_model
 from MISSUCore.preprocessing.checks import strong_fields
 from MISSUCore.preprocessing.pipeline import PreprocessingOptions
 from MISSUCore.training.brats import LabeledCase
@@ -35,7 +35,7 @@ def main() -> None:
     """Print the rows and the means."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--model", default=FAST_MODEL)
     parser.add_argument("--names", type=Path, default=NAMES)
     parser.add_argument("--strengths", type=float, nargs="+", default=[0.0, 0.3, 0.6])
     parser.add_argument("--how", nargs="+", default=["never", "auto", "always"])

@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
-from held_out import split
+from held_out import FAST_MODEL, split
 from numpy.typing import NDArray
 
 from MISSUCore.contract.labels import numbering_of
@@ -41,7 +41,7 @@ from MISSUCore.evaluation.metrics import dice
 from MISSUCore.finetuning.library.store import CaseLibrary
 from MISSUCore.inference.segmentation import segment_case
 from MISSUCore.io.reading import read_case, read_label_map
-from MISSUCore.models.store import DEFAULT_MODEL, Model, find_model, load_model
+from MISSUCore.models.store import Model, find_model, load_model
 from MISSUCore.simulation.case import simulate_case
 from MISSUCore.simulation.contrast import BRATS_CONTRAST, Contrast
 from MISSUCore.simulation.lesion import ED, ET, NCR
@@ -95,7 +95,7 @@ def compare(candidate: Model, groups: Mapping[str, Sequence[LabeledCase]]) -> di
     summary = {}
     for title, cases in groups.items():
         means = {}
-        for name, model in (("base", load_model(DEFAULT_MODEL)), ("tuned", candidate)):
+        for name, model in (("base", load_model(FAST_MODEL)), ("tuned", candidate)):
             print(f"{title}, {name}", flush=True)
             means[name] = mean_dice(model, cases)
         change = float(np.mean(means["tuned"] - means["base"]))
@@ -119,7 +119,7 @@ def fill_library(folder: Path, cases: Sequence[LabeledCase]) -> None:
 
 def state(library: Path) -> dict[str, str]:
     """Checksums of the base model and of every file of the library."""
-    weights = find_model(DEFAULT_MODEL).with_suffix(".pt")
+    weights = find_model(FAST_MODEL).with_suffix(".pt")
     files = [weights, *sorted(path for path in library.rglob("*") if path.is_file())]
     return {str(path): sha256(path) for path in files}
 
@@ -160,7 +160,7 @@ def main() -> None:
     if len(CaseLibrary(library).records()) < len(tuned_on):
         fill_library(library, tuned_on)
     before = state(library)
-    command = missu("finetune", "--library", library, "--output", run, "--base", DEFAULT_MODEL)
+    command = missu("finetune", "--library", library, "--output", run, "--base", FAST_MODEL)
     command += ["--minutes", str(options.minutes), *options.finetune.split()]
     began = time.monotonic()
     if options.kills:

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from held_out import split
+from held_out import FAST_MODEL, split
 
 from MISSUCore.inference.segmentation import segment_case
 from MISSUCore.io.geometry import image_like
 from MISSUCore.io.reading import read_case, read_label_map
-from MISSUCore.models.store import DEFAULT_MODEL, load_model
+from MISSUCore.models.store import load_model
 from MISSUCore.simulation.case import simulate_case
 
 Images = Mapping[str, sitk.Image]
@@ -63,7 +63,7 @@ def main() -> None:
     """Segment all of them and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?")
-    parser.add_argument("--model", default=DEFAULT_MODEL)
+    parser.add_argument("--model", default=FAST_MODEL)
     parser.add_argument("--simulated", type=int, default=5)
     options = parser.parse_args()
     model = load_model(options.model)
