@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..core.errors import InputError
+from ..core.files import read_json
 from ..core.serialization import JsonObject, settings_to_dict
 from .terminology import BRAIN, LIVER, NEOPLASM, TISSUE, Code, Terminology, in_brain
 
@@ -233,8 +234,8 @@ class LabelScheme:
             InputError: if the file cannot be read or is no label scheme.
         """
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
+            values = read_json(path)
+        except (OSError, ValueError) as error:
             raise InputError(f"{path}: cannot be read as a label scheme: {error}") from error
         try:
             return cls.from_dict(values)

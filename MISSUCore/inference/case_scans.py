@@ -104,7 +104,7 @@ def read_scans(
         brain_mask=mask,
         progress=progress.part(0.1, 1.0),
     )
-    prepared.warnings += case.warnings
+    prepared.warnings.extend(case.warnings)
     own_reference = case.images[name] if other is None else other
     scan = name if other is None else scan_under(other, case.images, prepared.fixed)
     return ScansInOneSpace(

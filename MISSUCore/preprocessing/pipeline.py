@@ -38,7 +38,7 @@ DOUBTFUL_AGREEMENT = 0.9
 AS_THEY_ARE = PreprocessingOptions(registration=False, brain_extraction=False, bias_field="never")
 
 
-@dataclass
+@dataclass(frozen=True)
 class AlignedCase:
     """Scans in the space of one of them.
 
@@ -141,13 +141,13 @@ def preprocess(
     if options.registration:
         with _timed(case, "register"):
             _register(case, brains, progress.part(0.3, 0.8))
-    case.images = dict(case.whole)
+    case.images.update(case.whole)
     brains = _moved_brains(case, brains)
     _check_anatomy(case, brains, options)
     if brains:
         with _timed(case, "brain"):
-            _strip_heads(case, brains, given=brain_mask is not None)
-    case.warnings += sequence_warnings(case.images)
+            case = _strip_heads(case, brains, given=brain_mask is not None)
+    case.warnings.extend(sequence_warnings(case.images))
     _even_out(case, options.bias_field, progress.part(0.8, 1.0))
     return case
 
@@ -197,7 +197,7 @@ def _register(case: AlignedCase, brains: Mapping[str, Brain], progress: Progress
             progress=progress.part(number / len(others), (number + 1) / len(others)),
         )
         case.registrations[name] = registration
-        case.warnings += registration.warnings
+        case.warnings.extend(registration.warnings)
         case.whole[name] = case.moved_along(case.whole[name], name)
 
 
@@ -208,11 +208,11 @@ def _check_anatomy(
     if not (brains or options.brain_extraction):
         brains = {name: Brain(image != 0, stripped=True) for name, image in case.whole.items()}
     only_warn = options.different_anatomy or not options.registration
-    case.warnings += check_anatomy(case.fixed, case.whole, brains, only_warn=only_warn)
+    case.warnings.extend(check_anatomy(case.fixed, case.whole, brains, only_warn=only_warn))
 
 
-def _strip_heads(case: AlignedCase, brains: Mapping[str, Brain], given: bool) -> None:
-    """Take off the skull of the scans that have one.
+def _strip_heads(case: AlignedCase, brains: Mapping[str, Brain], given: bool) -> AlignedCase:
+    """The case with its brain known, and with the skull taken off the scans that have one.
 
     Args:
         case: whose scans are in one space.
@@ -224,19 +224,18 @@ def _strip_heads(case: AlignedCase, brains: Mapping[str, Brain], given: bool) ->
     """
     stripped = [name for name, brain in brains.items() if brain.stripped]
     if len(stripped) == len(case.whole):
-        case.brain_method = "the scans came without skull"
-        return
+        return replace(case, brain_method="the scans came without skull")
     if given:
         ((_, brain),) = brains.items()
-        case.brain, case.brain_method = brain.mask, "given mask"
+        mask, method = brain.mask, "given mask"
     else:
         agreed = agreed_brain(brains)
-        case.brain = agreed.mask
-        case.brain_method = f"as in {', '.join(stripped)}" if stripped else "deepbet"
-        case.warnings += [
+        mask = agreed.mask
+        method = f"as in {', '.join(stripped)}" if stripped else "deepbet"
+        case.warnings.extend(
             Text(a_modality(name), f": {reason}") for name, reason in agreed.left_out.items()
-        ]
-        case.warnings += [
+        )
+        case.warnings.extend(
             Text(
                 a_modality(name),
                 f": its own brain mask and the one of all scans differ (Dice {dice:.2f}); "
@@ -244,10 +243,10 @@ def _strip_heads(case: AlignedCase, brains: Mapping[str, Brain], given: bool) ->
             )
             for name, dice in agreed.dice.items()
             if dice < DOUBTFUL_AGREEMENT and name not in agreed.left_out
-        ]
+        )
     for name in case.whole:
         if name not in stripped:
-            case.images[name] = strip(case.whole[name], case.brain)
+            case.images[name] = strip(case.whole[name], mask)
             if not sitk.GetArrayViewFromImage(case.images[name]).any():
                 whose = "that is given" if given else "in the other scans"
                 raise InputError(
@@ -255,13 +254,14 @@ def _strip_heads(case: AlignedCase, brains: Mapping[str, Brain], given: bool) ->
                     f": shows no part of the brain {whose}; check that all are of one "
                     "patient and lie on each other",
                 )
+    return replace(case, brain=mask, brain_method=method)
 
 
 def _even_out(case: AlignedCase, bias_field: str, progress: Progress) -> None:
     """Correct bias fields, or warn of those that are left."""
     strong = {} if bias_field == "always" else strong_fields(case.images)
     if bias_field == "never":
-        case.warnings += bias_field_warnings(strong)
+        case.warnings.extend(bias_field_warnings(strong))
         return
     names = strong if bias_field == "auto" else list(case.images)
     for number, name in enumerate(names):
@@ -272,14 +272,14 @@ def _even_out(case: AlignedCase, bias_field: str, progress: Progress) -> None:
                 case.images[name] = correct_bias_field(image, image != 0)
         except InputError as error:
             raise InputError(a_modality(name), ": ", error.text) from error
-    case.warnings += [
+    case.warnings.extend(
         Text(
             a_modality(name),
             f": had a strong bias field (about {strength:.0%}), which was evened out; look whether "
             "the result is right, and compare with --bias-field never",
         )
         for name, strength in strong.items()
-    ]
+    )
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from MISSUCore.contract.model_card import read_card
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -55,3 +57,28 @@ def test_the_files_that_the_architecture_names_are_there() -> None:
     there = {path.name for path in ROOT.rglob("*.py")}
     assert len(names) > 20
     assert not names - there
+
+
+def test_the_documents_tell_the_dice_of_the_models_cards() -> None:
+    precise, fast = (
+        read_card(ROOT / f"MISSUCore/weights/missu-brats-{name}.json").metrics
+        for name in ("precise", "fast")
+    )
+    evidence = (ROOT / "docs/evidence.md").read_text(encoding="utf-8")
+    for document in ((ROOT / "README.md").read_text(encoding="utf-8"), evidence):
+        for group in ("glioma", "African"):
+            assert " / ".join(
+                f"{dice:.3f}" for dice in precise["mean_by_group"][group].values()
+            ) in (document)
+        for key in ("dice_median", "dice_95_interval"):
+            rows = [values[key] for values in precise["mean_by_region"].values()]
+            assert " / ".join(told(row) for row in rows) in document
+    figures = [values["dice"] for values in fast["mean_by_region"].values()]
+    assert f"| Dice | {' | '.join(f'{dice:.3f}' for dice in figures)} |" in evidence
+
+
+def told(figure: float | list[float]) -> str:
+    """A median or the two ends of an interval."""
+    return (
+        " to ".join(f"{end:.3f}" for end in figure) if isinstance(figure, list) else f"{figure:.3f}"
+    )

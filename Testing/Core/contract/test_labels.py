@@ -201,3 +201,10 @@ def test_either_numbering_of_brats_is_one_task() -> None:
     assert not same_task(BRATS, CHAOS_LIVER)
     renumbered = LabelScheme.from_dict(scheme_values([1, 2], {"WT": [1, 2], "TC": [1]}))
     assert not same_task(BRATS, renumbered)
+
+
+def test_a_scheme_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "scheme.json"
+    path.write_text("[" * 100000 + "]" * 100000)
+    with pytest.raises(InputError, match=r"scheme\.json: .*nested too deeply"):
+        label_scheme(str(path))
