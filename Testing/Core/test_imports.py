@@ -88,6 +88,7 @@ def test_the_imports_are_read_right() -> None:
     assert inner_imports("contract.labels") == {
         "contract.terminology",
         "core.errors",
+        "core.files",
         "core.serialization",
     }
     assert "torch.nn" in imported_names("network.transunet")

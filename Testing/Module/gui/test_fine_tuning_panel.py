@@ -155,7 +155,7 @@ def test_a_corrected_case_is_added_with_what_was_changed(
     stored = record(library)
     assert stored.changes["WT"].removed_ml == pytest.approx(5 * VOXEL_ML)
     assert stored.changes["WT"].added_ml == 0
-    assert stored.model.name == BUNDLED
+    assert stored.model.name == "missu-brats-precise"
     assert cases(segmented) == [["", "study 12", "all 4", "1.0", "WT +0.0 -0.0"]]
     assert "added" in segmented.ui.libraryStatusLabel.text
     assert segmented.ui.noteLineEdit.text == ""

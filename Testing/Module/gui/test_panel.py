@@ -256,7 +256,7 @@ def test_the_choices_reach_missu(
     request = missu.request()
     assert (request.options.device, request.options.mirror) == ("cpu", True)
     assert request.options.cleanup == Cleanup(250, 0, fill_holes=True)
-    assert request.probabilities is False and request.model == "missu-brats-fast"
+    assert request.probabilities is False and request.model == "missu-brats-precise"
     assert set(request.scans.images) == {"t1", "t1ce", "flair"}
 
 
