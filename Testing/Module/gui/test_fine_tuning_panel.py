@@ -24,6 +24,8 @@ from PySide6.QtTest import QTest
 
 from Testing.Module.gui.user import MODALITIES, Panel
 
+pytestmark = pytest.mark.slow  # each starts a process that stands for missu
+
 LABELS = np.zeros((8, 9, 10), np.float32)
 LABELS[1:6, 1:6, 1:6] = 2
 LABELS[2:5, 2:5, 2:5] = 4

@@ -24,6 +24,8 @@ pytest.importorskip("PySide6", reason="needs the package PySide6-Essentials")
 
 from Testing.Module.gui.user import MODALITIES, Panel, putPythonOnPath
 
+pytestmark = pytest.mark.slow  # each starts a process that stands for missu
+
 REPOSITORY = Path(__file__).parents[3]
 LABELS = np.zeros((8, 9, 10), np.float32)
 LABELS[1:6, 1:6, 1:6] = 2
