@@ -8,7 +8,6 @@ Slicer module judges anew when a reader corrects a line.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import InputError
+from ..core.files import read_json
 from ..core.messages import Text, a_file
 from ..core.serialization import JsonObject, settings_from_dict, settings_to_dict
 from .model_card import RESEARCH_ONLY
@@ -281,7 +281,7 @@ def read_measurement(path: Path) -> MeasurementReport:
         InputError: if it cannot be read, or is something else.
     """
     try:
-        return MeasurementReport.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        return MeasurementReport.from_dict(read_json(path))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(a_file(path), f": cannot be read: {error}; measure again") from error
 

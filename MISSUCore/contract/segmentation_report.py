@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import InputError
+from ..core.files import read_json
 from ..core.messages import Text, a_file
 from .model_card import RESEARCH_ONLY
 from .model_identity import ModelIdentity
@@ -165,7 +165,7 @@ def read_report(path: Path) -> SegmentationReport:
         InputError: if it cannot be read, or is something else.
     """
     try:
-        return SegmentationReport.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        return SegmentationReport.from_dict(read_json(path))
     except (OSError, ValueError) as error:
         raise InputError(a_file(path), f": cannot be read: {error}; segment again") from error
 

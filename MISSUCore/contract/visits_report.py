@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date as Date
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import InputError
+from ..core.files import read_json
 from ..core.messages import Text, a_file
 from ..core.serialization import JsonObject, settings_from_dict, settings_to_dict
 from .measurement_report import LesionMeasurement, MeasurementReport, MeasurementSettings
@@ -259,7 +259,7 @@ def read_visits_report(path: Path) -> VisitsReport:
         InputError: if it cannot be read, or is something else.
     """
     try:
-        return VisitsReport.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        return VisitsReport.from_dict(read_json(path))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(a_file(path), f": cannot be read: {error}") from error
 
