@@ -32,18 +32,17 @@ from ..core.errors import ErrorCode, InputError, MISSUError, ResourceError, says
 from ..core.events import ErrorEvent, JsonLines, Progress, TerminalBar
 from ..core.messages import Text, a_file
 from . import (
-    cost,
     demo,
     evaluate,
     explain,
     finetune,
     library,
     measure,
-    models,
     segment,
     train,
     visits,
 )
+from .about import cost, models
 from .console import Console, flushed
 from .options import tell, tell_user
 

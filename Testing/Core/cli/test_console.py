@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from MISSUCore.cli import cost
 from MISSUCore.cli import main as command_line
+from MISSUCore.cli.about import cost
 from MISSUCore.cli.main import main
 
 
@@ -74,7 +74,7 @@ def test_out_of_memory_ends_with_3(
 
 def test_what_libraries_print_from_c_stays_in_the_log(tmp_path: Path) -> None:
     code = (
-        "import os, sys\nfrom MISSUCore.cli import cost\n"
+        "import os, sys\nfrom MISSUCore.cli.about import cost\n"
         "from MISSUCore.cli.main import main\n"
         "def run(options, progress):\n    os.write(2, b'chatter of ITK')\n"
         "    if sys.argv[1] == 'fail':\n        raise KeyError('x')\n"

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from MISSUCore.cli import evaluate, finetune, library, measure, models, segment
+from MISSUCore.cli import evaluate, finetune, library, measure, segment
+from MISSUCore.cli.about import models
 from MISSUCore.cli.main import main, serve
 from MISSUCore.contract.measurement_report import MeasurementSettings
 from MISSUCore.contract.options import (

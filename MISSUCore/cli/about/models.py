@@ -7,14 +7,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..contract.requests import ModelRequest, request_of
-from ..core.errors import InputError
-from ..core.events import JsonLines, Progress, ResultEvent
-from ..core.serialization import JsonObject
-from .options import Commands
+from ...contract.requests import ModelRequest, request_of
+from ...core.errors import InputError
+from ...core.events import JsonLines, Progress, ResultEvent
+from ...core.serialization import JsonObject
+from ..options import Commands
 
 if TYPE_CHECKING:
-    from ..contract.model_card import ModelCard
+    from ...contract.model_card import ModelCard
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -47,7 +47,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, progress: Progress) -> None:
     """Do what is asked for, or print the cards of the installed models."""
-    from ..models.store import list_models, user_folder
+    from ...models.store import list_models, user_folder
 
     request = request_of(ModelRequest, vars(options))
     if request != ModelRequest():
@@ -82,7 +82,7 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
 
 def perform(request: ModelRequest, as_events: bool, progress: Progress) -> ModelCard | None:
     """Change which models there are; returns the card of the one that was installed."""
-    from ..models import versions
+    from ...models import versions
 
     if request.force and not request.accept:
         raise InputError("--force belongs to --accept RUN")
@@ -102,8 +102,8 @@ def perform(request: ModelRequest, as_events: bool, progress: Progress) -> Model
 
 def _entry(card: ModelCard) -> JsonObject:
     """A model card in JSON types, and what the installation makes of it."""
-    from ..core.serialization import settings_to_dict
-    from ..models.store import BUNDLED_FOLDER, default_model, find_model
+    from ...core.serialization import settings_to_dict
+    from ...models.store import BUNDLED_FOLDER, default_model, find_model
 
     path = find_model(card.name)
     return {

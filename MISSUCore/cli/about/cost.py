@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from ..core.events import Progress
-from .options import Commands
+from ...core.events import Progress
+from ..options import Commands
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, progress: Progress) -> None:
     """Print what the network costs."""
-    from ..network.cost import cost_report, cost_table
+    from ...network.cost import cost_report, cost_table
 
     report = cost_report()
     print(json.dumps(report, indent=2) if options.json else cost_table(report))

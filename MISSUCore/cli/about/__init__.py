@@ -1,0 +1,1 @@
+"""Commands that tell what is installed: models, and what a network costs."""
