@@ -21,13 +21,14 @@ from ..contract.requests import (
     AddCaseRequest,
     ChangeCasesRequest,
     EvaluateRequest,
-    FineTuneRequest,
     MeasureRequest,
     ModelRequest,
     Request,
     SegmentRequest,
+    VisitsRequest,
     read_request,
 )
+from ..contract.tuning.request import FineTuneRequest
 from ..core.errors import ErrorCode, InputError, MISSUError, ResourceError, says_out_of_memory
 from ..core.events import ErrorEvent, JsonLines, Progress, TerminalBar
 from ..core.messages import Text, a_file
@@ -80,6 +81,8 @@ def _perform(request: Request, progress: Progress) -> None:
         evaluate.perform(request, True, progress)
     elif isinstance(request, MeasureRequest):
         measure.perform(request, True, progress)
+    elif isinstance(request, VisitsRequest):
+        visits.perform(request, True, progress)
     elif isinstance(request, AddCaseRequest):
         library.tell_added(library.perform_add(request, True, progress))
     elif isinstance(request, ChangeCasesRequest):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from ..core.events import Progress
 from .options import Commands, add_measurement, tell_warnings, whole_number
 
 if TYPE_CHECKING:
+    from ..contract.requests import VisitsRequest
     from ..contract.visits_report import VisitsSettings
     from ..visits.files import VisitFiles
 
@@ -95,41 +97,74 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, progress: Progress) -> None:
     """Compare the visits that the options name."""
     from ..contract.labels import label_scheme
+    from ..contract.requests import VisitsRequest, request_of
+    from ..contract.response import GivenVisit
+
+    visits = [
+        GivenVisit(visit.name, visit.segmentation, visit.scan, visit.date, visit.reader)
+        for visit in _visits(options)
+    ]
+    settings = _settings(options, label_scheme(options.scheme).region_names[-1])
+    given = {
+        **vars(options),
+        "visits": visits,
+        "settings": settings,
+        "different_anatomy": options.allow_different_anatomy,
+    }
+    inputs = [options.list] if options.list else []
+    perform(request_of(VisitsRequest, given), options.json_progress, progress, inputs)
+
+
+def perform(
+    request: VisitsRequest, as_events: bool, progress: Progress, read: Sequence[Path] = ()
+) -> None:
+    """Compare, write the files, and print the table unless events are asked for.
+
+    Args:
+        request: what to do.
+        as_events: for a program.
+        progress: reports the stages.
+        read: files that were read before, which no result may replace.
+    """
+    from ..contract.labels import label_scheme
     from ..core.files import write_json
     from ..inference.case_scans import input_files
     from ..inference.outputs import check_outputs
     from ..reporting.visits_page import write_visits_page
     from ..visits.comparison import compare_visits
+    from ..visits.files import VisitFiles
     from ..visits.pictures import visit_rows
     from ..visits.tables import format_table, write_csv
 
-    visits = _visits(options)
-    outputs = [path for path in (options.output, options.csv, options.page) if path]
-    scans = {str(number): visit.scan for number, visit in enumerate(visits)}
-    inputs = [visit.segmentation for visit in visits if visit.segmentation.exists()]
-    if all(visit.scan.exists() for visit in visits):
+    outputs = [path for path in (request.output, request.csv, request.page) if path]
+    inputs = [visit.segmentation for visit in request.visits if visit.segmentation.exists()]
+    if all(visit.t1ce.exists() for visit in request.visits):
+        scans = {str(number): visit.t1ce for number, visit in enumerate(request.visits)}
         inputs += input_files(scans, None, None)
-    check_outputs(outputs, [*inputs, *filter(None, [options.list])], options.overwrite)
-    scheme = label_scheme(options.scheme)
+    check_outputs(outputs, [*inputs, *read], request.overwrite)
+    _dates([visit.date for visit in request.visits if visit.date], "--dates")
     compared = compare_visits(
-        visits,
-        scheme,
-        _settings(options, scheme.region_names[-1]),
-        surgery=_dates(options.surgery, "--surgery"),
-        radiotherapy=_dates(options.radiotherapy, "--radiotherapy"),
-        different_anatomy=options.allow_different_anatomy,
-        allow_empty=options.allow_empty,
+        [
+            VisitFiles(visit.name, visit.segmentation, visit.t1ce, visit.date, visit.reader)
+            for visit in request.visits
+        ],
+        label_scheme(request.scheme),
+        request.settings,
+        surgery=_dates(request.surgery, "--surgery"),
+        radiotherapy=_dates(request.radiotherapy, "--radiotherapy"),
+        different_anatomy=request.different_anatomy,
+        allow_empty=request.allow_empty,
         progress=progress,
     )
     report = compared.report
-    if options.page:
-        write_visits_page(options.page, report, visit_rows(compared))
-    if options.csv:
-        write_csv(report, options.csv)
-    if options.output:
-        write_json(options.output, report.to_dict())
-    tell_warnings(report.warnings, options.json_progress)
-    if not options.json_progress:
+    if request.page:
+        write_visits_page(request.page, report, visit_rows(compared))
+    if request.csv:
+        write_csv(report, request.csv)
+    if request.output:
+        write_json(request.output, report.to_dict())
+    tell_warnings(report.warnings, as_events)
+    if not as_events:
         print(format_table(report))
 
 
@@ -154,7 +189,7 @@ def _visits(options: argparse.Namespace) -> list[VisitFiles]:
     return [replace(visit, date=day) for visit, day in zip(visits, dates)]
 
 
-def _dates(texts: list[str], option: str) -> list[str]:
+def _dates(texts: Sequence[str], option: str) -> list[str]:
     from ..visits.files import iso_date
 
     try:

@@ -24,7 +24,10 @@ from ..core.serialization import (
 )
 from .measurement_report import MeasurementSettings
 from .naming.rules import Guess
-from .options import FineTuningOptions, PreprocessingOptions, SegmentationOptions
+from .options import PreprocessingOptions, SegmentationOptions
+from .response import GivenVisit
+from .tuning.request import FineTuneRequest
+from .visits_report import VisitsSettings
 
 
 @dataclass(frozen=True)
@@ -123,33 +126,6 @@ class ChangeCasesRequest:
 
 
 @dataclass(frozen=True)
-class FineTuneRequest:
-    """Tune a model.
-
-    Attributes:
-        library: of corrected cases, or None.
-        cases: JSON list of cases, or None.
-        output: folder of the run.
-        base: model to tune; empty for the one in use.
-        name: of the tuned model.
-        scheme: what the labels mean: a name, a JSON file, or JSON itself; empty: as the library or
-            the base has it.
-        modalities: to use, of a new task; none: those of the base.
-        options: how.
-    """
-
-    command: ClassVar[str] = "finetune"
-    library: Path | None = maybe(Path)
-    cases: Path | None = maybe(Path)
-    output: Path = Path()
-    base: str = ""
-    name: str = "my-model"
-    scheme: str = ""
-    modalities: tuple[str, ...] = many(str)
-    options: FineTuningOptions = field(default_factory=FineTuningOptions)
-
-
-@dataclass(frozen=True)
 class ModelRequest:
     """Change which models there are; one of these is given.
 
@@ -223,6 +199,38 @@ class MeasureRequest:
 
 
 @dataclass(frozen=True)
+class VisitsRequest:
+    """Compare a tumor over several visits.
+
+    Attributes:
+        visits: two or more, in the order of their dates.
+        output: JSON file to write.
+        csv: table to write.
+        page: HTML file to write.
+        overwrite: replace files that exist.
+        scheme: what the labels mean: a name, a JSON file, or JSON itself.
+        settings: how they are compared.
+        surgery: dates of operations, ISO 8601.
+        radiotherapy: dates on which radiotherapies ended.
+        different_anatomy: go on with scans that seem to be of two patients.
+        allow_empty: take an empty segmentation for a tumor that is gone.
+    """
+
+    command: ClassVar[str] = "visits"
+    visits: tuple[GivenVisit, ...] = many(GivenVisit)
+    output: Path | None = maybe(Path)
+    csv: Path | None = maybe(Path)
+    page: Path | None = maybe(Path)
+    overwrite: bool = False
+    scheme: str = "brats"
+    settings: VisitsSettings = field(default_factory=VisitsSettings)
+    surgery: tuple[str, ...] = many(str)
+    radiotherapy: tuple[str, ...] = many(str)
+    different_anatomy: bool = False
+    allow_empty: bool = False
+
+
+@dataclass(frozen=True)
 class GuessRequest:
     """Tell of scans whose names say nothing what sequences they look like.
 
@@ -253,6 +261,7 @@ Request = (
     | ModelRequest
     | EvaluateRequest
     | MeasureRequest
+    | VisitsRequest
     | GuessRequest
 )
 _KINDS: tuple[type[Request], ...] = (
@@ -263,6 +272,7 @@ _KINDS: tuple[type[Request], ...] = (
     ModelRequest,
     EvaluateRequest,
     MeasureRequest,
+    VisitsRequest,
     GuessRequest,
 )
 R = TypeVar("R")

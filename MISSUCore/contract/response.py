@@ -10,9 +10,10 @@ as well, are what a reader types in. Loads nothing but the standard library, as 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import Enum
+from pathlib import Path
 
 
 class Category(str, Enum):
@@ -120,6 +121,25 @@ class ReaderEntry:
             if value not in allowed:
                 known = ", ".join(filter(None, allowed))
                 raise ValueError(f"{name} cannot be {value!r}; give {known}, or nothing")
+
+
+@dataclass(frozen=True)
+class GivenVisit:
+    """A visit as it is given.
+
+    Attributes:
+        name: for tables; unlike that of any other.
+        segmentation: label map.
+        t1ce: scan on whose grid it lies, a file or the folder of a DICOM series.
+        date: ISO 8601; empty: that of the scan's DICOM headers.
+        reader: what a reader has typed in.
+    """
+
+    name: str = ""
+    segmentation: Path = Path()
+    t1ce: Path = Path()
+    date: str = ""
+    reader: ReaderEntry = field(default_factory=ReaderEntry)
 
 
 def assess(

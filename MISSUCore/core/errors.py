@@ -16,6 +16,7 @@ class ErrorCode(str, Enum):
     BRAIN_EXTRACTION_MISSING = "brain-extraction-missing"
     SCANS_KNOWN = "scans-known"
     LABELS_EMPTY = "labels-empty"
+    ANATOMY_DIFFERS = "anatomy-differs"
     CANCELLED = "cancelled"
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import SimpleITK as sitk
 
-from ..core.errors import InputError
+from ..core.errors import ErrorCode, InputError
 from ..core.events import Progress
 from ..core.messages import Text, a_file
 from ..preprocessing.background import shift_to_nonnegative
@@ -60,6 +60,7 @@ def align(
                 f"mutual information {registration.quality:.3f}, {ONE_PATIENT:g} or more is "
                 "usual); give the visits of one patient, or --allow-different-anatomy if you have "
                 "made sure",
+                code=ErrorCode.ANATOMY_DIFFERS,
             )
         found.append(registration)
     return found

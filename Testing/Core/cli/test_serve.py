@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from MISSUCore.cli import evaluate, finetune, library, measure, segment
+from MISSUCore.cli import evaluate, finetune, library, measure, segment, visits
 from MISSUCore.cli.about import models
 from MISSUCore.cli.main import main, serve
 from MISSUCore.contract.measurement_report import MeasurementSettings
@@ -22,7 +22,6 @@ from MISSUCore.contract.requests import (
     AddCaseRequest,
     ChangeCasesRequest,
     EvaluateRequest,
-    FineTuneRequest,
     GuessAnswer,
     GuessRequest,
     MeasureRequest,
@@ -30,8 +29,12 @@ from MISSUCore.contract.requests import (
     Request,
     ScanInputs,
     SegmentRequest,
+    VisitsRequest,
     write_request,
 )
+from MISSUCore.contract.response import GivenVisit
+from MISSUCore.contract.tuning.request import FineTuneRequest
+from MISSUCore.contract.visits_report import VisitsSettings
 from MISSUCore.core.errors import ErrorCode, InputError
 from MISSUCore.core.events import ErrorEvent, ResultEvent, parse_line
 from MISSUCore.core.files import read_json
@@ -158,6 +161,26 @@ SAME: list[tuple[list[str], Request, Any, str]] = [
         measure,
         "perform",
     ),
+    (
+        [
+            *("visits", "a.nii,t.nii", "b.nii,u.nii", "--dates", "2024-01-10", "20240306"),
+            *("--output", "o.json", "--csv", "c.csv", "--page", "p.html", "--overwrite"),
+            *("--region", "TC", "--baseline", "2", "--targets", "3", "--allow-empty"),
+            *("--surgery", "2023-11-01", "--radiotherapy", "2023-12-01"),
+            "--allow-different-anatomy",
+        ],
+        VisitsRequest(
+            (
+                GivenVisit("a", Path("a.nii"), Path("t.nii"), "2024-01-10"),
+                GivenVisit("b", Path("b.nii"), Path("u.nii"), "2024-03-06"),
+            ),
+            *(Path("o.json"), Path("c.csv"), Path("p.html"), True, "brats"),
+            VisitsSettings(MeasurementSettings("TC", targets=3), 2, enhancing=False),
+            *(("2023-11-01",), ("2023-12-01",), True, True),
+        ),
+        visits,
+        "perform",
+    ),
 ]
 
 
@@ -174,7 +197,7 @@ def test_a_request_is_what_the_command_line_makes(
 ) -> None:
     heard: list[tuple[Request, bool]] = []
 
-    def perform(request: Request, as_events: bool, progress: object) -> None:
+    def perform(request: Request, as_events: bool, progress: object, *_: object) -> None:
         heard.append((request, as_events))
         raise InputError("enough")
 
@@ -199,6 +222,9 @@ def test_errors_are_told_as_events(tmp_path: Path, capsys: pytest.CaptureFixture
         (SegmentRequest(output=tmp_path / "o.nii.gz"), "no scan"),
         (ChangeCasesRequest(tmp_path, "erase", ("a",)), "no change 'erase'"),
         (FineTuneRequest(output=tmp_path / "run"), "no cases to tune on given"),
+        (VisitsRequest(), "two visits or more"),
+        (VisitsRequest((GivenVisit(date="soon"),) * 2), "'soon' is not a date"),
+        (VisitsRequest((GivenVisit(date="2024-01-10"),) * 2, surgery=("x",)), "'x' is not a date"),
     ):
         write_request(tmp_path / "request.json", request)
         assert serve(tmp_path / "request.json") == 2

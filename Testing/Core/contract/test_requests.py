@@ -19,18 +19,21 @@ from MISSUCore.contract.requests import (
     AddCaseRequest,
     ChangeCasesRequest,
     EvaluateRequest,
-    FineTuneRequest,
     GuessRequest,
     MeasureRequest,
     ModelRequest,
     Request,
     ScanInputs,
     SegmentRequest,
+    VisitsRequest,
     read_request,
     request_of,
     request_to_dict,
     write_request,
 )
+from MISSUCore.contract.response import GivenVisit, ReaderEntry
+from MISSUCore.contract.tuning.request import FineTuneRequest
+from MISSUCore.contract.visits_report import VisitsSettings
 from MISSUCore.core.errors import InputError
 
 SCANS = ScanInputs(
@@ -70,6 +73,18 @@ REQUESTS: list[Request] = [
         Path("/o.json"),
         settings=MeasurementSettings("TC", "WT", 0, 5.5, 1, 3, "axial"),
     ),
+    VisitsRequest(),
+    VisitsRequest(
+        (
+            GivenVisit("a", Path("/a.nrrd"), Path("/t.nrrd"), "2024-01-10"),
+            GivenVisit("b", reader=ReaderEntry("less", "worse", "PD", "x, y")),
+        ),
+        Path("/o.json"),
+        page=Path("/p.html"),
+        settings=VisitsSettings(MeasurementSettings(targets=3), 2, enhancing=False),
+        radiotherapy=("2023-12-01",),
+        allow_empty=True,
+    ),
     GuessRequest({"scan-0": Path("/s.nrrd")}, ("t1", "t2"), Path("/guesses.json")),
 ]
 
@@ -106,6 +121,11 @@ def test_what_is_left_out_keeps_its_default(tmp_path: Path) -> None:
         ('{"command": "segment", "scans": {"images": {"t1": 1}}}', "'images' cannot be 1"),
         ('{"command": "segment", "options": {"sliding": 1}}', "'sliding' cannot be 1"),
         ('{"command": "finetune", "options": {"minutes": -1}}', "-1 minutes: give a positive"),
+        ('{"command": "visits", "visits": [{"date": 2024}]}', "'date' cannot be 2024"),
+        (
+            '{"command": "visits", "visits": [{"reader": {"steroids": "some"}}]}',
+            "steroids cannot be 'some'; give none",
+        ),
         ("[" * 100_000, "is no request"),
     ],
 )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from MISSUCore.core.errors import InputError
+from MISSUCore.core.errors import ErrorCode, InputError
 from MISSUCore.visits import alignment
 
 
@@ -28,6 +28,7 @@ def test_the_limit_lies_between_one_patient_and_two(
     if one_patient:
         assert alignment.align(names, scans, names) == [None, fit]
         return
-    with pytest.raises(InputError, match="do not seem to show one patient"):
+    with pytest.raises(InputError, match="do not seem to show one patient") as caught:
         alignment.align(names, scans, names)
+    assert caught.value.code is ErrorCode.ANATOMY_DIFFERS
     assert alignment.align(names, scans, names, different_anatomy=True) == [None, fit]

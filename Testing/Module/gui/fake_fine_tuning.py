@@ -26,11 +26,11 @@ from MISSUCore.contract.model_identity import ModelIdentity
 from MISSUCore.contract.requests import (
     AddCaseRequest,
     ChangeCasesRequest,
-    FineTuneRequest,
     ModelRequest,
     Request,
 )
 from MISSUCore.contract.tuning.finetuning_run import FineTuningRun, TuningFacts, TuningPlan
+from MISSUCore.contract.tuning.request import FineTuneRequest
 from MISSUCore.contract.tuning.tuning_curves import ValidationRow, write_validation
 from MISSUCore.contract.tuning.verdict import (
     AcceptanceTest,
