@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .cohorts.cohort import segment_cohort as segment_cohort
     from .contract.labels import BRATS as BRATS
     from .contract.network_config import NetworkConfig as NetworkConfig
     from .evaluation.comparison import compare as compare
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from .finetuning.library.store import CaseLibrary as CaseLibrary
     from .finetuning.run import fine_tune as fine_tune
     from .inference.case_files import segment_files as segment_files
-    from .inference.cohort import segment_cohort as segment_cohort
     from .inference.segmentation import segment_case as segment_case
     from .io.reading import read_case as read_case
     from .measurement.case import measure as measure
@@ -43,7 +43,7 @@ _MODULES = {
     "measure": "measurement.case",
     "read_case": "io.reading",
     "segment_case": "inference.segmentation",
-    "segment_cohort": "inference.cohort",
+    "segment_cohort": "cohorts.cohort",
     "segment_files": "inference.case_files",
     "train": "training.run",
 }

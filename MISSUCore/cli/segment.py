@@ -192,9 +192,9 @@ def _check_cohort(options: argparse.Namespace) -> None:
 def _segment_cohort(options: argparse.Namespace, progress: Progress) -> None:
     """Segment every case of the list into its folder, and print what became of each."""
     _check_cohort(options)
+    from ..cohorts.cohort import CohortOptions, segment_cohort
+    from ..cohorts.summary import DONE
     from ..core.torchrun import torchrun_process
-    from ..inference.cohort import CohortOptions, segment_cohort
-    from ..inference.cohort_summary import DONE
 
     how = CohortOptions(
         reference=options.reference,

@@ -26,6 +26,7 @@ ROOMS = (
     "measurement",
     "reporting",
     "inference",
+    "cohorts",
     "visits",
     "simulation",
     "training",

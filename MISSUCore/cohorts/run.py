@@ -26,7 +26,7 @@ from ..core.serialization import settings_from_dict, settings_to_dict
 from ..core.torchrun import torchrun_process
 from ..core.written import Written
 from ..io.case_lists import CasePaths
-from .cohort_summary import DONE, FAILED, CohortRecord, CohortSummary, is_summary
+from .summary import DONE, FAILED, CohortRecord, CohortSummary, is_summary
 
 RECORD_NAME = "cohort.json"
 SUMMARY_NAME = "summary.csv"

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 import MISSUCore
+from MISSUCore.cohorts import run as cohort_run
+from MISSUCore.cohorts.run import run_cohort
+from MISSUCore.cohorts.summary import DONE, FAILED, NOT_DONE
 from MISSUCore.contract.segmentation_report import SegmentationReport
 from MISSUCore.core.errors import InputError, ResourceError
 from MISSUCore.core.events import Progress
 from MISSUCore.core.files import atomic_write
 from MISSUCore.core.messages import Text
-from MISSUCore.inference import cohort_run
-from MISSUCore.inference.cohort_run import run_cohort
-from MISSUCore.inference.cohort_summary import DONE, FAILED, NOT_DONE
 from MISSUCore.io.case_lists import CasePaths
 
 SETTINGS = {"model": "abc", "mirror": False, "sizes": (1, 2)}
@@ -412,7 +412,7 @@ import json, sys
 from pathlib import Path
 from MISSUCore.contract.segmentation_report import SegmentationReport
 from MISSUCore.io.case_lists import CasePaths
-from MISSUCore.inference.cohort_run import run_cohort
+from MISSUCore.cohorts.run import run_cohort
 def one(case, folder, progress):
     (folder / "done.txt").open("a").write("x")
     return SegmentationReport(volumes_ml={"WT": 1.0})

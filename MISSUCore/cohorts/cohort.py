@@ -14,15 +14,15 @@ from .. import __version__
 from ..contract.segmentation_report import SegmentationReport
 from ..core.events import Progress
 from ..core.torchrun import torchrun_process
+from ..inference.case_files import segment_files
+from ..inference.predictor import choose_device
+from ..inference.segmentation import SegmentationOptions
 from ..io.case_lists import CasePaths, check_cases, read_cases
 from ..models.store import Model, default_model, load_model
 from ..preprocessing.pipeline import PreprocessingOptions
 from ..sequences.scan_choice import choose_scans
-from .case_files import segment_files
-from .cohort_run import run_cohort
-from .cohort_summary import CohortSummary
-from .predictor import choose_device
-from .segmentation import SegmentationOptions
+from .run import run_cohort
+from .summary import CohortSummary
 
 
 @dataclass(frozen=True)

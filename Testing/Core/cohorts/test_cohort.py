@@ -11,9 +11,9 @@ import pytest
 import SimpleITK as sitk
 import torch
 
+from MISSUCore.cohorts import cohort
+from MISSUCore.cohorts.cohort import CohortOptions, device_of_process, segment_cohort
 from MISSUCore.core.errors import InputError
-from MISSUCore.inference import cohort
-from MISSUCore.inference.cohort import CohortOptions, device_of_process, segment_cohort
 from MISSUCore.io.case_lists import CasePaths
 from MISSUCore.preprocessing.pipeline import PreprocessingOptions
 
