@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import errno
 import signal
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with console.ready():
         code = 0
         try:
-            options = _parser().parse_args(arguments)
+            options = _parsed(sys.argv[1:] if arguments is None else arguments)
             code = _run(
                 lambda progress: options.command(options, progress), options.json_progress, console
             )
@@ -147,6 +148,20 @@ def _foreseen(error: Exception) -> MISSUError | None:
             "out of memory; close other programs, or use a machine with more memory"
         )
     return None
+
+
+def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options of a command line.
+
+    An empty argument is refused: it comes of a variable of a script that was never set, and would
+    be taken for the default, or for the current folder.
+    """
+    parser = _parser()
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        if not argument.strip() or (argument.startswith("--") and argument.endswith("=")):
+            option = argument.strip().rstrip("=") or before
+            parser.error(f"argument {option}: is empty; give a value, or leave the option out")
+    return parser.parse_args(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:

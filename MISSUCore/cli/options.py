@@ -92,7 +92,7 @@ def add_scans(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--case",
-        type=existing_name,
+        type=Path,
         metavar="FOLDER",
         help="folder with the scans of a case: which is which is read from DICOM tags, file names "
         "and the images; a scan that is named by itself goes before",
@@ -142,13 +142,6 @@ def automatic(text: str) -> bool:
     if text not in choices:
         raise argparse.ArgumentTypeError(f"must be auto or never, not {text!r}")
     return choices[text]
-
-
-def existing_name(text: str) -> Path:
-    """A path; an empty shell variable must not stand for the current folder."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError("is empty; give a folder")
-    return Path(text)
 
 
 def add_result(parser: argparse.ArgumentParser) -> None:

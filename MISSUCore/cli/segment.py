@@ -18,7 +18,6 @@ from .options import (
     add_result,
     add_scans,
     chosen_scans,
-    existing_name,
     number,
     scan_inputs,
     tell_user,
@@ -41,7 +40,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         "grid, moved between the scans, with skull or without.",
     )
     parser.add_argument(
-        "folder", nargs="?", type=existing_name, metavar="FOLDER", help="the same as --case FOLDER"
+        "folder", nargs="?", type=Path, metavar="FOLDER", help="the same as --case FOLDER"
     )
     add_scans(parser)
     add_result(parser)

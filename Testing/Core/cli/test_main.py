@@ -133,6 +133,16 @@ def test_what_cannot_be_used_ends_with_2_and_one_line(
     assert sorted(tmp_path.rglob("*")) == before, "nothing was written"
 
 
+@pytest.mark.parametrize("empty", [["--model", ""], ["--model="], ["--case", ""], ["--case", " "]])
+def test_an_empty_value_is_not_taken_for_the_default(
+    empty: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["segment", "--t1", "t1.nii.gz", *empty])
+    assert ended.value.code == 2
+    assert f"argument {empty[0].rstrip('=')}: is empty" in capsys.readouterr().err
+
+
 def test_no_scan_at_all_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["segment", "--output", "seg.nii.gz"]) == 2
     assert "--t1ce" in capsys.readouterr().err
@@ -283,10 +293,3 @@ def test_train_starts_from_a_model(
     for name, value in torch.load(model, weights_only=True).items():
         if "running" not in name and "tracked" not in name:
             torch.testing.assert_close(trained[name], value, rtol=2e-3, atol=1e-4)
-
-
-def test_an_empty_case_is_not_the_current_folder(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["segment", "--case", "", "--output", "x.nii.gz"])
-    assert caught.value.code == 2
-    assert "--case: is empty" in capsys.readouterr().err
