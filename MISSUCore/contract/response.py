@@ -2,9 +2,11 @@
 
 RANO (Wen et al. 2010; RANO 2.0, Wen et al. 2023) follows the sum of the products of two diameters:
 partial response (PR) at -50 % against the baseline or less, progression (PD) at +25 % or more
-against the nadir, the smallest value since the baseline. For volumes these are -65 % and +40 %. A
-new measurable lesion is PD. What comes out is a proposal: clinical state and steroids, which count
-as well, are what a reader types in. Loads nothing but the standard library, as Slicer needs it.
+against the nadir, the smallest value since the baseline. For volumes these are -65 % and +40 %. In
+disease that does not enhance there is a minor response (MR), too, from -25 % of the products or
+-40 % of the volume on (table 3 of the review of RANO 2.0 in Jpn J Radiol 2025, PMC12479667). A new
+measurable lesion is PD. What comes out is a proposal: clinical state and steroids, which count as
+well, are what a reader types in. Loads nothing but the standard library, as Slicer needs it.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ class Category(str, Enum):
     __str__ = str.__str__  # the value also where it is formatted
 
 
-RESPONSES = (Category.COMPLETE, Category.PARTIAL, Category.MINOR)
+RESPONSES = (Category.COMPLETE, Category.PARTIAL, Category.MINOR)  # the best first
 STEROIDS = ("", "none", "less", "same", "more")
 CLINICAL = ("", "better", "same", "worse")
 READER_CATEGORIES = ("", "CR", "PR", "MR", "SD", "PD")
@@ -68,7 +70,7 @@ class ResponseRule:
 
 # A lesion of 10 mm in both directions; a ball of 10 mm has 0.52 ml.
 TWO_D = ResponseRule("2-D", "mm2", -50.0, 25.0, -25.0, 100.0)
-VOLUME = ResponseRule("volume", "ml", -65.0, 40.0, 0.0, 0.5)
+VOLUME = ResponseRule("volume", "ml", -65.0, 40.0, -40.0, 0.5)
 
 
 @dataclass(frozen=True)
@@ -234,7 +236,7 @@ def notes(
             )
     for rule, name in zip(judged, ("2-D", "volume")):
         category = rule[visit].category
-        if category in (Category.COMPLETE, Category.PARTIAL):
+        if category in RESPONSES:
             said.append(f"{name}: {category} {_confirmation(visit, dates, rule)}")
         earlier = [n for n in range(visit) if rule[n].category is Category.PROGRESSION]
         if earlier:
@@ -249,7 +251,7 @@ def notes(
 
 def _confirmation(visit: int, dates: Sequence[date], rule: Sequence[Assessment]) -> str:
     """Whether a response lasted for four weeks."""
-    good = {Category.COMPLETE, rule[visit].category}
+    good = RESPONSES[: RESPONSES.index(rule[visit].category) + 1]
     for later in range(visit + 1, len(dates)):
         if rule[later].category not in good:
             return f"was not confirmed on {dates[later]}"

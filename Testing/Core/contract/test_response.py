@@ -58,10 +58,14 @@ def test_sums_of_products(values: list[float], expected: list[str]) -> None:
     ("values", "expected"),
     [
         ([10, 3.5], ["baseline", "PR"]),
-        ([10, 3.51], ["baseline", "SD"]),
+        ([10, 3.51], ["baseline", "MR"]),
+        ([10, 6], ["baseline", "MR"]),
+        ([10, 6.01], ["baseline", "SD"]),
         ([10, 13.9], ["baseline", "SD"]),
         ([10, 14], ["baseline", "PD"]),
         ([10, 3, 4.2], ["baseline", "PR", "PD"]),
+        # A minor response counts from the baseline, progression from the nadir.
+        ([10, 4, 5.5, 5.6], ["baseline", "MR", "MR", "PD"]),
         # 300 % of next to nothing is next to nothing.
         ([10, 0.1, 0.4], ["baseline", "PR", "PR"]),
     ],
@@ -72,6 +76,7 @@ def test_volumes(values: list[float], expected: list[str]) -> None:
 
 def test_there_is_no_minor_response_of_enhancing_disease() -> None:
     assert categories([1000, 600], TWO_D.without_minor()) == ["baseline", "SD"]
+    assert categories([10, 3.51, 3.5], VOLUME.without_minor()) == ["baseline", "SD", "PR"]
 
 
 def test_a_new_lesion_is_progression_whatever_the_others_do() -> None:
@@ -118,6 +123,10 @@ def test_a_response_is_confirmed_by_one_that_lasts_four_weeks() -> None:
     assert "PR is confirmed by 2024-03-21" in said(2, judged("baseline", "SD", "PR", "PR"))
     assert "CR was not confirmed on 2024-02-20" in said(1, judged("baseline", "CR", "PR", "PR"))
     assert "has to be confirmed" in said(3, judged("baseline", "SD", "SD", "PR"))
+    # A minor response is confirmed by one that is as good or better, a partial one by no minor one.
+    assert "MR is confirmed by 2024-02-20" in said(1, judged("baseline", "MR", "PR", "SD"))
+    assert "MR was not confirmed on 2024-02-20" in said(1, judged("baseline", "MR", "SD", "MR"))
+    assert "PR was not confirmed on 2024-02-20" in said(1, judged("baseline", "PR", "MR", "PR"))
 
 
 @pytest.mark.parametrize(("days", "early"), [(1, True), (84, True), (85, False), (-1, False)])
