@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -85,7 +84,7 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
 def perform(request: MeasureRequest, as_events: bool, progress: Progress) -> None:
     """Measure, write the files, and print the table unless events are asked for."""
     from ..contract.labels import label_scheme
-    from ..core.files import atomic_write
+    from ..core.files import atomic_write, write_json
     from ..inference.outputs import check_outputs
     from ..measurement.case import measure_case
     from ..measurement.tables import format_table, write_csv
@@ -101,10 +100,9 @@ def perform(request: MeasureRequest, as_events: bool, progress: Progress) -> Non
         if to_archive:
             to_archive(stack, measured)
         if request.output:
-            temporary = stack.enter_context(atomic_write(request.output))
-            temporary.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+            write_json(stack.enter_context(atomic_write(request.output)), report.to_dict())
         if request.csv:
-            write_csv(report, request.csv)
+            write_csv(report, stack.enter_context(atomic_write(request.csv)))
     tell_warnings(report.warnings, as_events)
     if not as_events:
         print(format_table(report))

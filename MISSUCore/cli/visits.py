@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from .options import Commands, add_measurement, tell_warnings, whole_number
 if TYPE_CHECKING:
     from ..contract.requests import VisitsRequest
     from ..contract.visits_report import VisitsSettings
+    from ..visits.comparison import ComparedVisits
     from ..visits.files import VisitFiles
 
 MOST_VISITS = 1000
@@ -127,14 +129,11 @@ def perform(
         read: files that were read before, which no result may replace.
     """
     from ..contract.labels import label_scheme
-    from ..core.files import write_json
     from ..inference.case_scans import input_files
     from ..inference.outputs import check_outputs
-    from ..reporting.visits_page import write_visits_page
     from ..visits.comparison import compare_visits
     from ..visits.files import VisitFiles
-    from ..visits.pictures import visit_rows
-    from ..visits.tables import format_table, write_csv
+    from ..visits.tables import format_table
 
     outputs = [path for path in (request.output, request.csv, request.page) if path]
     inputs = [visit.segmentation for visit in request.visits if visit.segmentation.exists()]
@@ -157,15 +156,28 @@ def perform(
         progress=progress,
     )
     report = compared.report
-    if request.page:
-        write_visits_page(request.page, report, visit_rows(compared))
-    if request.csv:
-        write_csv(report, request.csv)
-    if request.output:
-        write_json(request.output, report.to_dict())
+    _write(request, compared)
     tell_warnings(report.warnings, as_events)
     if not as_events:
         print(format_table(report))
+
+
+def _write(request: VisitsRequest, compared: ComparedVisits) -> None:
+    """Write the files that are asked for; they appear together, once all of them are whole."""
+    from ..core.files import atomic_write, write_json
+    from ..reporting.visits_page import write_visits_page
+    from ..visits.pictures import visit_rows
+    from ..visits.tables import write_csv
+
+    with ExitStack() as stack:
+        if request.page:
+            page = stack.enter_context(atomic_write(request.page))
+            write_visits_page(page, compared.report, visit_rows(compared))
+        if request.csv:
+            write_csv(compared.report, stack.enter_context(atomic_write(request.csv)))
+        if request.output:
+            output = stack.enter_context(atomic_write(request.output))
+            write_json(output, compared.report.to_dict())
 
 
 def _visits(options: argparse.Namespace) -> list[VisitFiles]:

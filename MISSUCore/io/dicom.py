@@ -99,7 +99,13 @@ class SeriesHeader:
             return "does not say where its slices are"
         if len(set(self.places)) < len(self.places):
             return "has several images of each slice"
-        return self.unmeasured() or self.tilt()
+        return self.spread() or self.unmeasured() or self.tilt()
+
+    def spread(self) -> str:
+        """What is said of several files with many frames; ITK would read the first one alone."""
+        if len(self.files) == 1 or all(len(file.places) == 1 for file in self.files):
+            return ""
+        return "is spread over several files of many frames; convert it with dcm2niix"
 
     def damage(self) -> str:
         """Which files are damaged; "" if none is."""

@@ -47,7 +47,7 @@ def check_series(source: ScanSource, header: SeriesHeader) -> None:
         if missing and not problem:
             problem = f"slice {missing[0]} does not say where it is"
     if all(file.components == 1 for file in header.files):
-        problem = problem or header.unmeasured() or header.tilt()
+        problem = problem or header.spread() or header.unmeasured() or header.tilt()
     if problem:
         raise InputError(a_file(source), f": {problem}")
 

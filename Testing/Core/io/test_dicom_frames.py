@@ -101,6 +101,16 @@ def test_frames_that_are_no_even_stack(tmp_path: Path, heights_mm: list[float]) 
         read_image(tmp_path / "scan")
 
 
+def test_a_stack_in_two_files_of_frames(tmp_path: Path) -> None:
+    # ITK would read the first of them, and say nothing.
+    write_frames(tmp_path / "scan" / "a", "AX T1", UPWARDS[:6])
+    write_frames(tmp_path / "scan" / "b", "AX T1", UPWARDS[6:])
+    with pytest.raises(InputError, match="spread over several files of many frames"):
+        read_image(tmp_path / "scan")
+    with pytest.raises(InputError, match="spread over several files of many frames"):
+        find_case(tmp_path)
+
+
 def test_several_frames_of_each_slice(tmp_path: Path) -> None:
     write_frames(tmp_path / "one", "AX T1", UPWARDS)
     write_frames(tmp_path / "echoes", "AX T2 twice", UPWARDS * 2)

@@ -14,6 +14,8 @@ import pytest
 
 from MISSUCore.cli.main import main
 from MISSUCore.contract.visits_report import read_visits_report
+from MISSUCore.core import files
+from MISSUCore.core.errors import ResourceError
 
 pytestmark = pytest.mark.slow
 Paths = list[tuple[Path, Path]]
@@ -31,31 +33,48 @@ def test_report_table_and_page(
     for (segmentation, scan), day in zip(patient[1:3], ("2024-03-06", "2024-05-01")):
         rows.append(f"{segmentation},{scan},{day},same,<b>2 & 3</b>")
     listed.write_text("\n".join(rows))
-    files = [tmp_path / name for name in ("report.json", "table.csv", "page.html")]
+    written = [tmp_path / name for name in ("report.json", "table.csv", "page.html")]
     options = [
-        part for name, path in zip(("--output", "--csv", "--page"), files) for part in (name, path)
+        part
+        for name, path in zip(("--output", "--csv", "--page"), written)
+        for part in (name, path)
     ]
     command = ["visits", "--list", listed, *options, "--radiotherapy", "2023-12-01"]
     assert main(list(map(str, command))) == 0
     assert "new" in capsys.readouterr().out
-    report = read_visits_report(files[0])
+    report = read_visits_report(written[0])
     assert [visit.reader.steroids for visit in report.visits] == ["same", "same"]
     assert report.radiotherapy == ("2023-12-01",)
-    with files[1].open(newline="") as stream:
+    with written[1].open(newline="") as stream:
         table = list(csv.DictReader(stream))
     assert [row["lesion"] for row in table] == ["all", "1", "2", "3", "4"] * 2
     assert float(table[0]["volume_ml"]) == pytest.approx(report.visits[0].volume.value, abs=1e-3)
     assert [row["event"] for row in table if row["lesion"] == "4"] == ["", "new"]
     assert table[5]["category_volume"] == "PD" and table[5]["steroids"] == "same"
-    _check_page(files[2].read_text(encoding="utf-8"), report)
+    _check_page(written[2].read_text(encoding="utf-8"), report)
     # Nothing is replaced unasked, nor is what was read, even if it is asked.
-    before = [path.read_bytes() for path in files]
+    before = [path.read_bytes() for path in written]
     assert main(list(map(str, command))) == 2
     assert "exists already" in capsys.readouterr().err
     wrong = [*command, "--overwrite", "--csv", patient[1][0]]
     assert main(list(map(str, wrong))) == 2
     assert "is an input too" in capsys.readouterr().err
-    assert [path.read_bytes() for path in files] == before
+    assert [path.read_bytes() for path in written] == before
+
+
+def test_a_file_that_cannot_be_written_leaves_none_of_the_others(
+    patient: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, values: object) -> None:
+        path.write_text("half")
+        raise ResourceError("the disk is full")
+
+    monkeypatch.setattr(files, "write_json", full)
+    given = [*pairs(patient[:2]), "--dates", "2024-01-10", "2024-03-06"]
+    outputs = ["--page", "page.html", "--csv", "table.csv", "--output", "out/report.json"]
+    monkeypatch.chdir(tmp_path)
+    assert main(["visits", *given, *outputs]) == ResourceError.exit_code
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 class _Elements(HTMLParser):
