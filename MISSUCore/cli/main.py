@@ -44,7 +44,7 @@ from . import (
     train,
     visits,
 )
-from .about import cost, models
+from .about import cost, export, models
 from .console import Console, flushed
 from .options import tell, tell_user
 
@@ -187,6 +187,7 @@ def _parser() -> argparse.ArgumentParser:
         evaluate,
         cost,
         models,
+        export,
         demo,
     ):
         command.add(commands, common)

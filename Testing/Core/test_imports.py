@@ -27,6 +27,7 @@ ROOMS = (
     "reporting",
     "inference",
     "cohorts",
+    "export",
     "visits",
     "simulation",
     "training",

@@ -1,1 +1,1 @@
-"""Commands that tell what is installed: models, and what a network costs."""
+"""Commands about the models and the installation: what there is, what it costs, for others."""
