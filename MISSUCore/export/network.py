@@ -15,6 +15,7 @@ import io
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -107,13 +108,13 @@ def to_onnx(network: RegionOdds) -> bytes:
     axes = dict(enumerate(SIDES, start=2))
     # Before PyTorch 2.5 there was no other exporter, and no word for it.
     known = inspect.signature(torch.onnx.export).parameters
-    older = {"dynamo": False} if "dynamo" in known else {}
+    older: dict[str, Any] = {"dynamo": False} if "dynamo" in known else {}
     buffer = io.BytesIO()
     with torch.no_grad(), _exporters_quiet():
         torch.onnx.export(
             network,
             (_example(network, 0),),
-            buffer,  # type: ignore[arg-type]  # the older exporter takes it
+            buffer,  # type: ignore[arg-type]  # for the newer one only
             opset_version=OPSET,
             input_names=[INPUT],
             output_names=[OUTPUT],

@@ -34,7 +34,7 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
 
     files = export_model(options.model, options.format, options.output, options.overwrite, progress)
     if options.json_progress:
-        JsonLines()(ResultEvent({"files": [str(path) for path in files]}))
+        JsonLines()(ResultEvent({"output": str(files[0]), "description": str(files[-1])}))
         return
     for path in files:
         print(path)
