@@ -202,7 +202,7 @@ def _visits(options: argparse.Namespace) -> list[VisitFiles]:
 
 
 def _dates(texts: Sequence[str], option: str) -> list[str]:
-    from ..visits.files import iso_date
+    from ..contract.response import iso_date
 
     try:
         return [iso_date(text) for text in texts]

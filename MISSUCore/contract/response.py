@@ -144,6 +144,20 @@ class GivenVisit:
     reader: ReaderEntry = field(default_factory=ReaderEntry)
 
 
+def iso_date(text: str) -> str:
+    """A date as ISO 8601 has it, or DICOM.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    try:
+        if len(text) == 8 and text.isdigit():
+            text = f"{text[:4]}-{text[4:6]}-{text[6:]}"
+        return date.fromisoformat(text).isoformat()
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a date; write YYYY-MM-DD") from error
+
+
 def assess(
     values: Sequence[float],
     baseline: int,

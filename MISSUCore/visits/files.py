@@ -5,10 +5,9 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
 from pathlib import Path
 
-from ..contract.response import ReaderEntry
+from ..contract.response import ReaderEntry, iso_date
 from ..contract.segmentation_report import read_report
 from ..core.errors import InputError
 from ..core.messages import a_file
@@ -125,20 +124,6 @@ def _listed(path: Path, number: int, row: Mapping[str | None, str | None]) -> Vi
         )
     except ValueError as error:
         raise InputError(a_file(path), f": visit {number}: {error}") from error
-
-
-def iso_date(text: str) -> str:
-    """A date as ISO 8601 has it, or DICOM.
-
-    Raises:
-        ValueError: if it is none.
-    """
-    try:
-        if len(text) == 8 and text.isdigit():
-            text = f"{text[:4]}-{text[4:6]}-{text[6:]}"
-        return date.fromisoformat(text).isoformat()
-    except ValueError as error:
-        raise ValueError(f"{text!r} is not a date; write YYYY-MM-DD") from error
 
 
 def checked(visits: Sequence[VisitFiles]) -> list[VisitFiles]:

@@ -16,7 +16,7 @@ from ..Core.CoreInstallation import findCard
 from ..Core.CoreRun import CoreRun
 from ..Core.Errors import ExchangeError
 from ..Scene.ResultOrigin import keptLabels, keptModel
-from ..Scene.SceneExchange import LPS_TO_RAS, referenceVolume, scanOf, volumeLike, writeVolume
+from ..Scene.SceneExchange import readGrid, referenceVolume, scanOf, volumeLike, writeVolume
 from ..Scene.SegmentAlgorithm import markCorrected
 from ..Scene.SegmentationNodes import importSegmentation, inputRole
 from .CaseLibrary import TrainingCase
@@ -112,14 +112,8 @@ def loadTrainingCase(
 
 def _readImage(case: TrainingCase, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Voxels (k, j, i) and their place, voxel for voxel: so the case is known when added again."""
-    import SimpleITK as sitk  # only once it is needed: it takes a while to load
-
     path = case.folder / f"{name}.nii.gz"
     try:
-        image = sitk.ReadImage(str(path))
+        return readGrid(path)
     except RuntimeError as error:
         raise ExchangeError(f"{path} cannot be read; remove the case and add it again.") from error
-    ijkToLps = np.eye(4)
-    ijkToLps[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
-    ijkToLps[:3, 3] = image.GetOrigin()
-    return sitk.GetArrayFromImage(image), LPS_TO_RAS @ ijkToLps

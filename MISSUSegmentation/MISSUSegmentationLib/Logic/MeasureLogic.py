@@ -24,8 +24,8 @@ from ..Core.CoreRun import CoreRun
 from ..Core.Errors import ExchangeError
 from ..Scene.MeasurementNodes import keepMeasurement
 from ..Scene.SceneExchange import (
+    checkRigid,
     imageOn,
-    matrixBetween,
     scanOf,
     segmentImage,
     volumeLike,
@@ -36,7 +36,7 @@ from .Comparison import labelsOn
 # Around a segmentation without a scan, so that it is a volume and not a slice.
 MARGIN_VOXELS = 4
 _ANYTHING = Terminology(TISSUE, TISSUE)
-_SEGMENTS = LabelScheme(
+ALL_SEGMENTS = LabelScheme(
     "all segments",
     (Label(1, "segments", "All segments", (255, 255, 255), _ANYTHING),),
     (Region("segments", "All segments", (1,), (255, 255, 255), _ANYTHING),),
@@ -62,12 +62,12 @@ def writeSegmentation(
         labels, told = labelsOn(grid, node, scheme)
         masks = scheme.to_regions(labels)
         told = [name for name in scheme.region_names if name in told]
-        written = _reduced(scheme, told)
+        written = reduced(scheme, told)
         masks = masks[[scheme.region_names.index(name) for name in told]]
     except ExchangeError:
         if not node.GetSegmentation().GetNumberOfSegments():
             raise
-        written, masks = _SEGMENTS, _allSegments(node, grid)[None]
+        written, masks = ALL_SEGMENTS, allSegments(node, grid)[None]
     path = run.folder / "labels.nrrd"
     run.names[path] = node.GetName()
     writeVolume(volumeLike(grid, written.to_labels(masks)), path, node.GetName())
@@ -91,7 +91,7 @@ def readMeasurement(
         raise ExchangeError(f"{node.GetName()} was deleted meanwhile; nothing was added.")
     report = read_measurement(run.folder / "measurement.json")
     warnings = [Text(run.inUsersWords(Text(warning))) for warning in report.warnings]
-    if report.scheme == _SEGMENTS.name:
+    if report.scheme == ALL_SEGMENTS.name:
         warnings.append(Text("No segment is known by its name: all of them together are measured."))
     report = replace(report, segmentation=FileFact(node.GetName()), warnings=tuple(warnings))
     keepMeasurement(node, report, grid)
@@ -106,9 +106,9 @@ def gridOf(node: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLVolumeNode:
     """
     scan = scanOf(node)
     if scan and scan.GetImageData():
-        _checkRigid(scan)
+        checkRigid(scan)
         return scan
-    _checkRigid(node)
+    checkRigid(node)
     image = slicer.vtkOrientedImageData()
     if not (
         node.CreateBinaryLabelmapRepresentation()
@@ -131,16 +131,7 @@ def gridOf(node: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLVolumeNode:
     return grid
 
 
-def _checkRigid(node: slicer.vtkMRMLTransformableNode) -> None:
-    matrix = matrixBetween(node.GetParentTransformNode(), None)
-    if matrix is None or not np.allclose(matrix[:3, :3].T @ matrix[:3, :3], np.eye(3), atol=1e-4):
-        raise ExchangeError(
-            f"{node.GetName()} is under a transform that changes lengths; harden it, or move "
-            "the node out of it."
-        )
-
-
-def _reduced(scheme: LabelScheme, told: list[str]) -> LabelScheme:
+def reduced(scheme: LabelScheme, told: list[str]) -> LabelScheme:
     """The scheme with these regions only, numbered anew."""
     kept = [region for region in scheme.regions if region.name in told]
     labels, regions = [], []
@@ -155,9 +146,7 @@ def _reduced(scheme: LabelScheme, told: list[str]) -> LabelScheme:
     return LabelScheme(scheme.name, tuple(labels), tuple(regions))
 
 
-def _allSegments(
-    node: slicer.vtkMRMLSegmentationNode, grid: slicer.vtkMRMLVolumeNode
-) -> np.ndarray:
+def allSegments(node: slicer.vtkMRMLSegmentationNode, grid: slicer.vtkMRMLVolumeNode) -> np.ndarray:
     """Mask (k, j, i) of all segments together where the grid's voxels are shown.
 
     Raises:

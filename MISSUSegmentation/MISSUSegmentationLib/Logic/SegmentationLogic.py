@@ -17,6 +17,7 @@ from ..Core.CoreInstallation import torchIsInstalled
 from ..Core.CoreProcess import CoreProcess
 from ..Core.CoreRun import BrainExtractionMissing, CoreRun, SegmentationError, newProcess
 from ..Core.Errors import ExchangeError
+from ..Core.OneRun import OneRun
 from ..Scene.MovedScans import placesOf
 from ..Scene.SceneExchange import referenceVolume
 from .BrainMask import checkedMask
@@ -34,17 +35,11 @@ __all__ = [
 ]
 
 
-class SegmentationLogic:
-    """Runs MISSUCore as a separate process on volumes of the scene, one run at a time.
-
-    Without ``blocking``, somebody has to call :meth:`poll` a few times a second until
-    :meth:`isRunning` is false: a QTimer in Slicer, a loop elsewhere. All callbacks are called from
-    within ``poll``, ``cancel`` or the blocking call, in the caller's thread. Closing the scene
-    cancels.
-    """
+class SegmentationLogic(OneRun):
+    """Runs MISSUCore as a separate process on volumes of the scene, one run at a time."""
 
     def __init__(self) -> None:
-        self._run: CoreRun | None = None
+        super().__init__()
         self._standBy: CoreProcess | None = None
 
     def segment(
@@ -198,24 +193,6 @@ class SegmentationLogic:
         self._run = run
         return run.wait() if blocking else None
 
-    def isRunning(self) -> bool:
-        """Whether a run is on."""
-        return self._run is not None and self._run.isRunning()
-
-    def error(self) -> SegmentationError | None:
-        """What went wrong in the last run that was started; None if nothing did."""
-        return self._run.error if self._run else None
-
-    def poll(self) -> None:
-        """Deliver what the process has written since the last call, and its end."""
-        if self._run:
-            self._run.poll()
-
-    def cancel(self) -> None:
-        """Stop at once: the whole process tree is gone, and its files, when this returns."""
-        if self._run:
-            self._run.cancel()
-
     def warmUp(self) -> None:
         """Have a process load PyTorch and stand by: the next :meth:`segment` starts at once.
 
@@ -246,7 +223,3 @@ class SegmentationLogic:
         self._checkIdle()
         if not torchIsInstalled():
             raise SegmentationError("PyTorch is not installed; install the PyTorch extension.")
-
-    def _checkIdle(self) -> None:
-        if self.isRunning():
-            raise SegmentationError("Another run is on; wait for its end or cancel it.")

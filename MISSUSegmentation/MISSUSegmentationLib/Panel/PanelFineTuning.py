@@ -18,7 +18,7 @@ from MISSUCore.core.events import ProgressEvent, Stage
 from ..Core.CoreRun import SegmentationError
 from ..Logic.FineTuningLogic import FineTuningLogic
 from ..Logic.Segmentation import SegmentationSettings
-from ..Logic.TuningPlot import findChart
+from ..Scene.TuningChart import findChart
 from .PanelInputs import PanelInputs
 from .PanelLibrary import PanelLibrary
 from .PanelModels import PanelModels

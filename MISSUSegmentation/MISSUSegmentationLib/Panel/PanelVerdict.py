@@ -17,8 +17,8 @@ from MISSUCore.contract.tuning.verdict import AcceptanceTest, Dice, Verdict
 from ..Core.CoreRun import SegmentationError
 from ..Logic.CaseLibrary import readCases, usedCases
 from ..Logic.FineTuningLogic import FineTuningLogic
-from ..Logic.TuningPlot import drawCurves, findChart, showCurves
 from ..Logic.TuningRun import acceptanceOf, installedAs, readRuns
+from ..Scene.TuningChart import drawCurves, findChart, showCurves
 from .PanelHeight import fitHeight
 from .PanelStatus import PanelStatus
 

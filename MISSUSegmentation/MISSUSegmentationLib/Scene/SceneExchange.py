@@ -118,6 +118,30 @@ def readVoxels(path: Path) -> np.ndarray:
         raise ExchangeError("The result cannot be read; segment again.") from error
 
 
+def readGrid(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Voxels (k, j, i) of an image file, or of a folder with one DICOM series, and their place.
+
+    Returns:
+        The voxels, and the matrix from their indices (i, j, k) to RAS in mm.
+
+    Raises:
+        RuntimeError: if it cannot be read.
+    """
+    import SimpleITK as sitk
+
+    source: Path | tuple[str, ...] = path
+    if path.is_dir():
+        series = sitk.ImageSeriesReader.GetGDCMSeriesIDs(str(path))
+        if len(series) != 1:
+            raise RuntimeError(f"holds {len(series)} DICOM series")
+        source = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(path), series[0])
+    image = sitk.ReadImage(source if isinstance(source, tuple) else str(source))
+    ijkToLps = np.eye(4)
+    ijkToLps[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    ijkToLps[:3, 3] = image.GetOrigin()
+    return sitk.GetArrayFromImage(image), LPS_TO_RAS @ ijkToLps
+
+
 def readTransform(path: Path) -> np.ndarray:
     """Matrix (4 x 4, RAS in mm) of an affine transform in a file of ITK.
 
@@ -221,6 +245,20 @@ def matrixBetween(
     matrix = vtk.vtkMatrix4x4()
     isLinear = slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(source, target, matrix)
     return slicer.util.arrayFromVTKMatrix(matrix) if isLinear else None
+
+
+def checkRigid(node: slicer.vtkMRMLTransformableNode) -> None:
+    """Make sure that a node is under no transform that changes lengths.
+
+    Raises:
+        ExchangeError: if it is.
+    """
+    matrix = matrixBetween(node.GetParentTransformNode(), None)
+    if matrix is None or not np.allclose(matrix[:3, :3].T @ matrix[:3, :3], np.eye(3), atol=1e-4):
+        raise ExchangeError(
+            f"{node.GetName()} is under a transform that changes lengths; harden it, or move "
+            "the node out of it."
+        )
 
 
 def ijkToRas(node: slicer.vtkMRMLVolumeNode) -> vtk.vtkMatrix4x4:

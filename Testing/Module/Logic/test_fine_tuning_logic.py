@@ -38,11 +38,11 @@ from MISSUSegmentationLib.Logic.CaseExchange import loadTrainingCase, writeTrain
 from MISSUSegmentationLib.Logic.CaseLibrary import readCases
 from MISSUSegmentationLib.Logic.FineTuningLogic import FineTuningLogic
 from MISSUSegmentationLib.Logic.Segmentation import SegmentationSettings
-from MISSUSegmentationLib.Logic.TuningPlot import curveTitle, drawCurves, findChart
 from MISSUSegmentationLib.Logic.TuningRun import installedAs, newRun, readRuns
 from MISSUSegmentationLib.Scene.ResultOrigin import keepOrigin, keptLabels, keptModel
 from MISSUSegmentationLib.Scene.SceneExchange import arrayFromImage, ijkToRasArray
 from MISSUSegmentationLib.Scene.SegmentationNodes import importSegmentation
+from MISSUSegmentationLib.Scene.TuningChart import curveTitle, drawCurves, findChart
 
 pytestmark = pytest.mark.slow
 

@@ -10,6 +10,8 @@ import slicer
 
 from MISSUCore.contract.tuning.tuning_curves import Curve
 
+from .ChartNodes import chartNodes, newChartNode, showChart
+
 # Of the Dice curves; they can be told apart by the color-blind (Okabe and Ito 2008).
 COLORS = ((0.0, 0.45, 0.70), (0.90, 0.62, 0.0), (0.0, 0.62, 0.45))
 GRAY = (0.6, 0.6, 0.6)
@@ -18,7 +20,7 @@ OWN_ATTRIBUTE = "MISSU.FineTuning"
 
 def showCurves() -> None:
     """Bring the chart into a view; needs Slicer's application."""
-    slicer.modules.plots.logic().ShowChartInLayout(findChart())
+    showChart(findChart())
 
 
 def findChart() -> slicer.vtkMRMLPlotChartNode | None:
@@ -78,15 +80,8 @@ def _newChart() -> slicer.vtkMRMLPlotChartNode:
 
 
 def _newNode(className: str, hidden: bool = False) -> slicer.vtkMRMLNode:
-    node = slicer.mrmlScene.CreateNodeByClass(className)
-    node.UnRegister(None)
-    node.SetName("MISSU fine-tuning")
-    node.SetAttribute(OWN_ATTRIBUTE, "1")
-    node.SetHideFromEditors(hidden)
-    node.SetSaveWithScene(False)
-    return slicer.mrmlScene.AddNode(node)
+    return newChartNode(className, OWN_ATTRIBUTE, "MISSU fine-tuning", hidden=hidden)
 
 
 def _ownNodes(className: str) -> list[slicer.vtkMRMLNode]:
-    nodes = slicer.util.getNodesByClass(className)
-    return [node for node in nodes if node.GetAttribute(OWN_ATTRIBUTE)]
+    return chartNodes(className, OWN_ATTRIBUTE)

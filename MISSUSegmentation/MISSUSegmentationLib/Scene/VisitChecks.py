@@ -1,0 +1,117 @@
+"""What can be wrong with the visits in a scene, told before anything is started."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import slicer
+import vtk
+
+from MISSUCore.contract.response import iso_date
+
+from ..Core.Errors import ExchangeError
+from .SceneExchange import (
+    arrayFromImage,
+    checkRigid,
+    checkVolumes,
+    ijkToRasArray,
+    matrixBetween,
+    segmentImage,
+)
+from .VisitNodes import SceneVisit, VisitsEntry, acquisitionDate, patientOf
+
+
+def checkedVisits(entry: VisitsEntry) -> VisitsEntry:
+    """The visits by date, all of which can be written.
+
+    Raises:
+        ExchangeError: naming the visit that cannot be used.
+    """
+    visits = []
+    for visit in entry.visits:
+        for node, what in ((visit.segmentation, "segmentation"), (visit.scan, "T1ce")):
+            if node is None or node.GetScene() is None:
+                raise ExchangeError(
+                    f"The {what} of {visit.name} was deleted; remove this visit, and add it again."
+                )
+        checkVolumes({"t1ce": visit.scan})
+        checkRigid(visit.scan)
+        _checkInside(visit)
+        day = visit.date or acquisitionDate(visit.scan)
+        try:
+            visits.append(replace(visit, date=iso_date(day)))
+        except ValueError as error:
+            raise ExchangeError(
+                f"{visit.name} has no date; enter the day of its scan as YYYY-MM-DD."
+            ) from error
+    entry = replace(entry, visits=tuple(visits)).ordered()
+    if len(visits) < 2:
+        raise ExchangeError("Add two visits or more.")
+    _checkApart(entry.visits)
+    if entry.baselineNumber() == len(visits):
+        raise ExchangeError("The last visit cannot be the baseline; choose an earlier one.")
+    return entry
+
+
+def _checkApart(visits: tuple[SceneVisit, ...]) -> None:
+    """Make sure that each visit, in the order of their dates, is another one of one patient."""
+    for number, visit in enumerate(visits):
+        for earlier in visits[:number]:
+            for one, other in (
+                (visit.segmentation, earlier.segmentation),
+                (visit.scan, earlier.scan),
+            ):
+                if one is other:
+                    raise ExchangeError(
+                        f"{one.GetName()} is there for two visits; each has its own."
+                    )
+            if visit.date == earlier.date:
+                raise ExchangeError(
+                    f"{visit.name} and {earlier.name} are both from {visit.date}; correct a date, "
+                    "or remove one."
+                )
+            patients = patientOf(visit.scan), patientOf(earlier.scan)
+            if all(patients) and patients[0] != patients[1]:
+                raise ExchangeError(
+                    f"{visit.scan.GetName()} and {earlier.scan.GetName()} are of two patients, as "
+                    "their DICOM Patient IDs say."
+                )
+
+
+def _checkInside(visit: SceneVisit) -> None:
+    """Make sure that a segmentation lies within the scan: else it belongs to another.
+
+    Raises:
+        ExchangeError: if it does not.
+    """
+    scan, node = visit.scan, visit.segmentation
+    toScan = matrixBetween(node.GetParentTransformNode(), scan.GetParentTransformNode())
+    if toScan is None:
+        raise ExchangeError(
+            f"A transform that is not linear lies between {node.GetName()} and {scan.GetName()}; "
+            "harden it."
+        )
+    toIjk = np.linalg.inv(ijkToRasArray(scan)) @ toScan
+    last = np.array(scan.GetImageData().GetDimensions()) - 1
+    for segmentId in node.GetSegmentation().GetSegmentIDs():
+        image = segmentImage(node, segmentId)
+        places = None if image is None or image.IsEmpty() else _points(image)
+        if places is None or not len(places):
+            continue
+        indices = places @ toIjk[:3, :3].T + toIjk[:3, 3]
+        if ((indices < -1) | (indices > last + 1)).any():
+            raise ExchangeError(
+                f"{node.GetName()} reaches beyond {scan.GetName()}; choose the T1ce that it was "
+                "drawn on."
+            )
+
+
+def _points(image: slicer.vtkOrientedImageData) -> np.ndarray:
+    """Centers (n, 3) of the nonzero voxels of a segment, in RAS before its node's transform."""
+    first = np.array(image.GetExtent())[::2]
+    indices = np.argwhere(arrayFromImage(image))[:, ::-1] + first
+    toRas = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(toRas)
+    matrix = slicer.util.arrayFromVTKMatrix(toRas)
+    return indices @ matrix[:3, :3].T + matrix[:3, 3]
