@@ -1,9 +1,7 @@
 """The command ``missu``: everything the library does, from a shell, a script or a cluster job.
 
-Exit codes: 0 done; 1 failed (an error that nobody foresaw names a log with the details); 2
-something given cannot be used (nothing was written); 3 out of memory or disk space; 4 the scans
-show the skull, and nothing is there to take it off; 130 cancelled. Loads without torch; each
-command imports what it needs.
+Exit codes are those of :data:`.EXIT_CODES`. Loads without torch; each command imports what it
+needs.
 """
 
 from __future__ import annotations
@@ -44,7 +42,7 @@ from . import (
     train,
     visits,
 )
-from .about import cost, export, models
+from .about import cost, export, info, models
 from .console import Console, flushed
 from .options import tell, tell_user
 
@@ -188,6 +186,7 @@ def _parser() -> argparse.ArgumentParser:
         cost,
         models,
         export,
+        info,
         demo,
     ):
         command.add(commands, common)

@@ -16,6 +16,7 @@ _NAMES = {
     2: ("memory.max", "memory.current", "inactive_file"),
     1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 }
+_NO_LIMIT = 2**60  # version 1 has a number near 2**63 for it
 
 
 def free_main_memory_bytes() -> int | None:
@@ -44,7 +45,8 @@ def limited_bytes() -> int | None:
             files = _table(folder / "memory.stat").get(files_name, 0)
         except (OSError, ValueError):
             continue
-        left.append(max(0, limit - used + files))
+        if limit < _NO_LIMIT:
+            left.append(max(0, limit - used + files))
     return min(left, default=None)
 
 

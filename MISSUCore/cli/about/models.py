@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from ...contract.requests import ModelRequest, request_of
 from ...core.errors import InputError
 from ...core.events import JsonLines, Progress, ResultEvent
-from ...core.serialization import JsonObject
 from ..options import Commands
 
 if TYPE_CHECKING:
@@ -47,21 +46,26 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, progress: Progress) -> None:
     """Do what is asked for, or print the cards of the installed models."""
+    from ...inference.installation import model_facts
     from ...models.store import list_models, user_folder
 
     request = request_of(ModelRequest, vars(options))
     if request != ModelRequest():
         card = perform(request, options.json_progress, progress)
         if card:
-            print(json.dumps(_entry(card), indent=2) if options.json else f"installed {card.name}")
+            print(
+                json.dumps(model_facts(card), indent=2)
+                if options.json
+                else f"installed {card.name}"
+            )
             return
     if options.json:
-        print(json.dumps([_entry(card) for card in list_models()], indent=2))
+        print(json.dumps([model_facts(card) for card in list_models()], indent=2))
         return
     if request != ModelRequest():
         return
     for card in list_models():
-        entry = _entry(card)
+        entry = model_facts(card)
         spacing = " x ".join(f"{length:g}" for length in card.spacing_mm)
         print(f"{card.name}{'  (default)' if entry['default'] else ''}")
         print(f"  {card.task}\n  from {', '.join(card.modalities)} at {spacing} mm")
@@ -98,17 +102,3 @@ def perform(request: ModelRequest, as_events: bool, progress: Progress) -> Model
     elif request.remove:
         versions.remove(request.remove)
     return card
-
-
-def _entry(card: ModelCard) -> JsonObject:
-    """A model card in JSON types, and what the installation makes of it."""
-    from ...core.serialization import settings_to_dict
-    from ...models.store import BUNDLED_FOLDER, default_model, find_model
-
-    path = find_model(card.name)
-    return {
-        **settings_to_dict(card),
-        "default": card.name == default_model(),
-        "bundled": path.parent == BUNDLED_FOLDER,
-        "file": str(path.with_suffix(".pt")),
-    }

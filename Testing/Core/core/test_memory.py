@@ -41,6 +41,18 @@ def test_without_a_limit_the_machine_tells(system) -> None:
     assert memory.free_main_memory_bytes() == 8000 * 1024
 
 
+def test_the_number_that_version_1_has_for_no_limit_is_none(system) -> None:
+    system(
+        **{
+            "proc/self/cgroup": "4:memory:/job\n",
+            "cgroup/memory/job/memory.limit_in_bytes": "9223372036854771712\n",
+            "cgroup/memory/job/memory.usage_in_bytes": "1000\n",
+            "cgroup/memory/job/memory.stat": "total_inactive_file 0\n",
+        }
+    )
+    assert memory.limited_bytes() is None
+
+
 def test_the_peak_is_told_where_the_system_tells_it(system) -> None:
     assert memory.peak_bytes() is None
     system(**{"proc/self/status": "Name:\tpython\nVmPeak:\t 900 kB\nVmHWM:\t    700 kB\n"})
