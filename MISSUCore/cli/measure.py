@@ -16,6 +16,8 @@ from .options import Commands, add_measurement, tell_warnings
 if TYPE_CHECKING:
     from ..contract.labels import LabelScheme
     from ..measurement.case import MeasuredCase
+    from ..reporting.dicom_scan import DicomScan
+    from ..reporting.dicom_seg import Algorithm
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -49,6 +51,13 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="DICOM structured report to write (TID 1500), which refers to --dicom-seg",
+    )
+    parser.add_argument(
+        "--secondary-capture",
+        type=Path,
+        metavar="FILE",
+        help="DICOM picture to write, of the diameters and a table, for viewers that show neither "
+        "of the above; --t1ce must be DICOM",
     )
     parser.add_argument(
         "--made-by",
@@ -89,11 +98,11 @@ def perform(request: MeasureRequest, as_events: bool, progress: Progress) -> Non
     from ..measurement.case import measure_case
     from ..measurement.tables import format_table, write_csv
 
-    named = (request.output, request.csv, request.dicom_seg, request.dicom_sr)
-    outputs = [path for path in named if path]
+    dicom = [request.dicom_seg, request.dicom_sr, request.secondary_capture]
+    outputs = [path for path in (request.output, request.csv, *dicom) if path]
     check_outputs(outputs, _inputs(request), request.overwrite)
     scheme = label_scheme(request.scheme)
-    to_archive = _archive(request, scheme) if request.dicom_seg or request.dicom_sr else None
+    to_archive = _archive(request, scheme) if any(dicom) else None
     measured = measure_case(request.segmentation, request.t1ce, scheme, request.settings, progress)
     report = measured.report
     with ExitStack() as stack:
@@ -129,23 +138,15 @@ def _archive(
         InputError: if something is missing, or cannot be referred to.
     """
     from ..contract.segmentation_report import read_report
-    from ..core.files import atomic_write
     from ..reporting.dicom_scan import read_dicom_scan
-    from ..reporting.dicom_seg import (
-        AUTOMATIC,
-        MANUAL,
-        Algorithm,
-        check_dicom_seg,
-        write_dicom_seg,
-    )
-    from ..reporting.dicom_sr import algorithm_of, lesion_segments, write_dicom_sr
+    from ..reporting.dicom_seg import AUTOMATIC, MANUAL, Algorithm, check_dicom_seg
+    from ..reporting.dicom_sr import algorithm_of
 
-    target = request.dicom_seg
-    if not target:
+    if request.dicom_sr and not request.dicom_seg:
         raise InputError("--dicom-sr refers to a segmentation; give --dicom-seg FILE, too")
     if not request.t1ce:
         raise InputError("a DICOM object refers to the scan; give --t1ce with a DICOM series")
-    if not request.made_by:
+    if request.dicom_seg and not request.made_by:
         raise InputError(
             "DICOM asks who drew the segments; give --made-by with the report of missu segment, "
             "the name of another program, or 'manual'"
@@ -154,15 +155,55 @@ def _archive(
     facts = read_report(Path(named)) if named.endswith(".json") else None
     told = Algorithm(MANUAL) if named == "manual" else Algorithm(AUTOMATIC, named, "unknown")
     scan = read_dicom_scan(request.t1ce)
-    check_dicom_seg(scan, scheme, told)
+    if request.dicom_seg:
+        check_dicom_seg(scan, scheme, told)
 
     def write(stack: ExitStack, measured: MeasuredCase) -> None:
         algorithm = algorithm_of(facts, measured) if facts else told
-        segments = lesion_segments(measured, scheme)
-        temporary = stack.enter_context(atomic_write(target))
-        made = write_dicom_seg(temporary, scan, segments, algorithm)
-        if request.dicom_sr:
-            temporary = stack.enter_context(atomic_write(request.dicom_sr))
-            write_dicom_sr(temporary, scan, made, segments, measured, scheme)
+        if request.dicom_seg:
+            _write_segments(stack, request, measured, scheme, scan, algorithm)
+        if request.secondary_capture:
+            drawn_by = algorithm if named else None
+            _write_capture(stack, request.secondary_capture, measured, scan, drawn_by)
 
     return write
+
+
+def _write_segments(
+    stack: ExitStack,
+    request: MeasureRequest,
+    measured: MeasuredCase,
+    scheme: LabelScheme,
+    scan: DicomScan,
+    algorithm: Algorithm,
+) -> None:
+    """Write the segmentation, and the report that refers to it."""
+    from ..core.files import atomic_write
+    from ..reporting.dicom_seg import write_dicom_seg
+    from ..reporting.dicom_sr import lesion_segments, write_dicom_sr
+
+    if not request.dicom_seg:
+        return
+    segments = lesion_segments(measured, scheme)
+    temporary = stack.enter_context(atomic_write(request.dicom_seg))
+    made = write_dicom_seg(temporary, scan, segments, algorithm)
+    if request.dicom_sr:
+        temporary = stack.enter_context(atomic_write(request.dicom_sr))
+        write_dicom_sr(temporary, scan, made, segments, measured, scheme)
+
+
+def _write_capture(
+    stack: ExitStack,
+    path: Path,
+    measured: MeasuredCase,
+    scan: DicomScan,
+    drawn_by: Algorithm | None,
+) -> None:
+    """Write the picture."""
+    from ..core.files import atomic_write
+    from ..reporting.capture.drawing import draw_measurements
+    from ..reporting.capture.secondary_capture import write_secondary_capture
+
+    picture = draw_measurements(measured, drawn_by)
+    temporary = stack.enter_context(atomic_write(path))
+    write_secondary_capture(temporary, scan, picture, measured.report.plane)

@@ -178,8 +178,9 @@ class MeasureRequest:
         csv: file to write, a row per lesion.
         dicom_seg: DICOM Segmentation to write, a segment for each region of each lesion.
         dicom_sr: DICOM report to write, which refers to it.
-        made_by: who drew the segments, for these two: report of a segmentation, name of a program,
-            or "manual".
+        secondary_capture: DICOM picture to write, with the diameters and a table.
+        made_by: who drew the segments, for DICOM: report of a segmentation, name of a program, or
+            "manual".
         overwrite: replace files that exist.
         scheme: what the labels mean: a name, a JSON file, or JSON itself.
         settings: how lesions are measured and judged.
@@ -192,6 +193,7 @@ class MeasureRequest:
     csv: Path | None = maybe(Path)
     dicom_seg: Path | None = maybe(Path)
     dicom_sr: Path | None = maybe(Path)
+    secondary_capture: Path | None = maybe(Path)
     made_by: str = ""
     overwrite: bool = False
     scheme: str = "brats"

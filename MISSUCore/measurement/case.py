@@ -33,6 +33,7 @@ from ..evaluation.comparison import check_grids, read_regions
 from ..evaluation.volumes import CUBIC_MM_PER_ML, volumes_ml
 from ..io.dicom import ScanSource
 from ..io.reading import checksum, read_image
+from .anatomy import check_lies_inside
 from .diameters import maximum_diameter, plane_diameters
 from .lesions import find_lesions
 
@@ -62,10 +63,12 @@ class MeasuredCase(Measured):
     Attributes:
         masks: (regions, depth, height, width).
         image: with the geometry of the masks.
+        scan: that it was drawn on, if it was given.
     """
 
     masks: Masks
     image: sitk.Image
+    scan: sitk.Image | None = None
 
 
 def measure(
@@ -120,9 +123,11 @@ def measure_case(
             + "; there is nothing to measure",
             code=ErrorCode.LABELS_EMPTY,
         )
-    fact = FileFact()
+    fact, shown = FileFact(), None
     if scan is not None:
-        check_grids((segmentation, image), (scan, read_image(scan)))
+        shown = read_image(scan)
+        check_grids((segmentation, image), (scan, shown))
+        check_lies_inside(masks, shown, segmentation, scan)
         fact = FileFact(str(scan), checksum(scan))
     progress(Stage.MEASURE, 0.3)
     try:
@@ -132,7 +137,7 @@ def measure_case(
     progress(Stage.DONE, 1.0)
     own = FileFact(str(segmentation), checksum(segmentation))
     report = replace(measured.report, segmentation=own, scan=fact)
-    return MeasuredCase(report, measured.numbers, masks, image)
+    return MeasuredCase(report, measured.numbers, masks, image, shown)
 
 
 def measure_masks(

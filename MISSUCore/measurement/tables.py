@@ -13,29 +13,41 @@ _AXES = "xyz"
 
 def format_table(report: MeasurementReport) -> str:
     """For a terminal: a line for each lesion, then the whole."""
+    heads, *rows = lesion_rows(report)
+    lines = ["".join(f"{head:>10}" for head in heads[:-1]) + f"  {heads[-1]}"]
+    for row in rows:
+        lines.append("".join(f"{cell:>10}" for cell in row[:-1]) + f"  {row[-1]}".rstrip())
+    return "\n".join([*lines, *summary_lines(report)])
+
+
+def lesion_rows(report: MeasurementReport) -> list[list[str]]:
+    """Cells of a table: the heads, a row for each lesion, and one for all of them."""
     names = list(report.volumes_ml)
-    heads = ["Lesion", *(f"{name}, ml" for name in names), "Longest", "Perpend.", "Product", "3-D"]
-    lines = ["".join(f"{head:>10}" for head in heads) + "  Judged"]
+    volumes = [f"{name}, ml" for name in names]
+    rows = [["Lesion", *volumes, "Longest", "Perpend.", "Product", "3-D", "Judged"]]
     for lesion in report.lesions:
-        cells = [
-            str(lesion.number),
-            *(_number(lesion.volumes_ml.get(name), 2) for name in names),
-            *(_number(_length(line), 1) for line in (lesion.longest, lesion.perpendicular)),
-            _number(lesion.product_mm2 or None, 0),
-            _number(_length(lesion.maximum), 1),
-        ]
-        lines.append("".join(f"{cell:>10}" for cell in cells) + f"  {_judged(lesion)}")
-    whole = ["All", *(f"{volume:.2f}" for volume in report.volumes_ml.values())]
-    lines.append("".join(f"{cell:>10}" for cell in whole))
+        rows.append(
+            [
+                str(lesion.number),
+                *(_number(lesion.volumes_ml.get(name), 2) for name in names),
+                *(_number(_length(line), 1) for line in (lesion.longest, lesion.perpendicular)),
+                _number(lesion.product_mm2 or None, 0),
+                _number(_length(lesion.maximum), 1),
+                _judged(lesion),
+            ]
+        )
+    return [*rows, ["All", *(f"{volume:.2f}" for volume in report.volumes_ml.values()), ""]]
+
+
+def summary_lines(report: MeasurementReport) -> list[str]:
+    """What stands below the table."""
     targets = sum(lesion.target for lesion in report.lesions)
-    lines.append(
+    return [
         f"Sum of products over {targets} target{'' if targets == 1 else 's'}: "
-        f"{report.sum_of_products_mm2:.0f} mm2"
-    )
-    lines.append(
-        f"Diameters of {report.region} in mm, in {report.plane} slices {report.slice_mm:g} mm apart"
-    )
-    return "\n".join(lines)
+        f"{report.sum_of_products_mm2:.0f} mm2",
+        f"Diameters of {report.region} in mm, in {report.plane} slices {report.slice_mm:g} mm "
+        "apart",
+    ]
 
 
 def write_csv(report: MeasurementReport, path: Path) -> None:

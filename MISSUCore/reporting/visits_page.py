@@ -9,21 +9,13 @@ from pathlib import Path
 from ..contract.response import Assessment, ResponseRule
 from ..contract.visits_report import VisitsReport
 from ..core.files import atomic_write
+from .lesion_slices import DrawnLine
 from .templates import load_template
 
 TEMPLATE = "visits_page.html"
 WIDTH, HEIGHT = 560, 260  # of a plot
 LEFT, RIGHT, TOP, BOTTOM = 56, 14, 14, 40  # margins
 DAY_WIDTH = 60  # of a date's text, with the space before the next one
-
-
-@dataclass(frozen=True)
-class DrawnLine:
-    """A diameter on a picture, in its pixels."""
-
-    kind: str
-    start: tuple[float, float]
-    end: tuple[float, float]
 
 
 @dataclass(frozen=True)

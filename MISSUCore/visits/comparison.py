@@ -20,6 +20,7 @@ from ..core.messages import Text, a_file
 from ..evaluation.comparison import check_grids, read_regions
 from ..io.geometry import image_like
 from ..io.reading import checksum, read_image
+from ..measurement.anatomy import check_lies_inside
 from ..measurement.case import Measured, check_settings, measure_masks
 from ..preprocessing.registration.rigid import Registration, moved
 from .alignment import align, alignment_warnings
@@ -171,6 +172,7 @@ def _read(visit: VisitFiles, scheme: LabelScheme, allow_empty: bool) -> _Read:
         )
     scan = read_image(visit.scan)
     check_grids((visit.segmentation, image), (visit.scan, scan))
+    check_lies_inside(masks, scan, visit.segmentation, visit.scan)
     return _Read(masks, image, scan)
 
 

@@ -1,0 +1,1 @@
+"""Measurements as a picture, for viewers that show neither segments nor reports."""
