@@ -35,7 +35,7 @@ def check_lies_inside(
     Raises:
         InputError: if more than half of it does.
     """
-    whole: NDArray[np.bool_] = masks.any(axis=0)
+    whole: NDArray[np.bool_] = np.any(masks, axis=0)
     if not whole.any():
         return
     inside = part_inside(whole, scan)
