@@ -38,6 +38,7 @@ from MISSUSegmentationLib.Panel.PanelMeasure import PanelMeasure
 from MISSUSegmentationLib.Panel.PanelModels import PanelModels
 from MISSUSegmentationLib.Panel.PanelResult import PanelResult, showInViews
 from MISSUSegmentationLib.Panel.PanelRun import PanelRun
+from MISSUSegmentationLib.Panel.Visits.PanelVisits import PanelVisits
 from MISSUSegmentationLib.Scene.SampleData import registerSampleData
 from MISSUSegmentationLib.Scene.SegmentAlgorithm import watchScene
 
@@ -98,7 +99,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.layout.addWidget(uiWidget)
         sections = uiWidget.layout()
         advanced = slicer.util.findChild(uiWidget, "advancedCollapsibleButton")
-        for file in ("UI/Measure.ui", "UI/FineTuning.ui"):
+        for file in ("UI/Measure.ui", "UI/Visits.ui", "UI/FineTuning.ui"):
             section = slicer.util.loadUI(self.resourcePath(file))
             sections.insertWidget(sections.indexOf(advanced), section)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
@@ -112,7 +113,8 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.inputs = PanelInputs(self.ui, self.run.showMessage)
         self.result = PanelResult(self.ui, self.logic, self.onRunStarted, self.run.showError)
         self.measure = PanelMeasure(self.ui, self.logic, self.onRunStarted, self.run.showError)
-        self.models = PanelModels(self.ui, self.onModelChosen)
+        self.visits = PanelVisits(self.ui)
+        self.models = PanelModels(self.ui, lambda model: setattr(self.parameters, "model", model))
         self.fineTuning = PanelFineTuning(
             self.ui, self.inputs, self.models, self.settings, self.onParametersChanged
         )
@@ -121,7 +123,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         scene = slicer.mrmlScene
         # While a scene is closed or loaded, nodes come and go: the panel waits for the end.
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneClose)
-        self.addObserver(scene, scene.StartImportEvent, self.onSceneStart)
+        self.addObserver(scene, scene.StartImportEvent, lambda *_: self.exit())
         for event in (scene.EndCloseEvent, scene.EndImportEvent):
             self.addObserver(scene, event, self.onSceneEnd)
         self.addObserver(scene, scene.NodeAddedEvent, self.onNodeAdded)
@@ -139,6 +141,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         """Slicer exits, or the module is reloaded."""
         self.logic.cancel()
         self.fineTuning.cleanup()
+        self.visits.cleanup()
         self.run.stop()
         self.exit()
         self.removeObservers()
@@ -153,9 +156,6 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.setParameterNode(None)
         self._warmedUpFor = []
         self.logic.coolDown()
-
-    def onSceneStart(self, caller, event) -> None:
-        self.exit()
 
     def onSceneClose(self, caller, event) -> None:
         self.exit()
@@ -199,6 +199,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         if self.parameters:
             self.parameters.connect(self._widgets, self.onParametersChanged)
             self.result.refresh()
+            self.visits.refresh()
             self.onParametersChanged()
 
     def onParametersChanged(self, caller=None, event=None) -> None:
@@ -216,9 +217,6 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
                 # These are about to be segmented.
                 self._warmedUpFor = volumeIds
                 self.logic.warmUp()
-
-    def onModelChosen(self, model: str) -> None:
-        self.parameters.model = model
 
     def onSegmentButton(self) -> None:
         """Segment the selected volumes, or cancel the run."""

@@ -166,15 +166,16 @@ def test_the_module_imports_what_it_may(path: Path) -> None:
     of_core = {name for name in names if name.startswith("MISSUCore")}
     may = DRAWING if path.name == "SampleCase.py" else set()
     assert not {name for name in of_core - may if name.split(".")[1] not in ("contract", "core")}
-    if path.parent.name != "Panel" and path.name != "MISSUSegmentation.py":
+    if LIBRARY / "Panel" not in path.parents and path.name != "MISSUSegmentation.py":
         assert not names & {"qt", "ctk"}, "scripts have no Qt"
 
 
-@pytest.mark.parametrize("path", sorted(LIBRARY.glob("*/*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted(LIBRARY.rglob("*/*.py")), ids=lambda path: path.name)
 def test_imports_of_the_module_point_down(path: Path) -> None:
-    lower = MODULE_ROOMS[: MODULE_ROOMS.index(path.parent.name)]
+    room, *inner = path.relative_to(LIBRARY).parts
+    lower = MODULE_ROOMS[: MODULE_ROOMS.index(room)]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level == 2:
+        if isinstance(node, ast.ImportFrom) and node.level == 1 + len(inner):
             assert str(node.module).split(".")[0] in lower
 
 

@@ -134,6 +134,7 @@ def stageTitle(stage: str) -> str:
         Stage.WRITE: _("Writing the result"),
         Stage.IMPORT: _("Making the segments"),
         Stage.EVALUATION: _("Comparing"),
+        Stage.MEASURE: _("Measuring the lesions"),
         Stage.DONE: _("Done"),
     }
     return titles.get(stage, stage)

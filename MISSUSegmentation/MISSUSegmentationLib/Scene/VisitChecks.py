@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -54,6 +55,15 @@ def checkedVisits(entry: VisitsEntry) -> VisitsEntry:
     return entry
 
 
+def emptyVisits(entry: VisitsEntry) -> list[SceneVisit]:
+    """The visits whose segmentations have no voxel."""
+    return [
+        visit
+        for visit in entry.visits
+        if visit.segmentation and not any(len(places) for places in _places(visit.segmentation))
+    ]
+
+
 def _checkApart(visits: tuple[SceneVisit, ...]) -> None:
     """Make sure that each visit, in the order of their dates, is another one of one patient."""
     for number, visit in enumerate(visits):
@@ -94,11 +104,7 @@ def _checkInside(visit: SceneVisit) -> None:
         )
     toIjk = np.linalg.inv(ijkToRasArray(scan)) @ toScan
     last = np.array(scan.GetImageData().GetDimensions()) - 1
-    for segmentId in node.GetSegmentation().GetSegmentIDs():
-        image = segmentImage(node, segmentId)
-        places = None if image is None or image.IsEmpty() else _points(image)
-        if places is None or not len(places):
-            continue
+    for places in _places(node):
         indices = places @ toIjk[:3, :3].T + toIjk[:3, 3]
         if ((indices < -1) | (indices > last + 1)).any():
             raise ExchangeError(
@@ -107,8 +113,16 @@ def _checkInside(visit: SceneVisit) -> None:
             )
 
 
+def _places(node: slicer.vtkMRMLSegmentationNode) -> Iterator[np.ndarray]:
+    """Of each segment, the centers (n, 3) of its voxels in RAS before the node's transform."""
+    for segmentId in node.GetSegmentation().GetSegmentIDs():
+        image = segmentImage(node, segmentId)
+        if image is not None and not image.IsEmpty():
+            yield _points(image)
+
+
 def _points(image: slicer.vtkOrientedImageData) -> np.ndarray:
-    """Centers (n, 3) of the nonzero voxels of a segment, in RAS before its node's transform."""
+    """Centers (n, 3) of the nonzero voxels of an image."""
     first = np.array(image.GetExtent())[::2]
     indices = np.argwhere(arrayFromImage(image))[:, ::-1] + first
     toRas = vtk.vtkMatrix4x4()

@@ -36,10 +36,12 @@ from MISSUCore.contract.requests import (
     GuessRequest,
     MeasureRequest,
     SegmentRequest,
+    VisitsRequest,
     read_request,
     write_request,
 )
 from MISSUCore.contract.segmentation_report import ScanRegistration, SegmentationReport
+from MISSUCore.contract.visits_report import FollowedLesion, Visit, VisitsReport
 from MISSUCore.core.errors import ErrorCode
 from MISSUCore.core.events import ErrorEvent, Event, ProgressEvent, Stage
 from MISSUCore.core.messages import Text
@@ -76,6 +78,8 @@ def serve(path: Path) -> int:
         request.json.write_text(json.dumps({"rows": rows}))
     elif isinstance(request, MeasureRequest):
         request.output.write_text(json.dumps(measurement(request, behavior).to_dict()))
+    elif isinstance(request, VisitsRequest):
+        compareVisits(request, behavior)
     else:
         return fake_fine_tuning.serve(request, behavior)
     tell(ProgressEvent(Stage.DONE, 1.0, seconds_left=0.0))
@@ -131,6 +135,41 @@ def measurement(request: MeasureRequest, behavior: dict[str, Any]) -> Measuremen
         lesions=judge(lesions, request.settings, "ET", 2.0),
         warnings=[Text.from_json(warning) for warning in behavior.get("warnings", [])],
     )
+
+
+def compareVisits(request: VisitsRequest, behavior: dict[str, Any]) -> None:
+    """One lesion with the volumes that the behavior says, of a diameter in mm for each ml."""
+    visits = []
+    for given, volume in zip(request.visits, behavior["volumes"]):
+        lesion = LesionMeasurement(
+            1,
+            (0.0, 0.0, 0.0),
+            {"WT": 2.0 * volume, "ET": volume},
+            slices=5,
+            longest=Line((0.0, 0.0, 0.0), (volume, 0.0, 0.0)),
+            perpendicular=Line((1.0, 0.0, 0.0), (1.0, volume, 0.0)),
+        )
+        measured = MeasurementReport(
+            scheme="BraTS",
+            region="ET",
+            settings=request.settings.measurement,
+            plane="axial",
+            slice_mm=1.0,
+            volumes_ml={"WT": 2.0 * volume, "ET": volume},
+            lesions=judge([lesion], request.settings.measurement, "ET", 1.0),
+        )
+        visits.append(Visit(given.name, given.date, measured, reader=given.reader))
+    found = FollowedLesion(1, ((1,),) * len(visits), ("", *["grown"] * (len(visits) - 1)))
+    report = VisitsReport(
+        settings=request.settings,
+        visits=tuple(visits),
+        lesions=(found,),
+        surgery=request.surgery,
+        radiotherapy=request.radiotherapy,
+        warnings=[Text.from_json(warning) for warning in behavior.get("warnings", [])],
+    )
+    request.output.write_text(json.dumps(report.judged().to_dict()))
+    request.page.write_text(f"<html>{request.visits[0].segmentation}")
 
 
 if __name__ == "__main__":

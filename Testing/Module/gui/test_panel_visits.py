@@ -35,7 +35,10 @@ def case(panel: Panel, addVolume: Callable[..., Any]) -> dict[str, Any]:
 def cutTexts(panel: Panel) -> list[str]:
     """Names of the visible labels with wrapped text that have less room than it needs."""
     labels = [w for w in vars(panel.ui).values() if isinstance(w, QtWidgets.QLabel)]
-    closed = (panel.ui.fineTuningCollapsibleButton, panel.ui.advancedCollapsibleButton)
+    closed = [
+        getattr(panel.ui, f"{name}CollapsibleButton")
+        for name in ("visits", "fineTuning", "advanced")
+    ]
     hidden = {
         label
         for section in closed

@@ -42,7 +42,8 @@ class Access:
 
 def _connect(sender: Any, signal: str, slot: Any) -> None:
     """``sender.connect("clicked(bool)", slot)``; PythonQt knows signals by their full signature."""
-    assert sender.metaObject().indexOfSignal(signal) >= 0, f"there is no signal {signal}"
+    known = signal.replace("vtkMRMLNode*", "PyObject")  # a signal of widgets.py
+    assert sender.metaObject().indexOfSignal(known) >= 0, f"there is no signal {signal}"
     getattr(sender, signal.partition("(")[0]).connect(slot)
 
 
@@ -113,6 +114,16 @@ class QDesktopServices:
         return True
 
 
+class QFileDialog:
+    """Answers with the folder that the user of the test chooses."""
+
+    folder: ClassVar[str] = ""
+
+    @classmethod
+    def getExistingDirectory(cls, parent: Any, caption: str) -> str:
+        return cls.folder
+
+
 class QUiLoader(QtUiTools.QUiLoader):
     """Makes widgets of the classes here and in :mod:`widgets`; an unknown class is an error."""
 
@@ -129,7 +140,7 @@ class QUiLoader(QtUiTools.QUiLoader):
 def module() -> ModuleType:
     """The module ``qt``."""
     qt = ModuleType("qt")
-    own = (QTableWidget, QSettings, QDesktopServices, QUiLoader)
+    own = (QTableWidget, QSettings, QDesktopServices, QFileDialog, QUiLoader)
     vars(qt).update(OBJECTS, **VALUES, **{class_.__name__: class_ for class_ in own})
     QUiLoader.classes.update(OBJECTS, QTableWidget=QTableWidget)
     return qt

@@ -1,0 +1,1 @@
+"""The Visits section of the panel."""
