@@ -11,7 +11,7 @@ from .options import Commands, add_settings, changed_settings, tell_user, whole_
 
 CPU_WARNING = (
     "no GPU is used: with the paper's presets, training on a CPU hardly ends; try --preset "
-    "brats-fast, fewer --set epochs=N, or missu finetune"
+    "brats-fast or brats-precise, fewer --set epochs=N, or missu finetune"
 )
 
 
@@ -34,8 +34,12 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--preset",
-        help="paper-brats, paper-chaos or brats-fast (default: paper-chaos with --chaos, else "
-        "paper-brats: the paper's recipe, for large GPUs; brats-fast needs far less time)",
+        help="paper-brats, paper-chaos, brats-fast or brats-precise (default: paper-chaos with "
+        "--chaos, else paper-brats: the paper's recipe, for large GPUs; brats-fast needs far less "
+        "time; brats-precise is for the second look, at 1 mm, where brats-fast finds something)",
+    )
+    parser.add_argument(
+        "--crops", type=Path, metavar="FILE", help="lesion crops to learn from, with brats-precise"
     )
     add_settings(parser)
     parser.add_argument("--start", metavar="MODEL", help="model whose weights to begin with")
@@ -69,10 +73,11 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         changes.setdefault("modalities", json.dumps(list(cases[0].images)))
     held_out = read_names(options.validation) if options.validation else []
     training, validation = split_cases(cases, held_out)
-    if choose_device(options.device).type == "cpu":
+    preset = options.preset or preset
+    if choose_device(options.device).type == "cpu" and preset.startswith("paper"):
         tell_user(f"warning: {CPU_WARNING}")
     card = train(
-        training_config(options.preset or preset, changes),
+        training_config(preset, changes),
         training,
         validation,
         options.output,
@@ -81,6 +86,7 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         options.workers,
         progress,
         load_model(options.start) if options.start else None,
+        options.crops,
     )
     if card and not options.json_progress:
         print(f"wrote {options.output / 'model' / card.name}.pt")

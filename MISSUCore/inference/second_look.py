@@ -151,11 +151,15 @@ def _together(fine: Odds, first: FirstResult, box: Box, card: ModelCard) -> Odds
     grid, names = first.fine.grid[x, y, z], card.label_scheme().region_names
     for name in card.first_look.averaged:
         region = names.index(name)
-        # Beyond the coarse grid's end there is nothing, and interpolation gives 0 there.
-        above = first.log_odds[region] + CERTAIN
-        coarse = interpolate(image_like(above, first.grid), grid) - CERTAIN
-        fine[region] = (fine[region] + coarse) / 2
+        fine[region] = (fine[region] + coarse_log_odds(first, region, grid)) / 2
     return fine
+
+
+def coarse_log_odds(first: FirstResult, region: int, grid: sitk.Image) -> Odds:
+    """Log-odds (D, H, W) that the first look gave for a region, interpolated on a grid."""
+    # Beyond the coarse grid's end there is nothing, and interpolation gives 0 there.
+    above = first.log_odds[region] + CERTAIN
+    return interpolate(image_like(above, first.grid), grid) - CERTAIN
 
 
 def find_boxes(

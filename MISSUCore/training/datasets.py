@@ -7,10 +7,12 @@ import json
 import re
 import shutil
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+import SimpleITK as sitk
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -22,11 +24,11 @@ from ..core.events import Progress, Stage
 from ..core.files import atomic_write
 from ..io.reading import read_image
 from ..preprocessing.working_grid import prepare, prepare_labels
-from .augmentation import random_patch
 from .brats import LabeledCase
 from .config import TrainingConfig
 from .distributed import rank_in_group
 from .labels import read_labels
+from .patches.augmentation import random_patch
 
 
 class PreparedCases(Dataset[tuple[Tensor, Tensor]]):
@@ -42,6 +44,8 @@ class PreparedCases(Dataset[tuple[Tensor, Tensor]]):
         spacing_mm: working spacing (depth, height, width).
         folder: where prepared cases are kept.
     """
+
+    ending = ".npz"  # of the files
 
     def __init__(
         self,
@@ -91,24 +95,44 @@ class PreparedCases(Dataset[tuple[Tensor, Tensor]]):
         if missing:
             raise InputError(f"case {case.name}: has no {', '.join(missing)}")
         name = re.sub(r"[^\w.-]", "_", case.name)  # that may hold what leads elsewhere
-        path = self.folder / f"{name}-{self._fingerprint(case)}.npz"
-        # What a power failure leaves is empty, or lacks its end, where the names are.
-        if not _is_whole(path):
+        path = self.folder / f"{name}-{self._fingerprint(case)}{self.ending}"
+        if not self._is_whole(path):
             self._prepare(case, path)
         return path
 
     def _prepare(self, case: LabeledCase, path: Path) -> None:
         try:
             images = {name: read_image(case.images[name]) for name in self.modalities}
-            prepared = prepare(images, self.modalities, self.spacing_mm)
-            classes = prepare_labels(read_labels(case, self.scheme), self.scheme, prepared.grid)
+            write = self._content(images, read_labels(case, self.scheme))
         except InputError as error:
             raise InputError(f"case {case.name}: {error}") from error
         with atomic_write(path) as temporary:
-            np.savez(temporary, volume=prepared.volume.astype(np.float16), classes=classes)
+            write(temporary)
+
+    def _content(
+        self, images: Mapping[str, sitk.Image], labels: sitk.Image
+    ) -> Callable[[Path], None]:
+        """Function that writes what is kept of a case to a file."""
+        prepared = prepare(images, self.modalities, self.spacing_mm)
+        volume = prepared.volume.astype(np.float16)
+        classes = prepare_labels(labels, self.scheme, prepared.grid)
+        return lambda path: np.savez(path, volume=volume, classes=classes)
+
+    def _is_whole(self, path: Path) -> bool:
+        """Whether a prepared case can be read, as far as a glance tells."""
+        # What a power failure leaves is empty, or lacks its end, where the names are.
+        try:
+            with zipfile.ZipFile(path) as arrays:
+                return {"volume.npy", "classes.npy"} <= set(arrays.namelist())
+        except (OSError, ValueError, zipfile.BadZipFile):
+            return False
+
+    def _facts(self) -> list[object]:
+        """What all prepared cases depend on, besides their own files."""
+        return [__version__, self.scheme.as_dict(), self.spacing_mm]
 
     def _fingerprint(self, case: LabeledCase) -> str:
-        facts: list[object] = [__version__, self.scheme.as_dict(), self.spacing_mm]
+        facts = self._facts()
         for path in (*(case.images[name] for name in self.modalities), case.labels):
             try:
                 files = sorted(path.iterdir()) if path.is_dir() else [path]
@@ -117,14 +141,6 @@ class PreparedCases(Dataset[tuple[Tensor, Tensor]]):
                 reason = error.strerror or error
                 raise InputError(f"case {case.name}: {path}: cannot be read: {reason}") from error
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as arrays:
-            return {"volume.npy", "classes.npy"} <= set(arrays.namelist())
-    except (OSError, ValueError, zipfile.BadZipFile):
-        return False
 
 
 def _read(path: Path) -> tuple[Tensor, Tensor]:
@@ -137,7 +153,17 @@ SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
 CASES_PER_WORKER = 3  # two that wait, and one under way
 
 
-def workers_that_fit(wanted: int, cases: PreparedCases) -> int:
+class Samples(Protocol):
+    """A number of pairs of tensors."""
+
+    def __len__(self) -> int:
+        """How many they are."""
+
+    def __getitem__(self, index: int, /) -> tuple[Tensor, Tensor]:
+        """One of them."""
+
+
+def workers_that_fit(wanted: int, cases: Samples) -> int:
     """How many processes may load cases: they hand them over in shared memory.
 
     Containers have little of it (Docker 64 MB), and what does not fit hangs or is killed.
@@ -150,6 +176,17 @@ def workers_that_fit(wanted: int, cases: PreparedCases) -> int:
         return wanted
     size = sum(tensor.numel() * tensor.element_size() for tensor in cases[0])
     return min(wanted, shutil.disk_usage(SHARED_MEMORY).free // (CASES_PER_WORKER * size))
+
+
+def usable_workers(wanted: int, samples: Samples, tell: Callable[[str], None]) -> int:
+    """The same, and the user is told where they are fewer than wanted."""
+    workers = workers_that_fit(wanted, samples)
+    if workers < wanted:
+        tell(
+            f"{SHARED_MEMORY} is too small for {wanted} workers, so {workers} are used; give the "
+            "container more (docker run --shm-size=8g)"
+        )
+    return workers
 
 
 class ResumableSampler(Sampler[int]):

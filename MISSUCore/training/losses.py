@@ -23,6 +23,7 @@ class SegmentationLoss(nn.Module):
         targets: ``"labels"``: the network tells exclusive classes apart (softmax); ``"regions"``:
             it finds each region by itself (sigmoid), which suits nested regions.
         kind: one of ``LOSSES``.
+        cross_entropy_weight: of the cross-entropy beside the Dice; alone it counts as it is.
 
     Raises:
         ValueError: if ``targets`` or ``kind`` is unknown.
@@ -30,7 +31,9 @@ class SegmentationLoss(nn.Module):
 
     membership: Tensor
 
-    def __init__(self, membership: Tensor, targets: str, kind: str) -> None:
+    def __init__(
+        self, membership: Tensor, targets: str, kind: str, cross_entropy_weight: float = 1.0
+    ) -> None:
         super().__init__()
         if targets not in TARGETS:
             raise ValueError(f"targets must be one of {', '.join(TARGETS)}, not {targets!r}")
@@ -39,6 +42,7 @@ class SegmentationLoss(nn.Module):
         self.register_buffer("membership", membership, persistent=False)
         self.targets = targets
         self.kind = kind
+        self.cross_entropy_weight = cross_entropy_weight if kind == "dice_cross_entropy" else 1.0
 
     def forward(self, logits: Tensor, classes: Tensor) -> Tensor:
         """Loss of logits (B, outputs, D, H, W) against class numbers (B, D, H, W)."""
@@ -46,7 +50,7 @@ class SegmentationLoss(nn.Module):
         classes = classes.long()
         loss = logits.new_zeros(())
         if self.kind != "dice":
-            loss = loss + self._cross_entropy(logits, classes)
+            loss = loss + self.cross_entropy_weight * self._cross_entropy(logits, classes)
         if self.kind != "cross_entropy":
             loss = loss + self._dice(logits, classes)
         return loss

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..contract.labels import label_scheme
 from ..core.errors import InputError
 from ..models.store import Model
 from ..network.transunet import SelfDistillingTransUNet
 from .config import TrainingConfig
+from .losses import MISSULoss, SegmentationLoss
 
 
 def start_from(start: Model, model: SelfDistillingTransUNet, config: TrainingConfig) -> None:
@@ -31,6 +32,14 @@ def start_from(start: Model, model: SelfDistillingTransUNet, config: TrainingCon
         raise InputError(
             f"model {card.name} is a network of another shape than the settings ask for"
         ) from error
+
+
+def new_loss(membership: Tensor, config: TrainingConfig) -> MISSULoss:
+    """What a training minimizes; ``membership`` (regions, classes) says which class is where."""
+    segmentation = SegmentationLoss(
+        membership, config.targets, config.loss, config.cross_entropy_weight
+    )
+    return MISSULoss(segmentation, config.teacher_weight, config.distillation_weight)
 
 
 def new_optimizer(model: SelfDistillingTransUNet, config: TrainingConfig) -> torch.optim.Optimizer:

@@ -14,7 +14,7 @@ from types import FrameType
 
 import torch
 
-from ..contract.labels import LabelScheme, label_scheme
+from ..contract.labels import label_scheme
 from ..contract.model_card import ModelCard
 from ..core.errors import InputError
 from ..core.events import Progress, silent
@@ -24,11 +24,14 @@ from ..core.serialization import JsonObject
 from ..core.torchrun import torchrun_process
 from ..core.written import Written, run_folder
 from ..inference.predictor import choose_device
-from ..models.store import Model, save_model
+from ..models.store import Model, load_model, save_model
 from .brats import LabeledCase
 from .config import TrainingConfig
 from .datasets import PreparedCases
 from .distributed import process_group
+from .second_look.cases import SeenCases
+from .second_look.crops import LesionCrops
+from .second_look.trainer import SecondLookTrainer
 from .trainer import Trainer
 
 # What runs wrote before they kept a record of it.
@@ -48,6 +51,7 @@ def train(
     workers: int = 0,
     progress: Progress | None = None,
     start: Model | None = None,
+    crops: Path | None = None,
 ) -> ModelCard | None:
     """Train a model, or go on with a run that was stopped, and write it to ``folder/model``.
 
@@ -63,6 +67,8 @@ def train(
         workers: processes that load cases.
         progress: reports every step.
         start: model whose weights the run begins with.
+        crops: lesion crops to learn from, too, in a training for the second look; a file as
+            :class:`.LesionCrops` takes it.
 
     Returns:
         The card of the model written; None in all but the first process.
@@ -82,22 +88,48 @@ def train(
     """
     if not re.fullmatch(NAME, name):
         raise InputError(f"model name {name!r}: use letters, digits, dots, dashes, underscores")
-    scheme = label_scheme(config.scheme)
-    learned, held_out = (
-        PreparedCases(cases, config.modalities, scheme, config.spacing_mm, folder / "prepared")
-        for cases in (training, validation)
-    )
+    if crops and not config.first_look.model:
+        raise InputError("lesion crops are for a training with first_look, as of brats-precise")
     process, _, _ = torchrun_process()
     with run_folder(folder, _is_run, OLDER_RUN, process) as written:
         if process == 0:
             _check_places(written, name)
-        given = _given(config, learned, held_out, start)
-        state = run_state(folder, given) if process == 0 else RunState()
         with process_group(choose_device(device)) as own_device:
-            trainer = Trainer(config, learned, held_out, folder, own_device, workers, start=start)
+            trainer = _new_trainer(config, training, validation, folder, own_device, start, crops)
+            trainer.workers = workers
+            given = _given(trainer)
+            state = run_state(folder, given) if process == 0 else RunState()
             trainer.resume()
             _prepare_and_train(trainer, state, progress or Progress())
-        return _save(trainer, scheme, name) if process == 0 else None
+        return _save(trainer, name) if process == 0 else None
+
+
+def _new_trainer(
+    config: TrainingConfig,
+    training: Sequence[LabeledCase],
+    validation: Sequence[LabeledCase],
+    folder: Path,
+    device: torch.device,
+    start: Model | None,
+    crops: Path | None,
+) -> Trainer:
+    """A trainer at its first step, of the kind that the settings ask for."""
+    scheme, prepared = label_scheme(config.scheme), folder / "prepared"
+    shape = (config.modalities, scheme, config.spacing_mm, prepared)
+    first_look = config.first_look
+    if not first_look.model:
+        learned, held_out = (PreparedCases(cases, *shape) for cases in (training, validation))
+        return Trainer(config, learned, held_out, folder, device, start=start)
+    finder = load_model(first_look.model)
+    seen, kept_apart = (
+        SeenCases(cases, *shape, finder, first_look, device) for cases in (training, validation)
+    )
+    lesions = crops and LesionCrops(
+        crops, config.modalities, scheme, config.sampling.crop_spacing_mm, config.spacing_mm
+    )
+    return SecondLookTrainer(
+        config, seen, kept_apart, folder, device, start=start, crops=lesions or None
+    )
 
 
 def _check_places(written: Written, name: str) -> None:
@@ -126,17 +158,10 @@ def _prepare_and_train(trainer: Trainer, state: RunState, progress: Progress) ->
         trainer.run()
 
 
-def _given(
-    config: TrainingConfig, training: PreparedCases, validation: PreparedCases, start: Model | None
-) -> JsonObject:
+def _given(trainer: Trainer) -> JsonObject:
     """What a run depends on, in plain JSON types; with something else it is another run."""
-    given = {
-        **config.as_dict(),
-        "training cases": [case.name for case in training.cases],
-        "validation cases": [case.name for case in validation.cases],
-        "model to start from": start.card.sha256 if start else None,
-    }
-    return dict(json.loads(json.dumps(given)))
+    setup = {key: value for key, value in trainer.setup().items() if key != "number of processes"}
+    return dict(json.loads(json.dumps({**trainer.config.as_dict(), **setup})))
 
 
 def _is_run(folder: Path) -> bool:
@@ -148,14 +173,15 @@ def _is_run(folder: Path) -> bool:
         return False
 
 
-def _save(trainer: Trainer, scheme: LabelScheme, name: str) -> ModelCard:
+def _save(trainer: Trainer, name: str) -> ModelCard:
     """Write the model: the best weights, or the last where none were chosen."""
     weights = trainer.best or trainer.average.state_dict()
-    return save_model(trainer.folder / "model", _card(trainer, scheme, name), weights)
+    return save_model(trainer.folder / "model", _card(trainer, name), weights)
 
 
-def _card(trainer: Trainer, scheme: LabelScheme, name: str) -> ModelCard:
+def _card(trainer: Trainer, name: str) -> ModelCard:
     config = trainer.config
+    scheme = label_scheme(config.scheme)
     return ModelCard(
         name=name,
         task=f"Segments {', '.join(region.title.lower() for region in scheme.regions)}",
@@ -165,6 +191,7 @@ def _card(trainer: Trainer, scheme: LabelScheme, name: str) -> ModelCard:
         targets=config.targets,
         spacing_mm=config.spacing_mm,
         network=trainer.average.config,
+        first_look=config.first_look,
         training_data=f"{len(trainer.training)} cases",
         metrics=_metrics(trainer),
         date=date.today().isoformat(),
@@ -175,7 +202,10 @@ def _metrics(trainer: Trainer) -> dict[str, object]:
     if not trainer.best:
         return {}
     return {
-        "validation": "mean Dice over whole volumes at the working spacing, best of the run",
+        "validation": "mean Dice over whole volumes at the working spacing, best of the run, "
+        "without clean-up"
+        if trainer.config.first_look.model
+        else "mean Dice over whole volumes at the working spacing, best of the run",
         "cases": [case.name for case in trainer.validation.cases],
         "mean_dice": round(trainer.best_score, 4),
     }

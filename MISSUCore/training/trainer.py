@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,11 +23,11 @@ from ..models.store import Model
 from ..network.transunet import SelfDistillingTransUNet, TrainingOutput
 from .checkpoint import Checkpoint
 from .config import TrainingConfig
-from .datasets import SHARED_MEMORY, PatchBatches, PreparedCases, workers_that_fit
+from .datasets import PatchBatches, PreparedCases, usable_workers
 from .distributed import any_rank, data_parallel, gradients_shared, rank_in_group
 from .logs import append_row, drop_rows_after, write_curves
-from .losses import LossTerms, MISSULoss, SegmentationLoss
-from .optimization import new_optimizer, start_from, update_average
+from .losses import LossTerms
+from .optimization import new_loss, new_optimizer, start_from, update_average
 from .validation import validation_scores
 
 LOG_COLUMNS = (
@@ -41,13 +42,24 @@ LOG_COLUMNS = (
 )
 MAXIMUM_BAD_STEPS = 20
 REACHED = ("step", "seconds", "best_score", "best", "unlogged")  # how far a run is, as it is saved
-SECONDS_BETWEEN_SAVES = 600.0  # what a power cut may cost
+SECONDS_BETWEEN_SAVES = 300.0  # what a power cut may cost
 
 
-TOO_LITTLE_SHARED = (
-    f"{SHARED_MEMORY} is too small for {{}} workers, so {{}} are used; give the container more "
-    "(docker run --shm-size=8g)"
-)
+@contextmanager
+def told_when_out_of_memory() -> Iterator[None]:
+    """Say what to do where the memory does not suffice.
+
+    Raises:
+        ResourceError: in the place of PyTorch's own errors.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ResourceError(
+            "out of memory; set a smaller batch_size (and more accumulation) or patch_size"
+        ) from error
 
 
 class Stopped(MISSUError):  # noqa: N818 - not an error
@@ -101,11 +113,7 @@ class Trainer:
             1, round(self.steps * config.validate_every / config.epochs)
         )
         self._make_model()
-        self.loss = MISSULoss(
-            SegmentationLoss(self.membership, config.targets, config.loss),
-            config.teacher_weight,
-            config.distillation_weight,
-        ).to(self.device)
+        self.loss = new_loss(self.membership, config).to(self.device)
         self.optimizer = new_optimizer(self.model, config)
         self.step = 0
         self.seconds = 0.0
@@ -177,14 +185,8 @@ class Trainer:
         last = self.steps if until is None else min(until, self.steps)
         while self.step < last:
             began = time.monotonic()
-            try:
+            with told_when_out_of_memory():
                 self.unlogged.append(self._train_step(batches))
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                raise ResourceError(
-                    "out of memory; set a smaller batch_size (and more accumulation) or patch_size"
-                ) from error
             self.seconds += time.monotonic() - began
             self.step += 1
             if self.step % 10 == 0 or self.step == last:
@@ -204,11 +206,9 @@ class Trainer:
                     "continue"
                 )
 
-    def _loader(self) -> PatchBatches:
+    def _loader(self) -> Iterable[tuple[Tensor, Tensor]]:
         steps = range(self.step, self.steps)
-        workers = workers_that_fit(self.workers, self.training)
-        if workers < self.workers:
-            self._report(Stage.TRAIN, TOO_LITTLE_SHARED.format(self.workers, workers))
+        workers = usable_workers(self.workers, self.training, self._tell)
         return PatchBatches(self.training, self.config, steps, self.device, self.layout, workers)
 
     def _train_step(self, batches: Iterator[tuple[Tensor, Tensor]]) -> list[float]:
@@ -263,28 +263,37 @@ class Trainer:
         """Log the Dice of the averaged weights on the validation cases; keep the best weights."""
         if not len(self.validation):
             return
+        means = self.mean_scores()
+        self._append("validation.csv", ("step", *means), means.values())
+        named = ", ".join(f"{name} {mean:.3f}" for name, mean in means.items())
+        self._tell(f"Dice {named}")
+        score = float(np.mean([means[name] for name in self.region_names]))
+        if score > self.best_score:
+            self.best_score = score
+            weights = self.average.state_dict()
+            self.best = {name: value.cpu().clone() for name, value in weights.items()}
+
+    def mean_scores(self) -> dict[str, float]:
+        """Mean Dice of the averaged weights on the validation cases, by region."""
         scores = validation_scores(
             self.average, self.validation, self.membership, self.config, self.device, self._report
         )
-        means = scores.mean(axis=0)
-        self._append("validation.csv", ("step", *self.region_names), means)
-        named = zip(self.region_names, means)
-        self._report(Stage.TRAIN, "Dice " + ", ".join(f"{name} {mean:.3f}" for name, mean in named))
-        if means.mean() > self.best_score:
-            self.best_score = float(means.mean())
-            weights = self.average.state_dict()
-            self.best = {name: value.cpu().clone() for name, value in weights.items()}
+        return dict(zip(self.region_names, scores.mean(axis=0).tolist()))
+
+    def setup(self) -> dict[str, Any]:
+        """What the run depends on besides its settings; with something else it is another run."""
+        return {
+            "training cases": [case.name for case in self.training.cases],
+            "validation cases": [case.name for case in self.validation.cases],
+            "number of processes": self.ranks,
+            "model to start from": self.start.card.sha256 if self.start else None,
+        }
 
     def _checkpoint(self) -> Checkpoint:
         return Checkpoint(
             self.checkpoint_path,
             self.config.as_dict(),
-            setup={
-                "training cases": [case.name for case in self.training.cases],
-                "validation cases": [case.name for case in self.validation.cases],
-                "number of processes": self.ranks,
-                "model to start from": self.start.card.sha256 if self.start else None,
-            },
+            setup=self.setup(),
             learners={"model": self.model, "average": self.average, "optimizer": self.optimizer},
         )
 
@@ -296,7 +305,10 @@ class Trainer:
     def _log_step(self, terms: Any) -> None:
         rate = self.config.learning_rate_at(self.step - 1, self.steps)
         self._append("training.csv", LOG_COLUMNS, [self.seconds, rate, *terms])
-        self._report(Stage.TRAIN, f"step {self.step} of {self.steps}, loss {terms[0]:.4f}")
+        self._tell(f"step {self.step} of {self.steps}, loss {terms[0]:.4f}")
+
+    def _tell(self, message: str) -> None:
+        self._report(Stage.TRAIN, message)
 
     def _report(self, stage: str, message: str) -> None:
         if self.rank == 0:

@@ -16,6 +16,8 @@ from .config import TrainingConfig
 from .datasets import PreparedCases
 from .distributed import rank_in_group, sum_over_ranks
 
+Report = Callable[[str, str], None]
+
 
 def validation_scores(
     network: nn.Module,
@@ -23,7 +25,7 @@ def validation_scores(
     membership: Tensor,
     config: TrainingConfig,
     device: torch.device,
-    report: Callable[[str, str], None],
+    report: Report,
 ) -> np.ndarray:
     """Dice (cases, regions) over whole volumes, at the working spacing.
 

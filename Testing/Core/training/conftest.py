@@ -12,8 +12,8 @@ import SimpleITK as sitk
 import torch
 
 from MISSUCore.contract.network_config import NetworkConfig
-from MISSUCore.training.augmentation import AugmentationConfig
 from MISSUCore.training.config import TrainingConfig
+from MISSUCore.training.patches.settings import AugmentationConfig
 from MISSUCore.training.trainer import Trainer
 
 MODALITIES = ("t1", "t1ce", "t2", "flair")

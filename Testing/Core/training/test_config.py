@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from MISSUCore.contract.model_card import read_card
 from MISSUCore.core.errors import InputError
 from MISSUCore.core.serialization import settings_from_dict
+from MISSUCore.models.store import BUNDLED_FOLDER
 from MISSUCore.training.config import PRESETS, TrainingConfig, training_config
 
 
@@ -34,6 +36,10 @@ def test_the_paper_preset_is_the_papers_recipe():
     assert (network.heads, network.fusion, network.skips) == (8, "local", 3)
 
 
+def read_bundled(name):
+    return read_card(BUNDLED_FOLDER / f"{name}.json")
+
+
 def test_the_presets_differ_where_their_tasks_do():
     chaos = training_config("paper-chaos", {})
     assert (chaos.modalities, chaos.scheme) == (("t1", "t2"), "chaos-liver")
@@ -41,6 +47,43 @@ def test_the_presets_differ_where_their_tasks_do():
     fast = training_config("brats-fast", {})
     assert fast.spacing_mm == (2, 2, 2)
     assert fast.augmentation.modality_dropout > 0
+
+
+def test_the_precise_preset_looks_where_the_fast_model_does():
+    precise, bundled = training_config("brats-precise", {}), read_bundled("missu-brats-precise")
+    assert precise.first_look.model == bundled.first_look.model
+    assert precise.first_look.averaged == bundled.first_look.averaged
+    assert precise.spacing_mm == bundled.spacing_mm == (1, 1, 1)
+    assert precise.targets == bundled.targets
+    assert precise.modalities == bundled.modalities
+    network = replace(precise.network_for_task(), fusion="none")
+    assert network == replace(bundled.network, fusion="none")
+    # The teacher takes part, and the patches halve evenly.
+    assert precise.network.fusion == "local" and precise.distillation_weight > 0
+    assert all(length % precise.network.stride == 0 for length in precise.patch_size)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"augmentation.tumor_probability": "0.5"},
+        {"augmentation.enhancement_dropout": "0.1"},
+        {"sampling.tumor": "0.9"},
+        {"sampling.tumor": "-0.1"},
+        {"sampling.jitter": "-1"},
+        {"sampling.jitter": "NaN"},
+        {"sampling.late_dropout": "0.9"},
+        {"sampling.crop_spacing_mm": "[1, 1]"},
+        {"sampling.crop_spacing_mm": "[1, 0, 1]"},
+        {"augmentation.dropout_weights": "[1, 1]"},
+        {"augmentation.dropout_weights": '["a"]'},
+        {"patch_size": "[80, 4, 80]"},
+        {"modalities": '["t1ce", "t1", "t2", "flair"]'},
+    ],
+)
+def test_settings_of_the_second_look_that_do_not_fit_are_refused(changes):
+    with pytest.raises(InputError, match="bad training settings"):
+        training_config("brats-precise", changes)
 
 
 @pytest.mark.parametrize("name", PRESETS)

@@ -80,6 +80,18 @@ def test_the_sum_is_the_sum_of_both(targets):
     assert dice > 0.1 < cross_entropy
 
 
+def test_the_cross_entropy_of_the_sum_has_the_weight_asked_for():
+    logits = random_logits("regions")
+    entropy, dice, weighted = (
+        SegmentationLoss(MEMBERSHIP, "regions", kind, 2.0)(logits, CLASSES)
+        for kind in ("cross_entropy", "dice", "dice_cross_entropy")
+    )
+    torch.testing.assert_close(weighted, 2 * entropy + dice)
+    # Alone it is what it is.
+    plain = SegmentationLoss(MEMBERSHIP, "regions", "cross_entropy")(logits, CLASSES)
+    assert torch.equal(entropy, plain)
+
+
 @pytest.mark.parametrize("kind", ["cross_entropy", "dice", "dice_cross_entropy"])
 @pytest.mark.parametrize("targets", ["labels", "regions"])
 def test_the_truth_costs_nothing_and_its_opposite_stays_finite(targets, kind):

@@ -24,7 +24,7 @@ from MISSUCore.models.store import load_model, save_model
 from MISSUCore.network.transunet import TransUNet
 from MISSUCore.training import trainer as trainer_module
 from MISSUCore.training import validation as validation_module
-from MISSUCore.training.augmentation import AugmentationConfig
+from MISSUCore.training.patches.settings import AugmentationConfig
 from MISSUCore.training.trainer import LOG_COLUMNS, MAXIMUM_BAD_STEPS, Stopped
 
 pytestmark = pytest.mark.slow

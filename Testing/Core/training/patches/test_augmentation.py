@@ -11,8 +11,10 @@ import torch
 from scipy.ndimage import affine_transform, binary_dilation, binary_erosion, uniform_filter
 from scipy.spatial.transform import Rotation
 
-from MISSUCore.training import augmentation
-from MISSUCore.training.augmentation import AugmentationConfig, change_contrast, random_patch
+from MISSUCore.training.patches import cutting
+from MISSUCore.training.patches.augmentation import random_patch, remove_enhancement
+from MISSUCore.training.patches.contrast import change_contrast as contrast_at_spacing
+from MISSUCore.training.patches.settings import AugmentationConfig
 
 PLAIN = AugmentationConfig(flip_probability=0, intensity_shift=0, intensity_scale=0)
 EVERYTHING = AugmentationConfig(
@@ -26,6 +28,10 @@ EVERYTHING = AugmentationConfig(
     modality_dropout=0.3,
 )
 ISOTROPIC = (1.0, 1.0, 1.0)
+
+
+def change_contrast(volume, config, generator):
+    return contrast_at_spacing(volume, ISOTROPIC, config, generator)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -83,14 +89,14 @@ def scripted(monkeypatch):
             assert (low, high) == pytest.approx((-limit, limit))
             return value
 
-        monkeypatch.setattr(augmentation, "_uniform", draw)
+        monkeypatch.setattr(cutting, "uniform", draw)
 
     return script
 
 
 def affine(volume, classes, size, center, spacing_mm=ISOTROPIC, **settings):
     config = replace(PLAIN, **settings)
-    return augmentation._affine_patch(volume, classes, size, center, spacing_mm, config, seeded())
+    return cutting._affine_patch(volume, classes, size, center, spacing_mm, config, seeded())
 
 
 @pytest.mark.parametrize("size", [(4, 6, 8), (5, 7, 3), (14, 13, 12)], ids=["even", "odd", "long"])
@@ -317,7 +323,7 @@ def enhancing_case():
 def test_without_enhancement_t1ce_is_t1_at_its_own_contrast(enhancing_case):
     volume, classes = enhancing_case
     before = volume.clone()
-    changed, labels = augmentation.remove_enhancement(volume, classes)
+    changed, labels = remove_enhancement(volume, classes)
     core = (classes == 1) | (classes == 3)
     assert torch.equal(volume, before)  # the case itself is kept for the next patch
     assert torch.equal(changed[[0, 2, 3]], before[[0, 2, 3]])
@@ -338,7 +344,7 @@ def test_without_enhancement_t1ce_is_t1_at_its_own_contrast(enhancing_case):
 def test_what_does_not_enhance_stays(enhancing_case):
     volume, classes = enhancing_case
     classes[classes == 3] = 1
-    same, labels = augmentation.remove_enhancement(volume, classes)
+    same, labels = remove_enhancement(volume, classes)
     assert torch.equal(same, volume)
     assert torch.equal(labels, classes)
 

@@ -1,0 +1,1 @@
+"""Patches of a case: how they are cut, and how they vary."""

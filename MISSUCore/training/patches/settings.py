@@ -1,0 +1,122 @@
+"""How the patches of a training are chosen, and how they vary."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from ...core.serialization import many
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """How patches vary. The defaults are the paper's for BraTS.
+
+    Args:
+        flip_probability: of a mirror image, along each axis.
+        affine_probability: of a rotation and scaling.
+        rotation_degrees: largest angle about each axis.
+        scaling: largest relative change of size.
+        tumor_probability: of a patch centered on a voxel of a random label, instead of anywhere.
+        intensity_shift: largest shift of a modality, in standard deviations of the brain.
+        intensity_scale: largest relative change of a modality's contrast.
+        gamma_probability: of a modality's gray values being bent by a power.
+        gamma: the largest such power; its inverse is the smallest.
+        noise_probability: of Gaussian noise.
+        noise: its largest standard deviation, in those of the brain.
+        blur_probability: of a modality being read at half the resolution along one axis.
+        bias_probability: of a modality being brighter in one place than in another, as in the
+            field of a surface coil.
+        bias: standard deviation of the logarithm of the strongest such factor.
+        shift_probability: of T1ce lying beside the other modalities, as a scan does that was badly
+            registered.
+        shift_mm: largest such shift along each axis.
+        rim_probability: of a brain that fades at its edge, as scans do that were resampled after
+            skull-stripping.
+        enhancement_dropout: probability that a BraTS case is shown as if its tumor took up no
+            contrast agent.
+        modality_dropout: probability that one modality is missing.
+        dropout_weights: how often which modality is the missing one, in relation to the others; by
+            default all alike.
+
+    Raises:
+        ValueError: if values are out of range.
+    """
+
+    flip_probability: float = 0.5
+    affine_probability: float = 0.0
+    rotation_degrees: float = 15.0
+    scaling: float = 0.15
+    tumor_probability: float = 0.0
+    intensity_shift: float = 0.1
+    intensity_scale: float = 0.1
+    gamma_probability: float = 0.0
+    gamma: float = 1.5
+    noise_probability: float = 0.0
+    noise: float = 0.15
+    blur_probability: float = 0.0
+    bias_probability: float = 0.0
+    bias: float = 0.35
+    shift_probability: float = 0.0
+    shift_mm: float = 2.0
+    rim_probability: float = 0.0
+    enhancement_dropout: float = 0.0
+    modality_dropout: float = 0.0
+    dropout_weights: tuple[float, ...] = many(float)
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            values = value if isinstance(value, tuple) else (value,)
+            if not all(0 <= one < math.inf for one in values):
+                raise ValueError(f"{name} must not be negative: {value}")
+            if isinstance(value, tuple):
+                continue
+            if name.endswith(("_probability", "_dropout")) and value > 1:
+                raise ValueError(f"{name} must lie in [0, 1], not {value}")
+        if self.gamma < 1:
+            raise ValueError(f"gamma must be at least 1, not {self.gamma}")
+        if self.dropout_weights and not sum(self.dropout_weights):
+            raise ValueError("dropout_weights must not all be 0")
+        if self.scaling >= 1:
+            raise ValueError(f"scaling must be less than 1, not {self.scaling}")
+
+
+@dataclass(frozen=True)
+class SamplingConfig:
+    """Where the patches of a training for the second look are.
+
+    What is left of ``tumor`` and ``errors`` is anywhere in the brain.
+
+    Args:
+        tumor: share of the patches around a voxel of a random label.
+        errors: share around a voxel of which the first look says something else than the reference.
+        jitter: voxels by which a patch around the tumor is moved along each axis at most.
+        pasted: share of the patches into which the tumor of another case is put, if they have none.
+        crops: share of the steps that learn from lesion crops, where there are any.
+        crop_spacing_mm: of the lesion crops, along the axes (x, y, z) that their file has.
+        late_dropout: what is added to the probability of a missing modality in the second half of
+            the run.
+
+    Raises:
+        ValueError: if values are out of range.
+    """
+
+    tumor: float = 0.75
+    errors: float = 0.15
+    jitter: float = 12.0
+    pasted: float = 0.2
+    crops: float = 0.35
+    crop_spacing_mm: tuple[float, float, float] = (1.875, 1.875, 1.211)
+    late_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("tumor", "errors", "pasted", "crops", "late_dropout"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
+        if self.tumor + self.errors > 1 + 1e-9:
+            raise ValueError("the shares of tumor and errors must not add up to more than 1")
+        if not 0 <= self.jitter < math.inf:
+            raise ValueError(f"jitter must not be negative: {self.jitter}")
+        spacing = self.crop_spacing_mm
+        if len(spacing) != 3 or not all(0 < length < 100 for length in spacing):
+            raise ValueError(f"crop_spacing_mm must be three lengths under 100 mm, not {spacing}")

@@ -1,0 +1,1 @@
+"""Training of a fine model for the second look: it learns where a coarse model looks."""

@@ -1,0 +1,70 @@
+"""The training loop of a fine model for the second look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ..datasets import usable_workers
+from ..trainer import Trainer
+from .batches import Batches, BatchStream
+from .cases import SeenCases
+from .crops import LesionCrops
+from .validation import ALONE, BOTH, box_scores
+
+
+@dataclass
+class SecondLookTrainer(Trainer):
+    """A trainer whose patches and validation go by what the first look says.
+
+    Args:
+        training: cases to learn from, :class:`.SeenCases`.
+        validation: of the same kind; each region is scored as the model will answer: by itself,
+            or averaged with the first look's.
+        crops: lesion crops to learn from, too.
+
+    Raises:
+        InputError: as the trainer.
+    """
+
+    training: SeenCases
+    validation: SeenCases
+    crops: LesionCrops | None = None
+
+    def mean_scores(self) -> dict[str, float]:
+        """Mean Dice of the averaged weights: as answered, of the model alone, and of both."""
+        scores = box_scores(
+            self.average, self.validation, self.membership, self.config, self.device, self._report
+        ).mean(axis=0)
+        averaged = self.config.first_look.averaged
+        names = self.region_names
+        rows = {
+            "": [scores[BOTH if name in averaged else ALONE][n] for n, name in enumerate(names)],
+            " alone": scores[ALONE],
+            " both": scores[BOTH],
+        }
+        return {
+            f"{name}{kind}": float(mean)
+            for kind, means in rows.items()
+            for name, mean in zip(names, means)
+        }
+
+    def setup(self) -> dict[str, Any]:
+        """What the run depends on besides its settings."""
+        return {
+            **super().setup(),
+            "first look": self.training.finder.card.sha256,
+            "lesion crops": self.crops.sha256 if self.crops else None,
+        }
+
+    def _loader(self) -> Iterable[tuple[Tensor, Tensor]]:
+        config = self.config
+        batches = Batches(
+            self.training, self.crops, config, self.steps * config.accumulation * self.ranks
+        )
+        steps = range(self.step, self.steps)
+        workers = usable_workers(self.workers, batches, self._tell)
+        return BatchStream(batches, steps, self.device, self.layout, workers)
