@@ -67,8 +67,7 @@ def train(
         workers: processes that load cases.
         progress: reports every step.
         start: model whose weights the run begins with.
-        crops: lesion crops to learn from, too, in a training for the second look; a file as
-            :class:`.LesionCrops` takes it.
+        crops: file of lesion crops, as :class:`.LesionCrops` takes it, for the second look.
 
     Returns:
         The card of the model written; None in all but the first process.
