@@ -80,7 +80,10 @@ def writeSegmentation(
 
 
 def readMeasurement(
-    run: CoreRun, node: slicer.vtkMRMLSegmentationNode, grid: slicer.vtkMRMLVolumeNode
+    run: CoreRun,
+    node: slicer.vtkMRMLSegmentationNode,
+    grid: slicer.vtkMRMLVolumeNode,
+    checksum: str,
 ) -> MeasurementReport:
     """Bring what the process measured into the scene.
 
@@ -94,7 +97,7 @@ def readMeasurement(
     if report.scheme == ALL_SEGMENTS.name:
         warnings.append(Text("No segment is known by its name: all of them together are measured."))
     report = replace(report, segmentation=FileFact(node.GetName()), warnings=tuple(warnings))
-    keepMeasurement(node, report, grid)
+    keepMeasurement(node, report, grid, checksum)
     return report
 
 

@@ -20,6 +20,7 @@ from ..Core.Errors import ExchangeError
 from ..Core.OneRun import OneRun
 from ..Scene.MovedScans import placesOf
 from ..Scene.SceneExchange import referenceVolume
+from ..Scene.SegmentationNodes import checksumOf
 from .BrainMask import checkedMask
 from .Comparison import Scores, readScores, writePair
 from .MeasureLogic import gridOf, readMeasurement, writeSegmentation
@@ -184,11 +185,12 @@ class SegmentationLogic(OneRun):
         except ExchangeError as error:
             raise SegmentationError(str(error)) from error
         onFailed = None if blocking else onFailed
+        checksum = checksumOf(segmentationNode)  # it may be edited meanwhile
         run = CoreRun(segmentationNode.GetScene(), onFinished=onFinished, onFailed=onFailed)
         run.start(
             newProcess("MISSUCore.measurement.case"),
             lambda run: writeSegmentation(run, segmentationNode, grid, scheme, how),
-            lambda run: readMeasurement(run, segmentationNode, grid),
+            lambda run: readMeasurement(run, segmentationNode, grid, checksum),
         )
         self._run = run
         return run.wait() if blocking else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import qt
 from slicer.i18n import tr as _
@@ -32,8 +32,16 @@ class LesionTable:
         table.verticalHeader().hide()
         table.itemSelectionChanged.connect(self._onSelectionChanged)
 
-    def show(self, report: MeasurementReport | None) -> None:
-        """Show a measurement, or nothing."""
+    def show(
+        self, report: MeasurementReport | None, outOfPlaneMm: Mapping[int, float] | None = None
+    ) -> None:
+        """Show a measurement, or nothing.
+
+        Args:
+            report: to show.
+            outOfPlaneMm: by lesion number, how far its lines are from lying in one slice.
+        """
+        leaning = outOfPlaneMm or {}
         lesions = report.lesions if report else ()
         region = report.region if report else ""
         # In two lines, so that all columns have room.
@@ -48,9 +56,10 @@ class LesionTable:
         self._table.setHorizontalHeaderLabels(titles)
         self._table.setRowCount(len(lesions))
         for row, lesion in enumerate(lesions):
-            for column, text in enumerate(_texts(lesion, region)):
+            aside = leaning.get(lesion.number)
+            for column, text in enumerate(_texts(lesion, region, aside)):
                 item = qt.QTableWidgetItem(text)
-                item.setToolTip(_details(lesion))
+                item.setToolTip(_details(lesion, aside))
                 if column:
                     item.setTextAlignment(qt.Qt.AlignRight | qt.Qt.AlignVCenter)
                 if column == ANGLE_COLUMN and lesion.longest:
@@ -68,7 +77,7 @@ class LesionTable:
         self._onSelected(self.selected())
 
 
-def _texts(lesion: LesionMeasurement, region: str) -> list[str]:
+def _texts(lesion: LesionMeasurement, region: str, asideMm: float | None) -> list[str]:
     corrected = "✎ " if lesion.corrected else ""
     volumeMl = lesion.volumes_ml.get(region)
     return [
@@ -77,7 +86,7 @@ def _texts(lesion: LesionMeasurement, region: str) -> list[str]:
         _millimeters(lesion.longest),
         _millimeters(lesion.perpendicular),
         "-" if lesion.angle_degrees is None else f"{lesion.angle_degrees:.0f}°",
-        f"{lesion.product_mm2:.0f}" if lesion.longest else "-",
+        f"{'⚠ ' if asideMm else ''}{lesion.product_mm2:.0f}" if lesion.longest else "-",
     ]
 
 
@@ -87,12 +96,16 @@ def _judged(lesion: LesionMeasurement) -> str:
     return _("measurable") if lesion.measurable else _("not measurable")
 
 
-def _details(lesion: LesionMeasurement) -> str:
+def _details(lesion: LesionMeasurement, asideMm: float | None) -> str:
     lines = [f"{name}: {volume:.2f} ml" for name, volume in lesion.volumes_ml.items()]
     if lesion.maximum:
         lines.append(_("Largest extent in 3-D: {mm:.1f} mm").format(mm=lesion.maximum.length_mm))
     if lesion.longest and not isPerpendicular(lesion):
         lines.append(_("The two lines are not at a right angle."))
+    if asideMm:
+        lines.append(
+            _("The two lines do not lie in one slice: {mm:.1f} mm apart.").format(mm=asideMm)
+        )
     if lesion.corrected:
         lines.append(_("A line was corrected."))
     return "\n".join((*lines, *lesion.reasons))

@@ -14,10 +14,12 @@ from MISSUCore.contract.measurement_report import MeasurementReport, Measurement
 from ..Core.CoreRun import SegmentationError
 from ..Logic.ParameterNode import MISSUSegmentationParameterNode
 from ..Logic.SegmentationLogic import SegmentationLogic
+from ..Scene.LineHistory import LineHistory
 from ..Scene.MeasurementNodes import (
     currentMeasurement,
     isEditedSince,
     lineNodes,
+    outOfPlaneMm,
     resetLines,
     setTargets,
     showLesion,
@@ -49,15 +51,16 @@ class PanelMeasure:
         self._onFailed = onFailed
         self._shown: Any = None
         self._isEdited = False
-        self._observed: list[tuple[Any, int]] = []
+        self._history = LineHistory(self._onLinesChanged)
         self._table = LesionTable(ui.lesionsTable, self._onSelected)
         ui.measureButton.clicked.connect(self.onMeasureButton)
+        ui.undoLineButton.clicked.connect(self._history.undo)
         ui.resetLinesButton.clicked.connect(self.onResetButton)
         ui.targetsSpinBox.valueChanged.connect(self.onTargetsChanged)
 
     def setParameters(self, parameters: MISSUSegmentationParameterNode | None) -> None:
         """Connect to these choices of the panel, or to none while it is not on display."""
-        self._forgetLines()
+        self._history.release()
         self._parameters = parameters
         if parameters:
             self.refresh()
@@ -70,15 +73,12 @@ class PanelMeasure:
 
     def refresh(self) -> None:
         """Show the chosen segmentation as it is now, and follow its lines."""
-        self._forgetLines()
         node = self._shown = self._parameters.result
         self._isEdited = False
         if node:
             report = self._fill()
             self._isEdited = report is not None and isEditedSince(node)
-            for line in lineNodes(node):
-                for event in (line.PointModifiedEvent, line.PointRemovedEvent):
-                    self._observed.append((line, line.AddObserver(event, self._onLineModified)))
+        self._history.follow(lineNodes(node) if node else [])
         self._fill()
         self._updateButtons()
 
@@ -90,7 +90,7 @@ class PanelMeasure:
             if not slicer.util.confirmOkCancelDisplay(question):
                 return
         settings = MeasurementSettings(targets=self._ui.targetsSpinBox.value)
-        self._forgetLines()
+        self._history.release()
         try:
             self._logic.measure(
                 node,
@@ -105,6 +105,7 @@ class PanelMeasure:
             self._onStarted()
 
     def onResetButton(self) -> None:
+        self._history.release()  # so that it is one step to undo
         resetLines(self._shown, self._table.selected() or None)
         self.refresh()  # some may be new
 
@@ -122,7 +123,7 @@ class PanelMeasure:
             self.refresh()
         self._onFailed(message, logPath)
 
-    def _onLineModified(self, caller: Any, event: str) -> None:
+    def _onLinesChanged(self) -> None:
         self._fill()
         self._updateButtons()
 
@@ -133,7 +134,7 @@ class PanelMeasure:
     def _fill(self) -> MeasurementReport | None:
         """Show the numbers as the lines are now."""
         report = currentMeasurement(self._shown) if self._shown else None
-        self._table.show(report)
+        self._table.show(report, outOfPlaneMm(self._shown, report) if report else None)
         if report:
             spinBox = self._ui.targetsSpinBox
             before = spinBox.blockSignals(True)
@@ -167,9 +168,5 @@ class PanelMeasure:
             "Measure each lesion: its volume, the longest diameter in a slice, and the longest one "
             "across it. Both are lines that can be corrected in the views."
         )
+        self._ui.undoLineButton.enabled = self._history.canUndo()
         self._ui.resetLinesButton.enabled = bool(node and currentMeasurement(node))
-
-    def _forgetLines(self) -> None:
-        for line, tag in self._observed:
-            line.RemoveObserver(tag)
-        self._observed = []

@@ -35,6 +35,7 @@ def keepMeasurement(
     node: slicer.vtkMRMLSegmentationNode,
     report: MeasurementReport,
     grid: slicer.vtkMRMLVolumeNode,
+    checksum: str = "",
 ) -> None:
     """Keep a report with its segmentation, and show its lines; those of an earlier one go.
 
@@ -42,9 +43,10 @@ def keepMeasurement(
         node: that was measured.
         report: in the coordinates of the grid, before its parent transform.
         grid: volume on whose voxels it was measured.
+        checksum: of the segments that were measured; empty: as they are now.
     """
     forgetMeasurement(node)
-    kept = {"report": report.to_dict(), "checksum": checksumOf(node)}
+    kept = {"report": report.to_dict(), "checksum": checksum or checksumOf(node)}
     node.SetAttribute(MEASUREMENT_ATTRIBUTE, json.dumps(kept))
     folder = 0
     for lesion in report.lesions:
@@ -246,18 +248,44 @@ def _isMoved(line: Line | None, was: Line | None) -> bool:
 
 
 def _color(node: slicer.vtkMRMLSegmentationNode, report: MeasurementReport) -> None:
-    """The perpendicular of each lesion is green if it is one, else red."""
+    """The perpendicular of each lesion is green if it is one, in the same slice, else red."""
+    leaning = outOfPlaneMm(node, report)
     for lesion in report.lesions:
-        for which, color in ((LONGEST, YELLOW), (PERPENDICULAR, lineColor(lesion))):
+        isGood = isPerpendicular(lesion) and lesion.number not in leaning
+        for which, color in ((LONGEST, YELLOW), (PERPENDICULAR, GREEN if isGood else RED)):
             line = lineNode(node, lesion.number, which)
             display = line.GetDisplayNode() if line else None
             if display and display.GetSelectedColor() != color:
                 display.SetSelectedColor(*color)
 
 
-def lineColor(lesion: LesionMeasurement) -> tuple[float, float, float]:
-    """Color of a lesion's perpendicular, which says whether it is one."""
-    return GREEN if isPerpendicular(lesion) else RED
+def outOfPlaneMm(
+    node: slicer.vtkMRMLSegmentationNode, report: MeasurementReport
+) -> dict[int, float]:
+    """How far a lesion's lines, as a report has them, are from lying in one slice of the scan.
+
+    Args:
+        node: that was measured; the lines that were measured lie in a slice.
+        report: with the lines as they are now.
+
+    Returns:
+        Distance in mm, by lesion number, where it is more than half of a slice.
+    """
+    kept = keptMeasurement(node)
+    measured = {lesion.number: lesion for lesion in kept.lesions} if kept else {}
+    found = {}
+    for lesion in report.lesions:
+        was = measured.get(lesion.number)
+        lines = [line for line in (lesion.longest, lesion.perpendicular) if line]
+        if was is None or was.longest is None or was.perpendicular is None or not lines:
+            continue
+        across = np.cross(*(np.subtract(x.end, x.start) for x in (was.longest, was.perpendicular)))
+        length = float(np.linalg.norm(across)) or 1.0
+        heights = [float(np.dot(end, across)) for line in lines for end in (line.start, line.end)]
+        distance = (max(heights) - min(heights)) / length
+        if distance > report.slice_mm / 2:
+            found[lesion.number] = distance
+    return found
 
 
 def isPerpendicular(lesion: LesionMeasurement) -> bool:

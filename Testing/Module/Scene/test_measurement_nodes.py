@@ -21,7 +21,7 @@ from MISSUCore.contract.measurement_report import (
     judge,
 )
 from MISSUSegmentationLib.Scene import MeasurementNodes as nodes
-from MISSUSegmentationLib.Scene.SegmentationNodes import importSegmentation
+from MISSUSegmentationLib.Scene.SegmentationNodes import checksumOf, importSegmentation
 
 SHAPE = (8, 9, 10)
 
@@ -151,6 +151,23 @@ def test_color_says_whether_a_line_is_perpendicular(measured: Any) -> None:
         assert line.GetDisplayNode().GetSelectedColor() == pytest.approx(color)
 
 
+def test_lines_that_leave_their_slice_are_found(measured: Any) -> None:
+    line = nodes.lineNode(measured, 1, nodes.PERPENDICULAR)
+    # Slices are 1 mm apart: 0.4 mm is within one, 3 mm is not.
+    for height, found in ((3.4, {}), (6.0, {1: 3.0})):
+        line.SetNthControlPointPosition(1, -4.0, -17.0, height)
+        current = nodes.currentMeasurement(measured)
+        assert nodes.outOfPlaneMm(measured, current) == pytest.approx(found)
+        color = nodes.RED if found else nodes.GREEN
+        assert line.GetDisplayNode().GetSelectedColor() == pytest.approx(color)
+    # Both lines in another slice lie in one.
+    line.SetNthControlPointPosition(0, -4.0, 0.0, 6.0)
+    longest = nodes.lineNode(measured, 1, nodes.LONGEST)
+    for end, x in enumerate((-1.0, -21.0)):
+        longest.SetNthControlPointPosition(end, x, -2.0, 6.0)
+    assert nodes.outOfPlaneMm(measured, nodes.currentMeasurement(measured)) == {}
+
+
 def test_a_deleted_line_counts_as_measured_and_comes_back_with_a_reset(
     scene: Any, measured: Any
 ) -> None:
@@ -185,6 +202,13 @@ def test_targets_can_be_changed(measured: Any) -> None:
         True,
         False,
     ]
+
+
+def test_an_edit_while_it_was_measured_is_known(scan: Any, measured: Any) -> None:
+    before = checksumOf(measured)
+    measured.GetSegmentation().RemoveSegment("ET")
+    nodes.keepMeasurement(measured, report(), scan, before)
+    assert nodes.isEditedSince(measured)
 
 
 def test_an_edit_is_known(measured: Any) -> None:

@@ -101,6 +101,39 @@ def test_a_corrected_line_changes_the_table_and_can_be_reset(
     assert rows(panel)[1] == ["2 not measurable", "1.0", "18.0", "9.0", "90°", "162"]
 
 
+def test_corrections_are_undone_one_by_one(
+    panel: Panel, segmentation: Any, slicerApplication: Any
+) -> None:
+    measure(panel)
+    assert not panel.ui.undoLineButton.enabled
+    first = line(slicerApplication, "Lesion 1 longest")
+    second = line(slicerApplication, "Lesion 2 perpendicular")
+    first.SetNthControlPointPosition(1, -30.0, 0.0, 0.0)
+    second.SetNthControlPointPosition(1, -1.0, -12.0, 0.0)
+    assert [row[2:4] for row in rows(panel)] == [["30.0", "15.0"], ["18.0", "12.0"]]
+    panel.click("resetLinesButton")
+    assert [row[2:4] for row in rows(panel)] == [["20.0", "15.0"], ["18.0", "9.0"]]
+    panel.click("undoLineButton")  # of the reset
+    assert [row[2:4] for row in rows(panel)] == [["30.0", "15.0"], ["18.0", "12.0"]]
+    panel.click("undoLineButton")
+    assert [row[2:4] for row in rows(panel)] == [["30.0", "15.0"], ["18.0", "9.0"]]
+    panel.click("undoLineButton")
+    assert rows(panel)[0][0] == "1 target" and rows(panel)[0][2] == "20.0"
+    assert not panel.ui.undoLineButton.enabled
+
+
+def test_a_line_that_leaves_its_slice_is_flagged(
+    panel: Panel, segmentation: Any, slicerApplication: Any
+) -> None:
+    measure(panel)
+    moved = line(slicerApplication, "Lesion 1 perpendicular")
+    moved.SetNthControlPointPosition(1, -1.0, -15.0, 4.0)
+    assert rows(panel)[0][5].startswith("⚠ ")
+    assert "do not lie in one slice: 4.0 mm" in panel.ui.lesionsTable.item(0, 5).toolTip()
+    panel.click("undoLineButton")
+    assert rows(panel)[0][5] == "300"
+
+
 def test_the_number_of_targets_counts_at_once(panel: Panel, segmentation: Any, missu: Any) -> None:
     missu.behave(lesions=[(20.0, 15.0), (18.0, 12.0), (16.0, 11.0)])
     measure(panel)
