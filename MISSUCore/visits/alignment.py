@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import SimpleITK as sitk
@@ -12,9 +13,7 @@ from ..core.events import Progress
 from ..core.messages import Text, a_file
 from ..preprocessing.background import shift_to_nonnegative
 from ..preprocessing.registration.rigid import Registration, register
-
-# Normalized mutual information of two T1ce scans, laid on each other: see docs/evidence.md.
-ONE_PATIENT = 1.095
+from .one_patient import likeness
 
 
 def align(
@@ -44,24 +43,28 @@ def align(
     fixed = shift_to_nonnegative(scans[0])
     found: list[Registration | None] = [None]
     for number in range(1, len(scans)):
+        moving = shift_to_nonnegative(scans[number])
         registration = register(
-            shift_to_nonnegative(scans[number]),
+            moving,
             fixed,
             moving_name=names[number],
             fixed_name=names[0],
             progress=progress.part((number - 1) / (len(scans) - 1), number / (len(scans) - 1)),
         )
-        if registration.quality < ONE_PATIENT and not different_anatomy:
-            raise InputError(
-                a_file(sources[number]),
-                " and ",
-                a_file(sources[0]),
-                ": do not seem to show one patient, they fit each other too poorly (normalized "
-                f"mutual information {registration.quality:.3f}, {ONE_PATIENT:g} or more is "
-                "usual); give the visits of one patient, or --allow-different-anatomy if you have "
-                "made sure",
-                code=ErrorCode.ANATOMY_DIFFERS,
-            )
+        alike = likeness(moving, fixed, registration)
+        if not alike.one_patient:
+            told = f"show one patient, they fit each other too poorly ({alike})"
+            if not different_anatomy:
+                raise InputError(
+                    a_file(sources[number]),
+                    " and ",
+                    a_file(sources[0]),
+                    f": do not seem to {told}; give the visits of one patient, or "
+                    "--allow-different-anatomy if you have made sure",
+                    code=ErrorCode.ANATOMY_DIFFERS,
+                )
+            warning = f"{names[number]} and {names[0]} do not seem to {told}"
+            registration = replace(registration, warnings=[*registration.warnings, warning])
         found.append(registration)
     return found
 

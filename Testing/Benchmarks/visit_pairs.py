@@ -1,6 +1,6 @@
-"""Do two T1ce scans show one patient, and what changed? On patients at two dates.
+"""What changed between two dates? By ``missu visits``, and counted once more by brute force.
 
-    python Testing/Benchmarks/visit_pairs.py PATIENTS OUTPUT_FOLDER [--strangers 11]
+    python Testing/Benchmarks/visit_pairs.py PATIENTS OUTPUT_FOLDER
 
 PATIENTS holds a folder a patient with first_t1ce, first_tumor, second_t1ce and second_tumor
 (.nii.gz): measured on 11 of TCIA Brain-Tumor-Progression (Schmainda and Prah 2018, CC BY 3.0) as
@@ -8,22 +8,21 @@ the repository SagaraBattousai/BrainTumorProgression has them. Their headers hav
 size, so 1 x 1 x 6.5 mm is taken for all; slices from 20 on are padding.
 
 Compares the two dates of each patient as ``missu visits`` does, leaves a page of each, and prints
-normalized mutual information, the lesions, and changes of the volume: by the report and by counting
-voxels. Then lays second scans on the first of somebody else.
+what it tells beside what :mod:`brute_force` counts: volume, lesions, the diameters of all lesions,
+and the sum of products over those that the report calls targets.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
 from pathlib import Path
 
-import numpy as np
 import SimpleITK as sitk
+from brute_force import Counted, count_lesions
 
 from MISSUCore.contract.labels import BRATS
-from MISSUCore.preprocessing.background import shift_to_nonnegative
-from MISSUCore.preprocessing.registration.rigid import register
+from MISSUCore.contract.measurement_report import LesionMeasurement, MeasurementSettings
+from MISSUCore.contract.visits_report import VisitsReport
 from MISSUCore.reporting.visits_page import write_visits_page
 from MISSUCore.visits.comparison import compare_visits
 from MISSUCore.visits.files import VisitFiles
@@ -49,55 +48,83 @@ def written(patient: Path, when: str, output: Path) -> VisitFiles:
     return VisitFiles(when, *paths, "2020-01-01" if when == "first" else "2020-03-01")
 
 
-def counted_ml(path: Path) -> float:
-    """Volume by counting voxels."""
-    voxels = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
-    return float(np.count_nonzero(voxels) * np.prod(SPACING_MM) / 1000)
+def counted(visit: VisitFiles) -> list[Counted]:
+    """The lesions of a visit by brute force."""
+    voxels = sitk.GetArrayFromImage(sitk.ReadImage(str(visit.segmentation)))
+    return count_lesions(voxels > 0, SPACING_MM[::-1], MeasurementSettings().join_mm)
+
+
+def partner(told: LesionMeasurement, found: list[Counted]) -> Counted:
+    """The lesion that was counted which is most like one of the report."""
+    lengths = [line.length_mm if line else 0.0 for line in (told.longest, told.perpendicular)]
+    return min(
+        found,
+        key=lambda each: (
+            abs(each.volume_ml - told.volumes_ml["ET"])
+            + abs(each.longest_mm - lengths[0])
+            + abs(each.perpendicular_mm - lengths[1])
+        ),
+    )
+
+
+def differences(
+    report: VisitsReport, found: list[list[Counted]]
+) -> tuple[float, float, list[float]]:
+    """Largest difference of a diameter and of a volume; sums of products as they were counted."""
+    longest, volume = 0.0, 0.0
+    sums = []
+    for number, visit in enumerate(report.visits):
+        targets = {
+            part for lesion in report.lesions if lesion.target for part in lesion.lesions[number]
+        }
+        total = 0.0
+        for told in visit.measurement.lesions:
+            own = partner(told, found[number])
+            volume = max(volume, abs(own.volume_ml - told.volumes_ml["ET"]))
+            for line, counted_mm in (
+                (told.longest, own.longest_mm),
+                (told.perpendicular, own.perpendicular_mm),
+            ):
+                if line:
+                    longest = max(longest, abs(line.length_mm - counted_mm))
+            total += own.product_mm2 if told.number in targets else 0.0
+        sums.append(total)
+    return longest, volume, sums
 
 
 def main() -> None:
-    """Compare, print, and try strangers."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Compare, count, and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("patients", type=Path)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--strangers", type=int, default=11)
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
-    patients = sorted(path for path in options.patients.iterdir() if path.is_dir())
-    visits = {
-        patient: [written(patient, when, options.output) for when in ("first", "second")]
-        for patient in patients
-    }
-    own = []
-    for patient, pair in visits.items():
+    for patient in sorted(options.patients.glob("*/first_t1ce.nii.gz")):
+        name = patient.parent.name
+        pair = [written(patient.parent, when, options.output) for when in ("first", "second")]
         compared = compare_visits(pair, different_anatomy=True)
         report = compared.report
-        write_visits_page(options.output / f"{patient.name}.html", report, visit_rows(compared))
-        fit = report.visits[1].registration
-        own.append(fit.quality if fit else 0.0)
-        first, second = (counted_ml(visit.segmentation) for visit in pair)
+        write_visits_page(options.output / f"{name}.html", report, visit_rows(compared))
+        found = [counted(visit) for visit in pair]
+        diameter, volume, sums = differences(report, found)
+        volumes = [sum(lesion.volume_ml for lesion in lesions) for lesions in found]
+        told = [len(visit.measurement.lesions) for visit in report.visits]
         made = report.visits[1]
-        told = [visit.volume.value for visit in report.visits]
         events = [text for lesion in report.lesions for text in lesion.events if text]
         print(
-            f"{patient.name}: fit {own[-1]:.3f}, {told[0]:.2f} to {told[1]:.2f} ml (counted "
-            f"{first:.2f} to {second:.2f}), {made.volume.category}; "
-            f"{report.visits[0].two_d.value:.0f} to {made.two_d.value:.0f} mm2, "
-            f"{made.two_d.category}; {len(report.lesions)} lesions: {'; '.join(events) or 'same'}",
+            name,
+            f"{report.visits[0].volume.value:.2f} to {made.volume.value:.2f} ml "
+            f"({volumes[0]:.2f} to {volumes[1]:.2f})",
+            f"{made.volume.category}",
+            f"{report.visits[0].two_d.value:.0f} to {made.two_d.value:.0f} mm2 "
+            f"({sums[0]:.0f} to {sums[1]:.0f})",
+            f"{made.two_d.category}",
+            f"lesions {told} ({[len(lesions) for lesions in found]})",
+            f"worst diameter {diameter:.3f} mm, volume {volume:.4f} ml",
+            "; ".join(events) or "same",
+            sep=" | ",
             flush=True,
         )
-    chance = random.Random(0)  # noqa: S311
-    strangers = []
-    for _ in range(options.strangers):
-        one, other = chance.sample(patients, 2)
-        scans = [
-            shift_to_nonnegative(sitk.ReadImage(str(visit.scan), sitk.sitkFloat32))
-            for visit in (visits[other][1], visits[one][0])
-        ]
-        strangers.append(register(*scans).quality)
-        print(f"{other.name} on {one.name}: fit {strangers[-1]:.3f}", flush=True)
-    print(f"one patient: {min(own):.3f} to {max(own):.3f}", end="; ")
-    print(f"two: {min(strangers):.3f} to {max(strangers):.3f}")
 
 
 if __name__ == "__main__":
