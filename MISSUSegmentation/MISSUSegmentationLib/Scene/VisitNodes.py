@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import slicer
@@ -26,6 +26,7 @@ SEGMENTATION, SCAN = "segmentation", "scan"
 # AcquisitionDate, SeriesDate, StudyDate: as missu visits looks for them.
 DATE_TAGS = ("0008,0022", "0008,0021", "0008,0020")
 PATIENT_TAG = "0010,0020"
+_READER = tuple(one.name for one in fields(ReaderEntry))
 DEFAULT_TARGETS = VisitsSettings().measurement.targets
 
 
@@ -105,7 +106,7 @@ def keptVisits(scene: slicer.vtkMRMLScene) -> VisitsEntry:
                 node.GetNodeReference(_role(item["key"], SEGMENTATION)),
                 node.GetNodeReference(_role(item["key"], SCAN)),
                 item["date"] and iso_date(item["date"]),
-                ReaderEntry(**item["reader"]),
+                ReaderEntry(*(item["reader"].get(name, "") for name in _READER)),
                 int(item["key"]),
             )
             for item in kept.get("visits", ())
@@ -207,26 +208,27 @@ def currentResult(scene: slicer.vtkMRMLScene) -> VisitsReport | None:
         return None
 
 
-def resultProblem(scene: slicer.vtkMRMLScene) -> str:
-    """Why the comparison is not that of the visits as they are now; empty if it is."""
-    report, entry = keptResult(scene), keptVisits(scene)
+def listProblem(scene: slicer.vtkMRMLScene) -> str:
+    """Whether other visits, or other dates, were compared than are listed now; empty if not."""
+    report = keptResult(scene)
     if report is None:
         return ""
+    keys = _json(_node(scene), RESULT_ATTRIBUTE).get("keys", [])
+    compared = [(key, visit.date) for key, visit in zip(keys, report.visits)]
+    if compared == [(visit.key, visit.date) for visit in keptVisits(scene).visits]:
+        return ""
+    return "The list of visits was changed since; compare again."
+
+
+def editProblem(scene: slicer.vtkMRMLScene) -> str:
+    """Whether segments were edited since they were compared; empty if not. Looks at all voxels."""
     kept = _json(_node(scene), RESULT_ATTRIBUTE)
-    compared = list(zip(kept.get("keys", []), (v.date for v in report.visits)))
-    if compared != [(visit.key, visit.date) for visit in entry.visits]:
-        return "The list of visits was changed since; compare again."
-    for visit, checksum in zip(entry.visits, kept.get("checksums", [])):
-        if visit.segmentation and checksumOf(visit.segmentation) != checksum:
+    checksums = dict(zip(kept.get("keys", []), kept.get("checksums", [])))
+    for visit in keptVisits(scene).visits:
+        before = checksums.get(visit.key)
+        if before and visit.segmentation and checksumOf(visit.segmentation) != before:
             return f"{visit.name} was edited since; compare again."
     return ""
-
-
-def forgetVisits(scene: slicer.vtkMRMLScene) -> None:
-    """Take what was entered, and its result, out of the scene."""
-    node = _node(scene)
-    if node:
-        scene.RemoveNode(node)
 
 
 def acquisitionDate(scan: slicer.vtkMRMLVolumeNode) -> str:

@@ -85,7 +85,8 @@ def test_a_patient_is_followed_through_the_scene(
     assert [visit.name for visit in report.visits] == ["T1ce 1 segmentation", "T1ce 2 segmentation"]
     assert report.visits[0].measurement.scan.path == "T1ce 1"
     assert "register" in stages and stages[-1] == "measure"
-    assert nodes.currentResult(scene) == report and nodes.resultProblem(scene) == ""
+    assert nodes.currentResult(scene) == report
+    assert nodes.listProblem(scene) == nodes.editProblem(scene) == ""
     text = result.page.read_text(encoding="utf-8")
     assert "T1ce 1 segmentation" in text and "missu-" not in text
     scene.Clear(True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -81,7 +82,7 @@ def test_what_is_entered_afterwards_is_judged_at_once(scene: Any, entry: VisitsE
         Category.PARTIAL,
         Category.PROGRESSION,
     ]
-    assert nodes.resultProblem(scene) == ""
+    assert nodes.listProblem(scene) == nodes.editProblem(scene) == ""
     second = replace(kept.visits[1], reader=ReaderEntry(steroids="more"))
     visits = (kept.visits[0], second, kept.visits[2])
     nodes.keepVisits(scene, replace(kept, visits=visits, radiotherapy=("2024-04-20",)))
@@ -96,20 +97,20 @@ def test_what_is_entered_afterwards_is_judged_at_once(scene: Any, entry: VisitsE
         Category.PROGRESSION,
     ]
     assert now.visits[2].volume.baseline_percent == pytest.approx(300)
-    assert nodes.resultProblem(scene) == ""
+    assert nodes.listProblem(scene) == nodes.editProblem(scene) == ""
 
 
 def test_a_comparison_of_other_visits_is_told(scene: Any, entry: VisitsEntry) -> None:
     kept = keep(scene, entry)
     later = replace(kept.visits[2], date="2024-06-01")
     nodes.keepVisits(scene, replace(kept, visits=(*kept.visits[:2], later)))
-    assert "list of visits was changed" in nodes.resultProblem(scene)
+    assert "list of visits was changed" in nodes.listProblem(scene)
     nodes.keepVisits(scene, replace(kept, visits=kept.visits[:2]))
-    assert "list of visits was changed" in nodes.resultProblem(scene)
+    assert "list of visits was changed" in nodes.listProblem(scene)
     nodes.keepVisits(scene, kept)
-    assert nodes.resultProblem(scene) == ""
+    assert nodes.listProblem(scene) == nodes.editProblem(scene) == ""
     kept.visits[1].segmentation.GetSegmentation().RemoveSegment("ET")
-    assert f"{kept.visits[1].name} was edited since" in nodes.resultProblem(scene)
+    assert f"{kept.visits[1].name} was edited since" in nodes.editProblem(scene)
 
 
 def test_nothing_is_lost_when_the_scene_is_saved_and_loaded(
@@ -142,6 +143,8 @@ def test_nothing_is_lost_when_the_scene_is_saved_and_loaded(
     assert chart.GetTitle() == "Volume of ET" and chart.GetNumberOfPlotSeriesNodes() == 3
     assert chart.GetNthPlotSeriesNode(0).GetTableNode() is findTable()
     assert findTable().GetTable().GetValueByName(1, "ET (ml)").ToDouble() == 3.0
+    assert scene.Import()  # another scene with visits does not take the place of these
+    assert nodes.keptVisits(scene) == loaded
 
 
 def findTable() -> Any:
@@ -177,6 +180,15 @@ def test_the_chart_shows_volumes_and_thresholds(scene: Any) -> None:
     assert not slicer.util.getNodesByClass("vtkMRMLTableNode") and findVisitsChart() is None
 
 
+def test_what_a_later_version_knows_costs_nothing(scene: Any, entry: VisitsEntry) -> None:
+    kept = nodes.keepVisits(scene, entry)
+    (node,) = slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode")
+    values = json.loads(node.GetAttribute(nodes.ENTRY_ATTRIBUTE))
+    values["visits"][0]["reader"]["mood"] = values["weather"] = "fine"
+    node.SetAttribute(nodes.ENTRY_ATTRIBUTE, json.dumps(values))
+    assert nodes.keptVisits(scene) == kept
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"visits": 3}', '{"visits": [{"key": 1}]}'])
 def test_what_others_wrote_is_no_visit(scene: Any, entry: VisitsEntry, text: str) -> None:
     nodes.keepVisits(scene, VisitsEntry())
@@ -184,7 +196,7 @@ def test_what_others_wrote_is_no_visit(scene: Any, entry: VisitsEntry, text: str
     for attribute in (nodes.ENTRY_ATTRIBUTE, nodes.RESULT_ATTRIBUTE):
         node.SetAttribute(attribute, text)
     assert nodes.keptVisits(scene) == VisitsEntry() and nodes.currentResult(scene) is None
-    assert nodes.resultProblem(scene) == ""
+    assert nodes.listProblem(scene) == nodes.editProblem(scene) == ""
     assert len(nodes.keepVisits(scene, entry).visits) == 3
 
 

@@ -140,8 +140,8 @@ def test_a_comparison_fills_table_plot_and_page(
     assert (reader.steroids, reader.clinical, reader.comment) == ("more", "worse", "headache")
     assert request.radiotherapy == ("2023-06-01", "2024-02-20") and not request.allow_empty
     assert rows(panel.ui.visitsResultTable) == [
-        ["2024-01-10", "10.0", "", "baseline", "100", "", "baseline", ""],
-        ["2024-03-06", "20.0", "+100 / +100", "PD", "400", "+300 / +300", "PD", ""],
+        ["2024-01-10", "10.0", "", "base", "100", "", "base"],
+        ["2024-03-06", "20.0", "+100 / +100", "PD", "400", "+300 / +300", "PD"],
     ]
     assert "WT: 40.00 ml" in panel.ui.visitsResultTable.item(1, 0).toolTip()
     summary = panel.ui.visitsSummaryLabel.text

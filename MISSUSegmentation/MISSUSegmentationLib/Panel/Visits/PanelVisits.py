@@ -25,9 +25,10 @@ from ...Scene.VisitNodes import (
     VisitsEntry,
     acquisitionDate,
     currentResult,
+    editProblem,
     keepVisits,
     keptVisits,
-    resultProblem,
+    listProblem,
 )
 from ...Scene.VisitsChart import drawVisits
 from ..PanelStatus import PanelStatus
@@ -49,6 +50,7 @@ class PanelVisits(VTKObservationMixin):
     def __init__(self, ui: Any) -> None:
         VTKObservationMixin.__init__(self)
         self._ui = ui
+        self._edited = ""
         self._status = PanelStatus(ui.visitsStatusLabel, ui.visitsCollapsibleButton)
         self._run = VisitsRun(ui, self._status, self.refresh)
         self._table = EntryTable(ui.visitsTable, self._onVisitSelected)
@@ -96,16 +98,20 @@ class PanelVisits(VTKObservationMixin):
                 selector.setCurrentNode(None)
 
     def refresh(self) -> None:
-        """Show what the scene holds now."""
-        if self._ui.visitsCollapsibleButton.collapsed:
-            return
+        """Show what the scene holds now; segments may have been edited."""
+        if not self._ui.visitsCollapsibleButton.collapsed:
+            self._edited = editProblem(slicer.mrmlScene)
+            self._show()
+
+    def _show(self) -> None:
         entry = keptVisits(slicer.mrmlScene)
         self._table.show(entry)
         self._fields.show(self._selected(entry))
         self._patient.show(entry)
         report = currentResult(slicer.mrmlScene)
         self._result.show(report)
-        summary = summaryOf(report, resultProblem(slicer.mrmlScene)) if report else ""
+        problem = listProblem(slicer.mrmlScene) or self._edited
+        summary = summaryOf(report, problem) if report else ""
         self._ui.visitsSummaryLabel.text = summary
         self._ui.visitsSummaryLabel.visible = bool(summary)
         self._updateButtons(report)
@@ -187,7 +193,7 @@ class PanelVisits(VTKObservationMixin):
             report = currentResult(slicer.mrmlScene)
             if report:
                 drawVisits(report)
-        self.refresh()
+        self._show()
 
     def onAddButton(self) -> None:
         ui = self._ui

@@ -110,8 +110,9 @@ class ResultOfVisitsTable:
             _("Products\n(mm²)"),
             _("Change\n(%)"),
             _("By\n2-D"),
-            _("Yours"),
         ]
+        # Only where there is one: a panel is narrow.
+        titles += [_("Yours")] if any(visit.reader.category for visit in visits) else []
         self._table.setColumnCount(len(titles))
         self._table.setHorizontalHeaderLabels(titles)
         for column in (2, 5):
@@ -120,7 +121,7 @@ class ResultOfVisitsTable:
             )
         self._table.setRowCount(len(visits))
         for row, visit in enumerate(visits):
-            for column, text in enumerate(_found(visit)):
+            for column, text in enumerate(_found(visit)[: len(titles)]):
                 item = qt.QTableWidgetItem(text)
                 item.setToolTip(_resultDetails(visit))
                 if column:
@@ -130,7 +131,8 @@ class ResultOfVisitsTable:
                     item.setForeground(qt.QBrush(qt.QColor(*color)))
                 self._table.setItem(row, column, item)
         fitHeight(self._table)
-        # Where the panel is narrow, a scroll bar needs room, too.
+        # Where the panel is narrow, no number is cut: there is a scroll bar, which needs room, too.
+        self._table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         room = self._table.verticalHeader().defaultSectionSize
         self._table.setFixedHeight(self._table.minimumHeight + room)
 
@@ -157,7 +159,7 @@ def _found(visit: Visit) -> list[str]:
 
 
 def _category(made: Assessment) -> str:
-    short = {Category.BASELINE: _("baseline"), Category.UNKNOWN: "-"}
+    short = {Category.BASELINE: _("base"), Category.UNKNOWN: "-"}
     return short.get(made.category, made.category.value)
 
 
@@ -190,7 +192,7 @@ def summaryOf(report: VisitsReport, problem: str) -> str:
         lines += [f"{visit.date}: {text}" for text in (*events, *visit.notes)]
     targets = sum(lesion.target for lesion in report.lesions)
     lines.append(
-        _("{count} lesions of {region}, {targets} of them in the sum of products.").format(
+        _("Lesions of {region}: {count}, of which {targets} are in the sum of products.").format(
             count=len(report.lesions), region=report.region, targets=targets
         )
     )
