@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import SimpleITK as sitk
@@ -27,6 +28,9 @@ from .working_grid import working_grid
 PLAUSIBLE_BRAIN_ML = (700, 2200)
 # What deepbet is trained on counts double.
 _VOTES = {"t1": 2, "t1ce": 2}
+# What deepbet's network looks at instead of 256 in each direction: its mask then has a Dice of 0.99
+# with the one that it had, in two thirds of the time; with 192 it has 0.98, with 160 0.97.
+NETWORK_VOXELS = (224, 224, 224)
 # Wide enough for the cracks that a vote leaves; the fissures stay as the scans show them.
 _CLOSING_MM = 3
 # To tell a head from a brain, voxels of about 2 mm are enough.
@@ -82,14 +86,17 @@ class AgreedBrain:
 
 
 def find_brains(
-    images: Mapping[str, sitk.Image], progress: Progress | None = None
+    images: Mapping[str, sitk.Image], fixed: str | None = None, progress: Progress | None = None
 ) -> dict[str, Brain]:
     """The brain in each scan: what differs from the background, or found by deepbet in a head.
 
-    Without deepbet, heads are passed over as long as one of the scans is stripped.
+    The fixed scan's brain is enough for all heads if it is what deepbet is trained on and shows the
+    whole of it: the others get none of their own, but are laid on that scan. Without deepbet, heads
+    are passed over as long as one of the scans is stripped.
 
     Args:
         images: 3-D float images by modality, anywhere in space.
+        fixed: the modality that the others will be laid on, if they will.
         progress: reports each scan.
 
     Raises:
@@ -97,24 +104,54 @@ def find_brains(
         InputError: if no brain is found in a scan; the message names the modality.
     """
     progress = progress or Progress()
-    brains = {}
-    missing = None
-    for number, (name, image) in enumerate(images.items()):
-        progress(Stage.BRAIN, number / len(images), f"looking for the brain in {name}")
+    progress(Stage.BRAIN, 0.0, "looking for skulls")
+    brains, heads = {}, []
+    for name, image in images.items():
         contrast = contrast_to_background(image)
-        if not has_skull(image, contrast):
+        if has_skull(image, contrast):
+            heads.append(name)
+        else:
             brains[name] = Brain(content_mask(image, contrast), stripped=True)
-            continue
+    heads.sort(key=lambda name: name != fixed)
+    for number, name in enumerate(heads):
+        progress(Stage.BRAIN, number / len(heads), f"looking for the brain in {name}")
         try:
-            brains[name] = Brain(extract_brain(image), stripped=False)
-        except BrainExtractionMissing as error:
-            missing = error
-        except InputError as error:
-            raise InputError(a_modality(name), ": ", error.text) from error
-    if missing and not brains:
-        raise missing
+            brains[name] = brain_in_head(name, images[name])
+        except BrainExtractionMissing:
+            if not brains:
+                raise
+            break
+        if name == fixed and is_enough(name, brains[name]):
+            break
     progress(Stage.BRAIN, 1.0)
     return brains
+
+
+def brain_in_head(name: str, image: sitk.Image) -> Brain:
+    """What :func:`extract_brain` finds in a scan.
+
+    Raises:
+        BrainExtractionMissing: if deepbet is not installed.
+        InputError: if there is no brain to be found; the message names the modality.
+    """
+    try:
+        return Brain(extract_brain(image), stripped=False)
+    except BrainExtractionMissing:
+        raise
+    except InputError as error:
+        raise InputError(a_modality(name), ": ", error.text) from error
+
+
+def is_enough(name: str, brain: Brain) -> bool:
+    """Whether the brain found in a head will do for the other heads that are laid on it."""
+    low, high = PLAUSIBLE_BRAIN_ML
+    spacing_mm = np.array(brain.mask.GetSpacing()[::-1])
+    return (
+        name in _VOTES
+        and not brain.stripped
+        and low <= content_ml(brain.mask) <= high
+        and _cut_cm2(sitk.GetArrayViewFromImage(brain.mask) > 0, spacing_mm) <= _CUT_CM2
+    )
 
 
 def has_skull(image: sitk.Image, contrast: NDArray[np.float32] | None = None) -> bool:
@@ -172,9 +209,14 @@ def extract_brain(image: sitk.Image) -> sitk.Image:
     voxels = _without_gap(sitk.GetArrayFromImage(turned))
     head = nibabel.Nifti1Image(voxels.T, np.diag([*turned.GetSpacing(), 1.0]))
     try:
-        _, mask, _ = BrainExtraction(no_gpu=True).run(head)
+        extraction = BrainExtraction(no_gpu=True)
+        extraction.run_model = partial(extraction.run_model, shape=NETWORK_VOXELS)
+        _, mask, _ = extraction.run(head)
     except (AssertionError, ValueError) as error:  # nothing for a box, or for an island
-        raise InputError("no brain was found in the scan") from error
+        raise InputError(
+            "no brain was found in the scan; look whether it shows a head, or strip the scans with "
+            "another tool and give its mask with --brain-mask FILE"
+        ) from error
     found = image_like(np.asarray(mask.dataobj).T.astype(np.uint8), turned)
     direction = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
     # The same voxels in the order they came in, under a header without rounding errors.

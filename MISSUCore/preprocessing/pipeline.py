@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -21,11 +22,20 @@ from ..core.messages import Text, a_modality
 from ..io.geometry import same_grid
 from .background import shift_to_nonnegative
 from .bias_field import correct_bias_field
-from .brain_extraction import Brain, agreed_brain, content_ml, find_brains, strip
+from .brain_extraction import (
+    Brain,
+    agreed_brain,
+    brain_in_head,
+    content_ml,
+    find_brains,
+    is_enough,
+    strip,
+)
 from .checks import (
     bias_field_warnings,
     check_anatomy,
     check_overlap,
+    fits_inside,
     sequence_warnings,
     strong_fields,
 )
@@ -135,12 +145,15 @@ def preprocess(
         brains[scan_under(brain_mask, images, fixed)] = Brain(brain_mask != 0, stripped=False)
     elif options.brain_extraction:
         with _timed(case, "brain"):
-            brains = find_brains(images, progress.part(0, 0.3))
+            # By headers alone no brain is carried to another scan.
+            target = fixed if options.registration else None
+            brains = find_brains(images, target, progress.part(0, 0.3))
     if brains:
         _set_background_to_zero(case, brains)
     if options.registration:
         with _timed(case, "register"):
-            _register(case, brains, progress.part(0.3, 0.8))
+            carried = brain_mask is None and fixed in brains and is_enough(fixed, brains[fixed])
+            brains.update(_register(case, brains, carried, progress.part(0.3, 0.8)))
     case.images.update(case.whole)
     brains = _moved_brains(case, brains)
     _check_anatomy(case, brains, options)
@@ -184,21 +197,45 @@ def _moved_brains(case: AlignedCase, brains: Mapping[str, Brain]) -> dict[str, B
     }
 
 
-def _register(case: AlignedCase, brains: Mapping[str, Brain], progress: Progress) -> None:
+def _register(
+    case: AlignedCase, brains: Mapping[str, Brain], carried: bool, progress: Progress
+) -> dict[str, Brain]:
+    """Lay all scans on the fixed one, as many at a time as there are cores.
+
+    Args:
+        case: whose scans are moved.
+        brains: in the scans as they were read.
+        carried: whether the fixed scan's brain is that of the heads without one, if it fits them.
+        progress: reports the scans.
+
+    Returns:
+        The brains of heads that it did not fit. They are laid on it by their own, as if these had
+        been looked for at once.
+    """
     others = [name for name in case.whole if name != case.fixed]
-    masks = {name: brain.mask for name, brain in brains.items()}
-    target = Target(case.whole[case.fixed], masks.get(case.fixed), case.fixed)
-    for number, name in enumerate(others):
-        registration = register_on(
-            target,
-            case.whole[name],
-            masks.get(name),
-            name,
-            progress=progress.part(number / len(others), (number + 1) / len(others)),
-        )
-        case.registrations[name] = registration
-        case.warnings.extend(registration.warnings)
-        case.whole[name] = case.moved_along(case.whole[name], name)
+    fixed_brain = brains.get(case.fixed)
+    target = Target(case.whole[case.fixed], fixed_brain and fixed_brain.mask, case.fixed)
+
+    def laid(name: str, brain: Brain | None) -> Registration:
+        return register_on(target, case.whole[name], brain and brain.mask, name)
+
+    found: dict[str, Brain] = {}
+    cores = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    with ThreadPoolExecutor(max_workers=min(cores, len(others)) or 1) as pool:
+        waiting = {name: pool.submit(laid, name, brains.get(name)) for name in others}
+        for number, (name, future) in enumerate(waiting.items()):
+            message = f"laying {name} on {case.fixed}"
+            progress(Stage.REGISTER, number / len(others), message)
+            registration = future.result()
+            if carried and fixed_brain and name not in brains:
+                image = moved(case.whole[name], registration.transform)
+                if not fits_inside(image, case.whole[case.fixed], fixed_brain.mask):
+                    found[name] = brain_in_head(name, case.whole[name])
+                    registration = laid(name, found[name])
+            case.registrations[name] = registration
+            case.warnings.extend(registration.warnings)
+            case.whole[name] = case.moved_along(case.whole[name], name)
+    return found
 
 
 def _check_anatomy(
@@ -231,7 +268,8 @@ def _strip_heads(case: AlignedCase, brains: Mapping[str, Brain], given: bool) ->
     else:
         agreed = agreed_brain(brains)
         mask = agreed.mask
-        method = f"as in {', '.join(stripped)}" if stripped else "deepbet"
+        carried = "" if len(brains) == len(case.whole) else f" in {', '.join(brains)}"
+        method = f"as in {', '.join(stripped)}" if stripped else f"deepbet{carried}"
         case.warnings.extend(
             Text(a_modality(name), f": {reason}") for name, reason in agreed.left_out.items()
         )

@@ -70,10 +70,9 @@ def header_warnings(
         )
 
 
-def fit_warnings(
-    moving: Head, fixed: Head, overlay: Overlay, transform: sitk.Euler3DTransform
-) -> Iterator[str]:
+def fit_warnings(moving: Head, overlay: Overlay, transform: sitk.Euler3DTransform) -> Iterator[str]:
     """Scans that have little in common: information, or part of the head."""
+    fixed = overlay.fixed
     quality, covered = overlay.mutual_information(transform), overlay.covered(transform)
     if quality < POOR_QUALITY:
         yield (
@@ -97,21 +96,22 @@ def fit_warnings(
         )
 
 
-def may_be_mirrored(fixed: Head, overlay: Overlay, transform: sitk.Euler3DTransform) -> bool:
+def may_be_mirrored(overlay: Overlay, transform: sitk.Euler3DTransform) -> bool:
     """Whether the mirror image of a scan fits so well that a search is worthwhile.
 
     Tells something only of brains that lie straight in their scans, and on each other.
     """
-    mirrored = _mirrored(fixed, transform)
+    mirrored = _mirrored(overlay.fixed, transform)
     return overlay.mutual_information(mirrored) - 1 > _SUSPICIOUS * (
         overlay.mutual_information(transform) - 1
     )
 
 
 def mirror_warnings(
-    moving: Head, fixed: Head, overlay: Overlay, transform: sitk.Euler3DTransform, seed: int
+    moving: Head, overlay: Overlay, transform: sitk.Euler3DTransform, seed: int
 ) -> Iterator[str]:
     """A scan that fits better when mirrored left-right, each at its best place."""
+    fixed = overlay.fixed
     mirrored = _mirrored(fixed, transform)
     try:
         found = search(moving, fixed, centered(fixed.center_mm), COARSE, seed, beyond=mirrored)

@@ -27,7 +27,6 @@ from .similarity import Overlay, is_small
 _TURN_RADIANS = np.deg2rad(20.0)
 # The centers of mass count only if they lead to clearly more shared information than the headers.
 _CLEARLY_MORE = 1.05
-_ENOUGH = 0.5  # of the head
 # Dice of brain masks on one grid: 0.995 or more in 262 of 267 pairs of BraTS scans, and at most
 # 0.982 in 89 with one of them mirrored, 0.991 if that was stripped with the mask of the other then.
 _ONE_MASK = 0.995
@@ -77,7 +76,8 @@ def register(
         fixed: scan to be laid on; another sequence, grid, slice direction or field of view.
         moving_mask: nonzero in the brain, on any grid; counts only if the other scan has one too,
             since a brain and a head differ in size and center. Heads are found, if not given.
-        fixed_mask: the same of the fixed scan; the scans are compared in it and closely around.
+        fixed_mask: the same of the fixed scan; in the end the scans are compared in it and closely
+            around, also where the moving one has none.
         moving_name: what errors and warnings call the moving scan.
         fixed_name: what they call the fixed scan.
         seed: of the points at which the scans are compared, 0 or more.
@@ -126,33 +126,34 @@ def register_on(
     masked = moving_mask is not None and target.mask is not None
     moving_head = find_head(moving_name, moving, moving_mask if masked else None)
     fixed_head = target.brain if masked else target.head
-    overlay = Overlay(moving_head, fixed_head)
-    transform = centered(fixed_head.center_mm)
+    # A head is laid on a head, and then on the brain in it: neck, jaw and scalp move on their own.
+    inner = fixed_head if target.mask is None else target.brain
+    overlay = Overlay(moving_head, inner)
+    transform = centered(inner.center_mm)
     on_one_grid = _on_one_grid(moving, target.image)
     one_brain = on_one_grid and masked and _same_mask(moving_mask, target.mask)
     # At full resolution the best place is told more sharply.
-    skipped = on_one_grid and Overlay(moving_head, fixed_head, sharp=True).is_best(transform)
+    skipped = on_one_grid and Overlay(moving_head, inner, sharp=True).is_best(transform)
     if one_brain and not skipped:
         # Scans that were stripped together are on each other as a rule: a quick look confirms it.
         skipped = is_small(search(moving_head, fixed_head, transform, COARSE, seed))
     if not skipped:
         report(Stage.REGISTER, 0.0, f"laying {moving_name} on {target.name}")
-        transform = _coarse_search(moving_head, fixed_head, overlay, seed)
+        transform = _coarse_search(moving_head, fixed_head, seed)
         if masked and overlay.mutual_information(transform) < POOR_QUALITY:
             # A part of a brain may be led astray; what is around it shows where the head is.
-            heads = find_head(moving_name, moving), target.head
-            by_heads = _coarse_search(*heads, Overlay(*heads), seed)
-            transform = max(transform, by_heads, key=lambda found: _fit(overlay, found))
+            by_heads = _coarse_search(find_head(moving_name, moving), target.head, seed)
+            transform = max(transform, by_heads, key=overlay.fit)
         report(Stage.REGISTER, 0.4)
-        transform = search(moving_head, fixed_head, transform, FINE, seed)
+        transform = search(moving_head, inner, transform, FINE, seed)
         # Who put them on one grid has registered them; a smaller move is as likely an error of the
         # search as one of theirs.
         skipped = on_one_grid and is_small(transform)
     if skipped:
-        transform = centered(fixed_head.center_mm)
+        transform = centered(inner.center_mm)
     report(Stage.REGISTER, 0.8)
     # A mirrored scan has a mirrored mask, unless it was stripped with that of another.
-    sure = skipped and one_brain and not may_be_mirrored(fixed_head, overlay, transform)
+    sure = skipped and one_brain and not may_be_mirrored(overlay, transform)
     registration = _checked(
         moving_head, fixed_head, overlay, transform, skipped, None if sure else seed
     )
@@ -192,10 +193,10 @@ def _checked(
     moved_mm = np.linalg.norm(transformed(transform, points_mm) - points_mm, axis=1).mean()
     warnings = [
         *header_warnings(moving_head, fixed_head, transform, moved_mm),
-        *fit_warnings(moving_head, fixed_head, overlay, transform),
+        *fit_warnings(moving_head, overlay, transform),
     ]
     if seed is not None:
-        warnings += mirror_warnings(moving_head, fixed_head, overlay, transform, seed)
+        warnings += mirror_warnings(moving_head, overlay, transform, seed)
     return Registration(
         transform, overlay.mutual_information(transform), float(moved_mm), skipped, warnings
     )
@@ -217,12 +218,13 @@ def moved(image: sitk.Image, transform: sitk.Euler3DTransform) -> sitk.Image:
     return result
 
 
-def _coarse_search(moving: Head, fixed: Head, overlay: Overlay, seed: int) -> sitk.Euler3DTransform:
+def _coarse_search(moving: Head, fixed: Head, seed: int) -> sitk.Euler3DTransform:
     """The better of what is found from the headers and from the centers of mass."""
+    overlay = Overlay(moving, fixed)
     by_centers = search(moving, fixed, _turned_head(moving, fixed, overlay), COARSE, seed)
     with suppress(InputError):  # the headers may say that the scans lie apart
         by_headers = search(moving, fixed, centered(fixed.center_mm), COARSE, seed)
-        if _CLEARLY_MORE * _fit(overlay, by_headers) >= _fit(overlay, by_centers):
+        if _CLEARLY_MORE * overlay.fit(by_headers) >= overlay.fit(by_centers):
             return by_headers
     return by_centers
 
@@ -234,11 +236,4 @@ def _turned_head(moving: Head, fixed: Head, overlay: Overlay) -> sitk.Euler3DTra
         start = centered(fixed.center_mm, moving.center_mm - fixed.center_mm)
         start.SetRotation(*turn)
         starts.append(start)
-    return max(starts, key=lambda start: _fit(overlay, start))
-
-
-def _fit(overlay: Overlay, transform: sitk.Euler3DTransform) -> float:
-    """Shared information; less where the scans share little of the head, and agree by chance."""
-    return (overlay.mutual_information(transform) - 1) * min(
-        overlay.covered(transform) / _ENOUGH, 1
-    )
+    return max(starts, key=overlay.fit)

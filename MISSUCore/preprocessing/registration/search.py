@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 import SimpleITK as sitk
@@ -89,7 +88,8 @@ def search(
         method.SetMovingInitialTransform(beyond)
     moving_image = moving.shrunk(level.spacing_mm)
     try:
-        with _one_thread(method):
+        with _one_thread:
+            method.SetNumberOfThreads(1)
             method.Execute(fixed_image, moving_image)
     except RuntimeError as error:
         raise InputError(
@@ -100,19 +100,33 @@ def search(
     return transform
 
 
-@contextmanager
-def _one_thread(method: sitk.ProcessObject) -> Iterator[None]:
+class _OneThread:
     """Several threads would add in another order, and end elsewhere in the last digits.
 
-    The metric goes by the global number, whatever that of the method is.
+    The metric goes by the global number, whatever that of the method is. Of searches that run at
+    the same time the last one sets that number back.
     """
-    threads = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    try:
-        method.SetNumberOfThreads(1)
-        yield
-    finally:
-        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._searches = 0
+        self._threads = 1
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._searches:
+                self._threads = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+                sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+            self._searches += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._searches -= 1
+            if not self._searches:
+                sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(self._threads)
+
+
+_one_thread = _OneThread()
 
 
 def centered(center_mm: Points, shift_mm: Points | None = None) -> sitk.Euler3DTransform:

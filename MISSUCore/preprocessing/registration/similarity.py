@@ -19,6 +19,7 @@ _SPACING_MM = 3.0
 _GRID_SPACING_MM = 3.1
 _SHARP_GRID_SPACING_MM = 4.3  # which still are 20 000 points in a brain
 _BINS = 32
+_ENOUGH = 0.5  # of the head
 _PROBE = 3.0  # mm and degrees
 _BEST_WITHIN_MM, _BEST_WITHIN_DEGREES = 1.5, 1.0
 
@@ -63,6 +64,7 @@ class Overlay:
     """
 
     def __init__(self, moving: Head, fixed: Head, sharp: bool = False) -> None:
+        self.fixed = fixed
         spacing_mm = _SHARP_GRID_SPACING_MM if sharp else _GRID_SPACING_MM
         grid = working_grid([fixed.mask], (spacing_mm,) * 3)
         still, self._moving = (
@@ -70,20 +72,22 @@ class Overlay:
         )
         values = on_grid(still, grid, outside=np.nan)
         self._inside = (sitk.GetArrayFromImage(fixed.mask_on(grid)) > 0) & np.isfinite(values)
-        self._fixed = values[self._inside]
+        self._values_there = values[self._inside]
         self._grid = grid
 
     def mutual_information(self, transform: sitk.Transform) -> float:
         """Normalized mutual information, 1 to 2, in what both scans show; 0 if that is nothing."""
-        moving = self._values(transform)
-        shared = np.isfinite(moving)
-        if np.count_nonzero(shared) < _BINS**2:
-            return 0.0
-        return _normalized_mutual_information(self._fixed[shared], moving[shared])
+        return self._shared_information(self._values(transform))
 
     def covered(self, transform: sitk.Transform) -> float:
         """The share of the fixed scan's head that the moving scan covers, 0 to 1."""
         return float(np.isfinite(self._values(transform)).mean())
+
+    def fit(self, transform: sitk.Transform) -> float:
+        """Shared information; less where little of the head is shared, and may agree by chance."""
+        moving = self._values(transform)
+        covered = float(np.isfinite(moving).mean())
+        return (self._shared_information(moving) - 1) * min(covered / _ENOUGH, 1)
 
     def is_best(self, transform: sitk.Euler3DTransform) -> bool:
         """Whether the scans agree best within 1.5 mm and 1 degree of a transform.
@@ -102,6 +106,12 @@ class Overlay:
                 return False
             away.append(_PROBE * 0.5 * (after - before) / (2 * here - before - after))
         return _is_small(away[:3], away[3:])
+
+    def _shared_information(self, moving: Values) -> float:
+        shared = np.isfinite(moving)
+        if np.count_nonzero(shared) < _BINS**2:
+            return 0.0
+        return _normalized_mutual_information(self._values_there[shared], moving[shared])
 
     def _values(self, transform: sitk.Transform) -> Values:
         """The moving scan at the points in the fixed scan's head; NaN where it does not reach."""

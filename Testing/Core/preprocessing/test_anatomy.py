@@ -10,7 +10,7 @@ from scipy import ndimage
 from MISSUCore.core.errors import InputError
 from MISSUCore.preprocessing.anatomy import inner_fit
 from MISSUCore.preprocessing.brain_extraction import Brain
-from MISSUCore.preprocessing.checks import check_anatomy
+from MISSUCore.preprocessing.checks import check_anatomy, fits_inside
 
 SHAPE = (48, 56, 52)  # voxels of 2 mm
 
@@ -62,6 +62,19 @@ def test_noise_makes_nobody_alike() -> None:
 def test_too_little_to_tell() -> None:
     assert inner_fit(scan(1), scan(1), brain(5, 5, 5), ROUND) is None
     assert inner_fit(scan(0, np.ones(SHAPE)), scan(1), ROUND, ROUND) is None
+
+
+def test_a_head_fits_a_brain_if_the_edges_in_that_are_in_both() -> None:
+    """Beyond the brain there is a skull, which says nothing, and a scan may end inside it."""
+    skull = sitk.GetArrayViewFromImage(brain(23, 25, 23)) - sitk.GetArrayViewFromImage(ROUND)
+    heads = [
+        scan(0, np.where(skull, 90, sitk.GetArrayViewFromImage(image)))
+        for image in (scan(1), OTHER_CONTRAST, scan(2))
+    ]
+    assert fits_inside(heads[1], heads[0], ROUND)
+    assert fits_inside(heads[1][:, :, 20:], heads[0], ROUND)
+    assert not fits_inside(heads[2], heads[0], ROUND)
+    assert not fits_inside(heads[1][:, :, :6], heads[0], ROUND)  # too little to tell
 
 
 def check(moving: sitk.Image, mask: sitk.Image, only_warn: bool = False) -> list[str]:

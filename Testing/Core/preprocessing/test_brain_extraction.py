@@ -123,13 +123,18 @@ def deepbet_double(monkeypatch: pytest.MonkeyPatch) -> list[NDArray[np.float32]]
         def __init__(self, no_gpu: bool) -> None:
             assert no_gpu
 
+        def run_model(self, voxels, shape):
+            assert shape == (224, 224, 224)
+            return voxels > 50
+
         def run(self, head):
             voxels = head.get_fdata(dtype=np.float32)
             assert nibabel.aff2axcodes(head.affine) == ("R", "A", "S")
             seen.append(voxels)
             if voxels.max() < 50:
                 raise AssertionError("Not enough foreground to calculate bounding box")
-            return head, nibabel.Nifti1Image((voxels > 50).astype(np.uint8), head.affine), 0.0
+            mask = self.run_model(voxels).astype(np.uint8)
+            return head, nibabel.Nifti1Image(mask, head.affine), 0.0
 
     module = ModuleType("deepbet")
     module.BrainExtraction = BrainExtraction
@@ -167,8 +172,55 @@ def test_a_background_far_below_the_head_takes_no_contrast(
 
 def test_no_brain_is_told(make_image: MakeImage, deepbet_double: list) -> None:
     voxels = head_voxels() / 10
-    with pytest.raises(InputError, match=r"^t2: no brain was found in the scan$"):
+    with pytest.raises(InputError, match=r"^t2: no brain was found in the scan; .*--brain-mask"):
         find_brains({"t2": make_image(voxels, SPACING)})
+
+
+def faint_scalp() -> NDArray[np.float32]:
+    """A head of whose layers the double of deepbet takes the brain alone for brain."""
+    voxels = head_voxels()
+    voxels[voxels == 160] = 40
+    return voxels
+
+
+def test_of_heads_the_one_that_the_others_are_laid_on_is_enough(
+    make_image: MakeImage, deepbet_double: list
+) -> None:
+    head = make_image(faint_scalp(), SPACING)
+    brains = find_brains({"t2": head, "t1": head, "flair": head}, "t1")
+    assert list(brains) == ["t1"] and len(deepbet_double) == 1
+    assert dice(sitk.GetArrayFromImage(brains["t1"].mask), ellipsoid(BRAIN_RADII_MM)) == 1
+
+
+@pytest.mark.parametrize("why", ["nothing is laid on it", "not T1", "cut off", "no brain's size"])
+def test_every_head_is_asked_where_one_is_not_enough(
+    make_image: MakeImage, deepbet_double: list, why: str
+) -> None:
+    head = make_image(faint_scalp(), SPACING)
+    images = {"t2": head, "t1": head, "flair": head}
+    if why == "cut off":
+        images["t1"] = head[:, :, 22:]
+    if why == "no brain's size":
+        voxels = faint_scalp()
+        voxels[~ellipsoid((20, 20, 20))] *= 0.4
+        images["t1"] = make_image(voxels, SPACING)
+    fixed = {"nothing is laid on it": None, "not T1": "flair"}.get(why, "t1")
+    brains = find_brains(images, fixed)
+    assert sorted(brains) == ["flair", "t1", "t2"]
+    assert len(deepbet_double) == 3
+
+
+def test_of_heads_beside_stripped_scans_those_are_asked_that_must_be(
+    make_image: MakeImage, deepbet_double: list
+) -> None:
+    """A brain is laid on a brain: on a stripped scan every head by its own, and the other way."""
+    head, brain = make_image(faint_scalp(), SPACING), make_image(brain_voxels(), SPACING)
+    brains = find_brains({"t1": brain, "t2": head, "flair": head}, "t1")
+    assert {name: brain.stripped for name, brain in brains.items()} == {
+        "t1": True, "t2": False, "flair": False
+    }  # fmt: skip
+    brains = find_brains({"t1": head, "t2": brain, "flair": head}, "t1")
+    assert {name: brain.stripped for name, brain in brains.items()} == {"t1": False, "t2": True}
 
 
 def test_without_deepbet_the_choices_are_told(

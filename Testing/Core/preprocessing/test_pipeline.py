@@ -80,7 +80,7 @@ def known_registration(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object
 
 
 def brains(monkeypatch: pytest.MonkeyPatch, found: dict[str, Brain]) -> None:
-    monkeypatch.setattr(preprocessing, "find_brains", lambda images, progress: found)
+    monkeypatch.setattr(preprocessing, "find_brains", lambda images, fixed, progress: dict(found))
 
 
 def same(found: sitk.Image, expected: sitk.Image) -> None:
@@ -113,7 +113,7 @@ def test_each_scan_is_moved_to_t1_without_interpolation(
     """Every voxel of a moved scan is at the place that the transform leads to its old place."""
     case = preprocess(images, PreprocessingOptions(brain_extraction=False))
     assert case.fixed == "t1" and case.was_moved
-    assert [asked["moving_name"] for asked in known_registration] == ["flair", "t2", "t1ce"]
+    assert {asked["moving_name"] for asked in known_registration} == {"flair", "t2", "t1ce"}
     assert all(asked["fixed"] is images["t1"] for asked in known_registration)
     same(case.images["t1"], images["t1"])
     same(case.images["flair"], images["flair"])  # it lay well
@@ -182,6 +182,58 @@ def test_masks_help_registration_and_move_with_their_scans(
         "flair: its own brain mask and the one of all scans differ (Dice 0.70); look whether it "
         "lies on the others"
     ]
+
+
+def test_a_head_that_does_not_fit_the_brain_is_asked_for_its_own(
+    images: dict[str, sitk.Image],
+    known_registration: list[dict[str, object]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """T1's brain serves T2 and T1ce; FLAIR is laid on it anew, and has a say in the brain."""
+    brain = Brain(images["t1"] > 5, stripped=False)
+    own = Brain(images["flair"] > 5, stripped=False)
+    brains(monkeypatch, {"t1": brain})
+    monkeypatch.setattr(preprocessing, "is_enough", lambda name, found: found is brain)
+    looked: list[sitk.Image] = []
+
+    def fits_inside(head: sitk.Image, fixed: sitk.Image, mask: sitk.Image) -> bool:
+        assert fixed is images["t1"] and mask is brain.mask
+        looked.append(head)
+        return head.GetSize() != images["flair"].GetSize()
+
+    monkeypatch.setattr(preprocessing, "fits_inside", fits_inside)
+    monkeypatch.setattr(preprocessing, "brain_in_head", lambda name, image: own)
+    agreed: list[dict[str, Brain]] = []
+
+    def agree(moved: dict[str, Brain]) -> AgreedBrain:
+        agreed.append(moved)
+        return AgreedBrain(images["t1"] > 3, {}, {})
+
+    monkeypatch.setattr(preprocessing, "agreed_brain", agree)
+    case = preprocess(images, PreprocessingOptions())
+    assert list(agreed[0]) == ["t1", "flair"]
+    assert case.brain_method == "deepbet in t1, flair"
+    masks = [asked["moving_mask"] for asked in known_registration]
+    assert [mask for mask in masks if mask is not None] == [own.mask] and len(masks) == 4
+    assert [text for text in case.warnings if "flair: look" in text] == ["flair: look at it"]
+    assert {head.GetSize() for head in looked} == {
+        images[name].GetSize() for name in ("flair", "t2", "t1ce")
+    }
+    for name in ("t2", "t1ce"):  # judged where they were laid
+        assert case.whole[name].GetOrigin() in [head.GetOrigin() for head in looked]
+
+
+def test_headers_that_are_trusted_carry_no_brain(
+    images: dict[str, sitk.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(
+        preprocessing,
+        "find_brains",
+        lambda scans, fixed, progress: asked.append(fixed) or {},
+    )
+    preprocess(images, PreprocessingOptions(registration=False))
+    assert asked == [None]
 
 
 def test_the_stripped_scans_are_the_brain_of_the_others(
@@ -277,6 +329,17 @@ def test_a_given_mask_moves_with_the_scan_it_was_drawn_on(
     np.testing.assert_array_equal(kept, sitk.GetArrayViewFromImage(there) >= 0.5)
     assert 0 < kept.sum() < t1.size
     assert case.brain_method == "given mask"
+
+
+def test_a_given_mask_is_believed_of_all_heads(
+    images: dict[str, sitk.Image],
+    known_registration: list[dict[str, object]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(preprocessing, "is_enough", lambda name, brain: True)
+    monkeypatch.setattr(preprocessing, "fits_inside", lambda *given: False)
+    case = preprocess(images, PreprocessingOptions(), brain_mask=images["t1"] > 3)
+    assert case.brain_method == "given mask" and len(known_registration) == 3
 
 
 @pytest.mark.parametrize("extraction", ["given", "found"])

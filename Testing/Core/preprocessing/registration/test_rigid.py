@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,17 @@ def test_the_same_result_with_any_number_of_threads(fixed: sitk.Image) -> None:
     assert first.quality == second.quality
 
 
+def test_the_same_result_with_several_at_a_time(fixed: sitk.Image) -> None:
+    moving = scan(second_look, a_move((3, 4, -5), (4.0, 3.0, 2.0)))
+    threads = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    alone = register(moving, fixed)
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(lambda number: register(moving, fixed), range(3)))
+    for result in together:
+        assert result.transform.GetParameters() == alone.transform.GetParameters()
+    assert sitk.ProcessObject.GetGlobalDefaultNumberOfThreads() == threads
+
+
 @pytest.mark.parametrize("order", ["LPS", "RAS", "PIR"])
 def test_aligned_scans_on_one_grid_are_left_alone(fixed: sitk.Image, order: str) -> None:
     moving = scan(second_look, spacing=(4.0, 4.0, 4.0))
@@ -310,7 +322,10 @@ def test_scans_that_have_nothing_in_common(fixed: sitk.Image) -> None:
     assert any(text.startswith("flair: fits the fixed scan poorly") for text in result.warnings)
 
 
-def test_masks_keep_out_what_moves_on_its_own(fixed: sitk.Image) -> None:
+@pytest.mark.parametrize("both", [True, False])
+def test_masks_keep_out_what_moves_on_its_own(fixed: sitk.Image, both: bool) -> None:
+    """Of heads the brain in one is enough."""
+
     def with_neck(shift_mm: float) -> Look:
         def look(points_mm: Points) -> NDArray[np.float32]:
             neck_mm = np.add(CENTER_MM, (shift_mm, 15, -65))
@@ -326,7 +341,9 @@ def test_masks_keep_out_what_moves_on_its_own(fixed: sitk.Image) -> None:
     moving = moved(scans[1], sitk.Euler3DTransform(move.GetInverse()))
     brains = [image_like(brain(places(image)).astype(np.uint8), image) for image in scans]
     moving_mask = moved(brains[1], sitk.Euler3DTransform(move.GetInverse()))
-    result = register(moving, scans[0], moving_mask=moving_mask, fixed_mask=brains[0])
+    result = register(
+        moving, scans[0], moving_mask=moving_mask if both else None, fixed_mask=brains[0]
+    )
     assert largest_error_mm(result.transform, move) < 1
 
 
