@@ -213,25 +213,25 @@ def _register(
         been looked for at once.
     """
     others = [name for name in case.whole if name != case.fixed]
-    fixed_brain = brains.get(case.fixed)
-    target = Target(case.whole[case.fixed], fixed_brain and fixed_brain.mask, case.fixed)
+    masks = {name: brain.mask for name, brain in brains.items()}
+    target = Target(case.whole[case.fixed], masks.get(case.fixed), case.fixed)
 
-    def laid(name: str, brain: Brain | None) -> Registration:
-        return register_on(target, case.whole[name], brain and brain.mask, name)
+    def laid(name: str, mask: sitk.Image | None) -> Registration:
+        return register_on(target, case.whole[name], mask, name)
 
     found: dict[str, Brain] = {}
     cores = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
     with ThreadPoolExecutor(max_workers=min(cores, len(others)) or 1) as pool:
-        waiting = {name: pool.submit(laid, name, brains.get(name)) for name in others}
+        waiting = {name: pool.submit(laid, name, masks.get(name)) for name in others}
         for number, (name, future) in enumerate(waiting.items()):
             message = f"laying {name} on {case.fixed}"
             progress(Stage.REGISTER, number / len(others), message)
             registration = future.result()
-            if carried and fixed_brain and name not in brains:
+            if carried and name not in brains:
                 image = moved(case.whole[name], registration.transform)
-                if not fits_inside(image, case.whole[case.fixed], fixed_brain.mask):
+                if not fits_inside(image, case.whole[case.fixed], masks[case.fixed]):
                     found[name] = brain_in_head(name, case.whole[name])
-                    registration = laid(name, found[name])
+                    registration = laid(name, found[name].mask)
             case.registrations[name] = registration
             case.warnings.extend(registration.warnings)
             case.whole[name] = case.moved_along(case.whole[name], name)
