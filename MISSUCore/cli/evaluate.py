@@ -16,8 +16,9 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         "evaluate",
         parents=[common],
         help="compare segmentations with references",
-        description="Dice, surface Dice and Hausdorff distances of a label map, or a folder of "
-        "them, against a reference: by region, and by lesion as the BraTS challenges count them.",
+        description="Dice, NSD and Hausdorff distances of a label map, or a folder of them, "
+        "against a reference: by region, and by lesion as the BraTS challenges of 2023 and 2026 "
+        "count them.",
     )
     parser.add_argument(
         "prediction", type=Path, help="label map to judge, or a folder with one a case"

@@ -16,7 +16,7 @@ from ..core.serialization import JsonObject, settings_from_dict
 class RegionScores:
     """One region of one case; NaN where there is no number.
 
-    The metrics are those of MISSUCore.evaluation.metrics and MISSUCore.evaluation.lesions.
+    The metrics are those of MISSUCore.evaluation: metrics, surfaces, lesions and brats2023.
     """
 
     case: str = ""
@@ -29,12 +29,15 @@ class RegionScores:
     hausdorff95_mm: float = math.nan
     average_hausdorff_mm: float = math.nan
     surface_dice: float = math.nan
+    nsd_1mm: float = math.nan
     lesions_found: float = math.nan
     lesions_missed: float = math.nan
     lesions_invented: float = math.nan
     lesion_dice: float = math.nan
     lesion_hausdorff95_mm: float = math.nan
     lesion_surface_dice: float = math.nan
+    lesion_wise_dice: float = math.nan
+    lesion_wise_hausdorff95_mm: float = math.nan
     prediction_ml: float = math.nan
     reference_ml: float = math.nan
 

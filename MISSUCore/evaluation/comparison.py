@@ -21,6 +21,7 @@ from ..core.messages import a_file
 from ..io.dicom import ScanSource
 from ..io.geometry import same_grid
 from ..io.reading import read_label_map
+from .brats2023 import score_lesion_wise
 from .lesions import score_lesions
 from .metrics import score_region
 from .pairs import Pair, find_pairs
@@ -44,21 +45,25 @@ class Statistics:
     mean_high: float
 
 
+# As the field names them. The last two of lesions are the ranking scores of BraTS 2023.
 TITLES = {
     "dice": "Dice",
     "accuracy": "Accuracy",
     "sensitivity": "Sensitivity",
     "specificity": "Specificity",
-    "hausdorff_mm": "Maximum Hausdorff, mm",
-    "hausdorff95_mm": "95 % Hausdorff, mm",
-    "average_hausdorff_mm": "Average Hausdorff, mm",
-    "surface_dice": "Surface Dice",
-    "lesions_found": "Lesions found",
-    "lesions_missed": "Lesions missed",
-    "lesions_invented": "Lesions invented",
-    "lesion_dice": "Dice by lesion",
-    "lesion_hausdorff95_mm": "95 % HD by lesion, mm",
-    "lesion_surface_dice": "Surface Dice by lesion",
+    "hausdorff_mm": "HD, mm",
+    "hausdorff95_mm": "HD95, mm",
+    "average_hausdorff_mm": "Average HD, mm",
+    "surface_dice": "Surface Dice at a voxel",
+    "nsd_1mm": "NSD at 1 mm",
+    "lesions_found": "Lesions found (TP)",
+    "lesions_missed": "Lesions missed (FN)",
+    "lesions_invented": "Lesions invented (FP)",
+    "lesion_dice": "Dice of lesions found",
+    "lesion_hausdorff95_mm": "HD95 of lesions found, mm",
+    "lesion_surface_dice": "NSD of lesions found",
+    "lesion_wise_dice": "Lesion-wise Dice (2023)",
+    "lesion_wise_hausdorff95_mm": "Lesion-wise HD95 (2023), mm",
     "prediction_ml": "Predicted volume, ml",
     "reference_ml": "Reference volume, ml",
 }
@@ -117,20 +122,20 @@ class Comparison:
         """The summary for a terminal: a line for each metric, a column for each region."""
         summary = self.summary()
         cases = len({row.case for row in self.rows})
-        lines = [" " * 24 + "".join(f"{region:>20}" for region in summary)]
+        lines = [" " * 28 + "".join(f"{region:>20}" for region in summary)]
         for metric, title in TITLES.items():
             cells = (_cell(metrics[metric], metric) for metrics in summary.values())
-            lines.append(f"{title:<24}" + "".join(f"{cell:>20}" for cell in cells))
+            lines.append(f"{title:<28}" + "".join(f"{cell:>20}" for cell in cells))
         lines.append("1 case" if cases == 1 else f"Mean (standard deviation) of {cases} cases")
         return "\n".join(lines)
 
     def format_intervals(self) -> str:
         """For a terminal: means with their bootstrap intervals, and medians."""
         summary = self.summary()
-        lines = [" " * 24 + "".join(f"{region:>32}" for region in summary)]
+        lines = [" " * 28 + "".join(f"{region:>32}" for region in summary)]
         for metric, title in TITLES.items():
             cells = (_interval(metrics[metric], metric) for metrics in summary.values())
-            lines.append(f"{title:<24}" + "".join(f"{cell:>32}" for cell in cells))
+            lines.append(f"{title:<28}" + "".join(f"{cell:>32}" for cell in cells))
         cases = len({row.case for row in self.rows})
         lines.append(f"Mean (95 % bootstrap interval), median of {cases} cases")
         return "\n".join(lines)
@@ -181,6 +186,7 @@ def compare_pair(pair: Pair, scheme: LabelScheme) -> list[RegionScores]:
             region=region,
             **asdict(score_region(predicted[index], expected[index], spacing_mm)),
             **asdict(score_lesions(predicted[index], expected[index], spacing_mm)),
+            **asdict(score_lesion_wise(predicted[index], expected[index], spacing_mm)),
             prediction_ml=predicted_ml[region],
             reference_ml=expected_ml[region],
         )

@@ -19,12 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, distance_transform_edt, find_objects
 
+from .surfaces import surface_distances
+
 Mask = NDArray[np.bool_]
 Ways = NDArray[np.float64]
 
 # The diagonal of 240 x 240 x 155 voxels of 1 mm, 373.13 mm. It is so in every image, or a published
 # case that was cropped to the brain would be judged more mildly than the whole one.
 EMPTY_MM = math.hypot(240, 240, 155)
+
+NSD_TOLERANCE_MM = 1.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class RegionScores:
     hausdorff95_mm: float
     average_hausdorff_mm: float
     surface_dice: float
+    nsd_1mm: float
 
 
 def score_region(prediction: Mask, reference: Mask, spacing_mm: Sequence[float]) -> RegionScores:
@@ -62,6 +67,9 @@ def score_region(prediction: Mask, reference: Mask, spacing_mm: Sequence[float])
         hausdorff95_mm=distances.percentile95_mm,
         average_hausdorff_mm=distances.average_mm,
         surface_dice=surface_dice(prediction, reference, spacing_mm),
+        nsd_1mm=surface_distances(prediction, reference, spacing_mm).normalized_surface_distance(
+            NSD_TOLERANCE_MM
+        ),
     )
 
 
@@ -134,11 +142,11 @@ def hausdorff(prediction: Mask, reference: Mask, spacing_mm: Sequence[float]) ->
 
 
 def surface_dice(prediction: Mask, reference: Mask, spacing_mm: Sequence[float]) -> float:
-    """Normalized surface Dice: the part of a surface that is near the other, for both averaged.
+    """Surface Dice by voxels: the part of a surface that is near the other, for both averaged.
 
     Near is within the shortest edge of a voxel, as in the NSD of single lesions in
     ``brats-evaluation`` 0.0.10. (That of a whole region counts half a voxel there, so it is lower.)
-    Other packages weigh the surface by area, or take both surfaces together.
+    That of :mod:`.surfaces` weighs both surfaces by area, together.
     """
     _check_masks(prediction, reference)
     _check_spacing(spacing_mm)

@@ -9,6 +9,7 @@ import pytest
 import SimpleITK as sitk
 
 from MISSUCore.evaluation import metrics
+from MISSUCore.evaluation.surfaces import surface_distances
 
 ISOTROPIC = (1.0, 1.0, 1.0)
 ANISOTROPIC = (3.0, 1.2, 0.7)
@@ -172,7 +173,7 @@ def test_distances_are_symmetric_and_the_same_in_a_larger_image(pair):
 def test_identical_masks_are_perfect():
     mask = PAIRS["blobs"][0]
     assert metrics.score_region(mask, mask, ANISOTROPIC) == metrics.RegionScores(
-        1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0
+        1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0
     )
 
 
@@ -191,12 +192,15 @@ def test_score_region_puts_every_metric_in_its_place():
         hausdorff95_mm=distances.percentile95_mm,
         average_hausdorff_mm=distances.average_mm,
         surface_dice=metrics.surface_dice(prediction, reference, ANISOTROPIC),
+        nsd_1mm=surface_distances(prediction, reference, ANISOTROPIC).normalized_surface_distance(
+            1.0
+        ),
     )
 
 
 def test_two_empty_masks_agree():
     assert metrics.score_region(empty(), empty(), ISOTROPIC) == metrics.RegionScores(
-        1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0
+        1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0
     )
 
 

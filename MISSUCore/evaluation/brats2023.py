@@ -1,0 +1,79 @@
+"""Lesion-wise Dice and 95 % Hausdorff distance, as the BraTS challenges of 2023 ranked by them.
+
+The definitions are those of the organizers' code (rachitsaluja/BraTS-2023-Metrics) with its glioma
+settings; nothing was copied from it. Unlike the scores of :mod:`.lesions`, those of 2026, these
+count missed and invented lesions as the worst there is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import binary_dilation, find_objects, generate_binary_structure, label
+
+from .metrics import Mask, dice
+from .surfaces import surface_distances
+
+DILATION = 3  # times by a voxel: parts of the reference that meet then are one lesion
+LEAST_MM3 = 50.0  # lesions of the reference that are not larger do not count
+WORST_MM = 374.0  # of a lesion that is missed or invented
+
+_NEIGHBORS = np.ones((3, 3, 3), dtype=bool)
+_FACES_AND_EDGES = generate_binary_structure(3, 2)
+
+
+@dataclass(frozen=True)
+class LesionWiseScores:
+    """Means over the lesions of the reference and those invented; 1 and 0 mm without any."""
+
+    lesion_wise_dice: float
+    lesion_wise_hausdorff95_mm: float
+
+
+def score_lesion_wise(
+    prediction: Mask, reference: Mask, spacing_mm: Sequence[float]
+) -> LesionWiseScores:
+    """Score the lesions of two masks (depth, height, width).
+
+    A lesion is what is connected in the reference (26 neighbors) after :data:`DILATION` dilations
+    (18 neighbors). It is compared with all connected parts of the prediction that touch it, so
+    dilated. A part that touches none is an invented lesion, however small. A lesion of the
+    reference of at most :data:`LEAST_MM3` is passed over, and so are the parts that touch it alone.
+    """
+    prediction, reference = _around(prediction, reference)
+    dilated = binary_dilation(reference, _FACES_AND_EDGES, DILATION)
+    lesions = label(dilated, _NEIGHBORS)[0] * reference
+    parts, count = label(prediction, _NEIGHBORS)
+    voxel_mm3 = math.prod(spacing_mm)
+    scores: list[tuple[float, float]] = []
+    touched: set[int] = set()
+    for number, box in enumerate(find_objects(lesions), start=1):
+        around = tuple(slice(max(0, s.start - DILATION), s.stop + DILATION) for s in box)
+        lesion = lesions[around] == number
+        reach = binary_dilation(lesion, _FACES_AND_EDGES, DILATION)
+        touching = set(np.unique(parts[around][reach]).tolist()) - {0}
+        touched |= touching
+        if np.count_nonzero(lesion) * voxel_mm3 > LEAST_MM3:
+            found = np.isin(parts, list(touching))
+            scores.append(_score(found, lesions == number, spacing_mm))
+    scores += [(0.0, WORST_MM)] * (count - len(touched))
+    if not scores:
+        return LesionWiseScores(1.0, 0.0)
+    return LesionWiseScores(*(float(mean) for mean in np.mean(scores, axis=0)))
+
+
+def _around(prediction: Mask, reference: Mask) -> tuple[Mask, Mask]:
+    """The masks where either is, as far as dilation reaches."""
+    boxes = find_objects((prediction | reference).astype(np.uint8))
+    if not boxes:
+        return prediction, reference
+    box = tuple(slice(max(0, s.start - DILATION), s.stop + DILATION) for s in boxes[0])
+    return prediction[box], reference[box]
+
+
+def _score(found: Mask, lesion: Mask, spacing_mm: Sequence[float]) -> tuple[float, float]:
+    distance = surface_distances(found, lesion, spacing_mm).hausdorff95_mm()
+    return dice(found, lesion), distance if math.isfinite(distance) else WORST_MM
