@@ -248,6 +248,11 @@ def notes(
             said.append(
                 f"{min(since)} days after radiotherapy: within 12 weeks progression is preliminary"
             )
+        if not radiotherapy:
+            said.append(
+                "no end of a radiotherapy is known: within 12 weeks of it progression would be "
+                "preliminary"
+            )
     for rule, name in zip(judged, ("2-D", "volume")):
         category = rule[visit].category
         if category in RESPONSES:

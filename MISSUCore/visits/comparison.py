@@ -211,13 +211,6 @@ def _warnings(report: VisitsReport, given: Sequence[VisitFiles]) -> list[Text]:
                 "from that alone"
             )
         )
-    if not report.radiotherapy:
-        warnings.append(
-            Text(
-                "no end of a radiotherapy was given (--radiotherapy): progression within 12 weeks "
-                "of it would be preliminary"
-            )
-        )
     warnings += [
         Text(f"{visit.name}: ", *warning.parts)
         for visit in report.visits

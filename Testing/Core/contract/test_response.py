@@ -135,6 +135,12 @@ def test_progression_soon_after_radiotherapy_is_preliminary(days: int, early: bo
     assert ("preliminary" in said(1, judged("baseline", "PD"), radiotherapy=[end])) is early
 
 
+def test_that_nobody_told_of_a_radiotherapy_is_said_of_progression() -> None:
+    assert "no end of a radiotherapy is known" in said(1, judged("baseline", "PD"))
+    assert "radiotherapy" not in said(1, judged("baseline", "PD"), radiotherapy=[date(2020, 1, 1)])
+    assert "radiotherapy" not in said(1, judged("baseline", "SD"))
+
+
 def test_what_a_reader_typed_in_is_weighed_in_words_not_in_the_category() -> None:
     rule = judged("baseline", "PR")
     entry = ReaderEntry(steroids="more", clinical="worse")

@@ -167,7 +167,9 @@ def test_what_is_entered_afterwards_counts_at_once(
     assert not panel.ui.visitsPageButton.enabled  # it does not say so
     panel.choose("readerCategoryComboBox", "not entered")
     assert panel.ui.visitsPageButton.enabled
+    assert "no end of a radiotherapy is known" in panel.ui.visitsSummaryLabel.text
     write(panel, "radiotherapyLineEdit", "2024-02-20")
+    assert "no end of a radiotherapy" not in panel.ui.visitsSummaryLabel.text
     assert "15 days after radiotherapy" in panel.ui.visitsSummaryLabel.text
     write(panel, "radiotherapyLineEdit", "2024-02-20, never")
     assert panel.ui.visitsHintLabel.text == "never is not a date; write YYYY-MM-DD."

@@ -132,6 +132,6 @@ class VisitsRun:
             qt.QTimer.singleShot(0, lambda: self._askForAnatomy(answers, message))
 
     def _askForAnatomy(self, answers: dict[str, bool], message: str) -> None:
-        question = _("Are they of one patient all the same?") + f"\n\n{message}"
+        question = f"{message}\n\n" + _("Are they of one patient all the same?")
         if not self.logic.isRunning() and slicer.util.confirmYesNoDisplay(question):
             self._compare(**answers, differentAnatomy=True)
