@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from MISSUCore.evaluation.surfaces import element_areas, surface_distances
 
@@ -64,6 +65,30 @@ def test_empty_masks():
     one = surface_distances(all_of_it, nothing, ISOTROPIC)
     assert one.normalized_surface_distance(1000.0) == 0.0
     assert math.isinf(one.hausdorff95_mm())
+
+
+@pytest.mark.parametrize("spacing_mm", [ISOTROPIC, ANISOTROPIC])
+@pytest.mark.parametrize("tolerance_mm", [0.5, 1.0, 3.0])
+def test_nsd_is_that_of_monai(spacing_mm, tolerance_mm):
+    """MONAI's, by area, if it is asked to look at elements and not at voxels."""
+    metrics = pytest.importorskip("monai.metrics")
+    shape = (18, 20, 22)
+    grid = np.indices(shape)
+    one, other = (
+        sum((axis - at) ** 2 for axis, at in zip(grid, center)) <= radius**2
+        for center, radius in (((8, 9, 10), 6), ((9, 10, 12), 5))
+    )
+    theirs = metrics.compute_surface_dice(
+        torch.from_numpy(one)[None, None],
+        torch.from_numpy(other)[None, None],
+        class_thresholds=[tolerance_mm],
+        include_background=True,
+        spacing=spacing_mm,
+        use_subvoxels=True,
+    ).item()
+    ours = surface_distances(one, other, spacing_mm).normalized_surface_distance(tolerance_mm)
+    assert 0.05 < ours < 1
+    assert ours == pytest.approx(theirs, rel=1e-5)
 
 
 @pytest.mark.parametrize("spacing_mm", [ISOTROPIC, ANISOTROPIC, (1.0, 1.0, 5.0)])
