@@ -3,11 +3,11 @@
     python Testing/Benchmarks/brain_masks.py RAW_FOLDER [--stripped FOLDER]
 
 Scans ``X_t1.nii.gz`` and so on in a folder are one patient as the scanner left him; the masks
-``X_t1_brainmask.nii.gz`` beside them are what is compared with. Each scan's own mask is made by
-deepbet as it comes, with 256 voxels in each direction; the one that is taken is the brain of one
-scan, laid on the others by registration. Printed is the Dice of both with the given mask, and of
-one with the other, and seconds of the processor (CPU). ``--stripped`` names a folder with scans
-without skull, at any depth; printed are those taken for a head.
+``X_t1_brainmask.nii.gz`` beside them are what is compared with. The mask that is taken is the brain
+of one scan, laid on the others by registration; its own is what deepbet finds in a scan. Printed is
+the Dice of both with the given mask, and of one with the other, and seconds of the processor (CPU).
+``--stripped`` names a folder with scans without skull, at any depth; printed are those taken for a
+head.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import SimpleITK as sitk
 from MISSUCore.contract.naming.rules import modality_of_file_name
 from MISSUCore.evaluation.metrics import dice
 from MISSUCore.io.reading import read_image, read_label_map
-from MISSUCore.preprocessing import brain_extraction
 from MISSUCore.preprocessing.brain_extraction import extract_brain, has_skull
 from MISSUCore.preprocessing.pipeline import PreprocessingOptions, preprocess
 
@@ -44,7 +43,6 @@ def main() -> None:
     case = preprocess(images, PreprocessingOptions())
     print(f"{case.brain_method}: {time.process_time() - began:.1f} s of CPU", *case.warnings)
     print({step: round(seconds, 1) for step, seconds in case.seconds.items()})
-    brain_extraction.NETWORK_VOXELS = (256, 256, 256)
     print("scan\town, given\ttaken, given\ttaken, own\tCPU of its own")
     for name, image in images.items():
         began = time.process_time()
