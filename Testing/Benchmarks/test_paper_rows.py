@@ -12,6 +12,7 @@ import torch
 pytest.importorskip("monai")
 pytest.importorskip("einops")
 
+import paper
 import paper_rows
 from paper_rows import BRATS, MISSU, TABLES, Run
 from paper_training import Task, TaughtByAnother, new_trainer, train_run
@@ -201,3 +202,18 @@ def test_a_run_is_stored_told_again_and_refused_with_other_settings(task: Task) 
     # Another seed is another run.
     other = train_run(task, run, 1001, 2, Progress(silent))
     assert other.given != result.given
+
+
+@pytest.mark.slow
+def test_hours_of_a_core_become_steps_once_and_are_remembered(
+    task: Task, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = paper.remembered_steps(task, paper_rows.BASE, 1000, 0.01)
+    # 36 seconds of one core; a step of this network takes between 1 ms and 10 s.
+    assert 3 <= steps <= 36_000
+    monkeypatch.setattr(paper, "steps_in", lambda *_: pytest.fail("timed again"))
+    assert paper.remembered_steps(task, paper_rows.BASE, 1000, 0.01) == steps
+    with pytest.raises(InputError, match=r"0\.01 core hours"):
+        paper.remembered_steps(task, paper_rows.BASE, 1000, 2.0)
+    # Nothing of the timing is left for the run to go on with.
+    assert not (task.folder / "base" / "seed-1000" / "checkpoint.pt").exists()
