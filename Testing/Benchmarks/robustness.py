@@ -83,14 +83,24 @@ def blur(sigma: float) -> Change:
     return each(lambda voxels, _: ndimage.gaussian_filter(voxels, sigma))
 
 
-def shifted_t1ce(images: Images, rng: np.random.Generator) -> Images:
-    """T1ce alone moved by 2 mm in a random direction."""
-    direction = rng.normal(size=3)
-    shift = sitk.TranslationTransform(
-        3, (SHIFT_MM * direction / np.linalg.norm(direction)).tolist()
-    )
-    moved = sitk.Resample(images["t1ce"], images["t1ce"], shift, sitk.sitkLinear)
-    return {**images, "t1ce": moved}
+def shifted(*names: str) -> Change:
+    """These scans alone moved by 2 mm, all in one random direction.
+
+    The reference's enhancing tumor was drawn in T1ce. Where T1ce moves, an answer that rightly
+    follows it is off by as much (ET of these cases moved by 2 mm has a Dice of 0.73 with itself);
+    where the others move, the reference of WT, which was drawn in FLAIR, is.
+    """
+
+    def moved(images: Images, rng: np.random.Generator) -> Images:
+        direction = rng.normal(size=3)
+        offset = SHIFT_MM * direction / np.linalg.norm(direction)
+        shift = sitk.TranslationTransform(3, offset.tolist())
+        return {
+            name: sitk.Resample(image, image, shift, sitk.sitkLinear) if name in names else image
+            for name, image in images.items()
+        }
+
+    return moved
 
 
 def thick_slices(images: Images, _: np.random.Generator) -> Images:
@@ -123,7 +133,8 @@ CHANGES: dict[str, Change] = {
     "as published": lambda images, _: images,
     "bias field of 30 %": field(0.3),
     "bias field of 60 %": field(0.6),
-    "T1ce shifted by 2 mm": shifted_t1ce,
+    "T1ce shifted by 2 mm": shifted("t1ce"),
+    "T1, T2, FLAIR shifted by 2 mm": shifted("t1", "t2", "flair"),
     "gamma 0.7": gamma(0.7),
     "gamma 1.4": gamma(1.4),
     "blur of 1 voxel": blur(1.0),
