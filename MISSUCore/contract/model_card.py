@@ -69,12 +69,16 @@ class FirstLook:
         margin: voxels of the fine model around what was found.
         averaged: regions whose log-odds are the mean of both models'; those of the others are
             the fine model's alone.
+        support: log-odds that the first look must reach in some voxel of what the fine model
+            found; a part of the answer without such a voxel is ruled out. The fine model hardly
+            ever saw a brain without a tumor, and finds one too easily wherever it looks.
     """
 
     model: str = ""
     threshold: float = -1.0
     margin: int = 10
     averaged: tuple[str, ...] = many(str)
+    support: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -268,8 +272,9 @@ def _check_first_look(card: ModelCard) -> None:
         raise InputError(f"a model cannot be named {first.model!r}; take letters, digits, - and _")
     if first.model == card.name:
         raise InputError("first_look names the model itself; name one that looks at whole cases")
-    if not math.isfinite(first.threshold):
-        raise InputError(f"the threshold of first_look must be a number, not {first.threshold}")
+    for name, value in (("threshold", first.threshold), ("support", first.support)):
+        if not math.isfinite(value):
+            raise InputError(f"the {name} of first_look must be a number, not {value}")
     if not 0 <= first.margin <= MOST_MARGIN:
         raise InputError(f"the margin of first_look must be 0 to {MOST_MARGIN}, not {first.margin}")
     if not set(first.averaged) <= set(card.label_scheme().region_names):

@@ -120,6 +120,10 @@ def _two_looks(card: ModelCard) -> JsonObject:
         "regions the close network's alone",
         "clip_log_odds": CERTAIN,
         "outside_boxes_log_odds": -CERTAIN,
+        "support": look.support,
+        "ruled_out": "in the block around all boxes: parts (connected by faces, edges or corners) "
+        "with any region's log-odds above 0, in which the finder's outermost region, interpolated "
+        "linearly, nowhere reaches support; their log-odds become those of outside",
         "nothing_found": "the finder's answer stands",
     }
 

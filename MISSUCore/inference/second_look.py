@@ -1,7 +1,8 @@
 """Two looks: a coarse model finds where a tumor may be, and a fine one looks there closely.
 
 The fine model sees boxes of its own working grid only. What lies outside of them is no tumor: there
-the coarse model ruled it out.
+the coarse model ruled it out. Inside, a part of the answer stays only if the coarse model was sure
+of some voxel of it.
 """
 
 from __future__ import annotations
@@ -142,7 +143,31 @@ def look_closely(
         place = (slice(None), *spans)
         odds[place] = _together(answer, first, box, model.card)
         windows, done = max(windows, predict.windows), done + _voxels(box)
+    odds[:, unsupported(odds, first, grid, model.card)] = -CERTAIN
     return SecondResult(probability(odds / temperatures), grid, windows)
+
+
+def unsupported(
+    odds: Odds, first: FirstResult, grid: sitk.Image, card: ModelCard
+) -> NDArray[np.bool_]:
+    """Where the fine model found something of which the first look was nowhere sure.
+
+    Args:
+        odds: log-odds (regions, D, H, W) of the fine model.
+        first: what the first look found.
+        grid: of the fine log-odds.
+        card: of the fine model.
+
+    Returns:
+        (D, H, W): the connected parts of the answer that lack the card's ``support``.
+    """
+    parts, count = ndimage.label(odds.max(axis=0) > 0, structure=np.ones((3, 3, 3)))
+    outermost = outermost_regions(card.label_scheme())
+    sure = np.max([coarse_log_odds(first, region, grid) for region in outermost], axis=0)
+    most = ndimage.maximum(sure, parts, index=np.arange(1, count + 1))
+    weak = 1 + np.flatnonzero(np.asarray(most) < card.first_look.support)
+    found: NDArray[np.bool_] = np.isin(parts, weak)
+    return found
 
 
 def _together(fine: Odds, first: FirstResult, box: Box, card: ModelCard) -> Odds:

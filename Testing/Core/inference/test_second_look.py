@@ -20,7 +20,7 @@ from MISSUCore.core.errors import InputError
 from MISSUCore.core.events import Progress, ProgressEvent
 from MISSUCore.inference import second_look
 from MISSUCore.inference.explanation import explain_case
-from MISSUCore.inference.second_look import find_boxes, log_odds, probability
+from MISSUCore.inference.second_look import FirstResult, find_boxes, log_odds, probability
 from MISSUCore.inference.segmentation import SegmentationOptions, segment_case
 from MISSUCore.models.store import Model, load_model, save_model
 
@@ -180,6 +180,39 @@ def test_the_mean_of_both_looks_is_the_mean_of_their_log_odds(
     for name, value in expected.items():
         found = sitk.GetArrayFromImage(result.probabilities[name])[middle]
         assert found == pytest.approx(value, abs=1e-3)
+
+
+@pytest.mark.parametrize(("support", "kept"), [(1.9, "AB"), (2.0, "AB"), (2.1, "A"), (6.0, "")])
+def test_what_the_first_look_was_nowhere_sure_of_is_ruled_out(
+    two_looks: Callable[..., Model], support: float, kept: str
+) -> None:
+    """Part A has one voxel of log-odds 5 on the coarse grid, part B one of 2, the rest has -1."""
+    coarse, fine = empty((10, 10, 10), 2.0, (0.0,) * 3), empty((19, 19, 19), 1.0, (0.0,) * 3)
+    log_odds = np.full((3, 10, 10, 10), -1.0, dtype=np.float32)
+    log_odds[0, 2, 2, 2], log_odds[0, 7, 7, 7] = 5.0, 2.0
+    odds = np.full((3, 19, 19, 19), -4.0, dtype=np.float32)
+    parts = {"A": (slice(3, 6),) * 3, "B": (slice(13, 16),) * 3}  # around voxels 4 and 14
+    for part in parts.values():
+        odds[0][part] = 1.0
+    first = FirstResult(log_odds, coarse, None, [], [], 0.0)  # type: ignore[arg-type]
+    card = two_looks(()).card
+    card = replace(card, first_look=replace(card.first_look, support=support))
+    expected = np.zeros((19, 19, 19), dtype=bool)
+    for name, part in parts.items():
+        expected[part] = name not in kept
+    np.testing.assert_array_equal(second_look.unsupported(odds, first, fine, card), expected)
+
+
+def test_a_part_without_support_is_in_no_region_of_the_result(
+    two_looks: Callable[..., Model], make_image: MakeImage, scans: MakeScans, truth: Truth
+) -> None:
+    images = {name: make_image(voxels, origin=ORIGIN) for name, voxels in scans(truth).items()}
+    model = two_looks(())
+    assert sitk.GetArrayFromImage(segment_case(images, model, options=CPU).labels).any()
+    unsure = replace(model.card.first_look, support=12.99)
+    model.finder.network.forward = lambda x: torch.full((1, 3, *x.shape[2:]), 3.0)  # type: ignore
+    model = replace(model, card=replace(model.card, first_look=unsure))
+    assert not sitk.GetArrayFromImage(segment_case(images, model, options=CPU).labels).any()
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.5, 0.8, 2.0)])
