@@ -71,7 +71,8 @@ class FirstLook:
             the fine model's alone.
         support: log-odds that the first look must reach in some voxel of what the fine model
             found; a part of the answer without such a voxel is ruled out. The fine model hardly
-            ever saw a brain without a tumor, and finds one too easily wherever it looks.
+            ever saw a brain without a tumor, and finds one too easily wherever it looks. Not
+            asked where a scan is missing without which the first look is not reliable.
     """
 
     model: str = ""

@@ -123,7 +123,8 @@ def _two_looks(card: ModelCard) -> JsonObject:
         "support": look.support,
         "ruled_out": "in the block around all boxes: parts (connected by faces, edges or corners) "
         "with any region's log-odds above 0, in which the finder's outermost region, interpolated "
-        "linearly, nowhere reaches support; their log-odds become those of outside",
+        "linearly, nowhere reaches support; their log-odds become those of outside. Not where a "
+        "scan is missing without which the finder's outermost region is unreliable",
         "nothing_found": "the finder's answer stands",
     }
 

@@ -46,6 +46,8 @@ class FirstResult:
         boxes: of the fine working grid (D, H, W); none if there is nothing to look at.
         notes: how it went.
         prepare_seconds: that both preparations took.
+        trusted: whether its answer counts against the fine model's: not where a scan is missing
+            without which the coarse model is not to be relied on, as its card says.
     """
 
     log_odds: Odds
@@ -54,6 +56,7 @@ class FirstResult:
     boxes: list[Box]
     notes: list[str]
     prepare_seconds: float
+    trusted: bool
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,8 @@ def look_first(
     odds = log_odds(probabilities)
     outermost = outermost_regions(finder.card.label_scheme())
     found = odds[outermost].max(axis=0) > model.card.first_look.threshold
+    names = {finder.card.label_scheme().region_names[region] for region in outermost}
+    unreliable = finder.card.unreliable(set(finder.card.modalities) - set(images))
     return FirstResult(
         odds,
         coarse.grid,
@@ -107,6 +112,7 @@ def look_first(
         find_boxes(found, coarse.grid, fine.grid, model.card.first_look.margin),
         predict.notes,
         seconds,
+        names.isdisjoint(unreliable),
     )
 
 
@@ -143,7 +149,8 @@ def look_closely(
         place = (slice(None), *spans)
         odds[place] = _together(answer, first, box, model.card)
         windows, done = max(windows, predict.windows), done + _voxels(box)
-    odds[:, unsupported(odds, first, grid, model.card)] = -CERTAIN
+    if first.trusted:
+        odds[:, unsupported(odds, first, grid, model.card)] = -CERTAIN
     return SecondResult(probability(odds / temperatures), grid, windows)
 
 

@@ -194,7 +194,7 @@ def test_what_the_first_look_was_nowhere_sure_of_is_ruled_out(
     parts = {"A": (slice(3, 6),) * 3, "B": (slice(13, 16),) * 3}  # around voxels 4 and 14
     for part in parts.values():
         odds[0][part] = 1.0
-    first = FirstResult(log_odds, coarse, None, [], [], 0.0)  # type: ignore[arg-type]
+    first = FirstResult(log_odds, coarse, None, [], [], 0.0, True)  # type: ignore[arg-type]
     card = two_looks(()).card
     card = replace(card, first_look=replace(card.first_look, support=support))
     expected = np.zeros((19, 19, 19), dtype=bool)
@@ -203,16 +203,33 @@ def test_what_the_first_look_was_nowhere_sure_of_is_ruled_out(
     np.testing.assert_array_equal(second_look.unsupported(odds, first, fine, card), expected)
 
 
-def test_a_part_without_support_is_in_no_region_of_the_result(
-    two_looks: Callable[..., Model], make_image: MakeImage, scans: MakeScans, truth: Truth
+@pytest.mark.parametrize(
+    ("unreliable_without", "kept"), [({"t1": []}, False), ({"t1": ["WT"]}, True), ({}, True)]
+)
+def test_a_first_look_that_is_not_reliable_without_a_scan_rules_nothing_out(
+    two_looks: Callable[..., Model],
+    make_image: MakeImage,
+    scans: MakeScans,
+    truth: Truth,
+    unreliable_without: dict[str, list[str]],
+    kept: bool,
 ) -> None:
     images = {name: make_image(voxels, origin=ORIGIN) for name, voxels in scans(truth).items()}
-    model = two_looks(())
+    model = two_looks((), may_miss=1, unreliable_without={"t1": []})
     assert sitk.GetArrayFromImage(segment_case(images, model, options=CPU).labels).any()
-    unsure = replace(model.card.first_look, support=12.99)
+    assert model.finder is not None
+    # The first look says 3 everywhere, which is less than the fine model asks for.
     model.finder.network.forward = lambda x: torch.full((1, 3, *x.shape[2:]), 3.0)  # type: ignore
-    model = replace(model, card=replace(model.card, first_look=unsure))
+    finder = replace(
+        model.finder,
+        card=replace(model.finder.card, unreliable_without=unreliable_without, may_miss=1),
+    )
+    asking = replace(model.card.first_look, support=3.5)
+    model = replace(model, card=replace(model.card, first_look=asking), finder=finder)
     assert not sitk.GetArrayFromImage(segment_case(images, model, options=CPU).labels).any()
+    del images["t1"]
+    found = sitk.GetArrayFromImage(segment_case(images, model, options=CPU).labels)
+    assert found.any() == kept
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.5, 0.8, 2.0)])
