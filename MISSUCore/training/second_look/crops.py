@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import lzma
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -22,6 +24,20 @@ from ...core.files import sha256
 MAXIMUM_BYTES = 8 * 2**30
 LARGEST_INTENSITY = 1000.0  # of z-scores; beyond it lie intensities of another kind
 _ARRAYS = ("volumes", "labels", "inside")
+# What zipfile and NumPy raise for files that are damaged, encrypted or made up.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    KeyError,
+    OverflowError,
+    RuntimeError,
+    SyntaxError,
+    tokenize.TokenError,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class LesionCrops:
@@ -92,9 +108,12 @@ def _read(path: Path, modalities: int) -> tuple[NDArray[Any], NDArray[Any], NDAr
             if missing:
                 raise InputError(f"{path}: has no array {', '.join(missing)}")
             volumes, labels, inside = (arrays[name] for name in _ARRAYS)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except _UNREADABLE as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: cannot be read as lesion crops: {reason}") from error
+    # NumPy hands out a part that is no array as its bytes.
+    if not all(isinstance(array, np.ndarray) for array in (volumes, labels, inside)):
+        raise InputError(f"{path}: cannot be read as lesion crops: a part of it is no array")
     _check(path, modalities, volumes, labels, inside)
     return volumes, labels, inside
 

@@ -126,3 +126,25 @@ def test_a_file_that_would_fill_the_memory_is_refused(load, monkeypatch):
     monkeypatch.setattr(crops_module, "MAXIMUM_BYTES", 1000)
     with pytest.raises(InputError, match="too much"):
         load(arrays())
+
+
+def _header(text):
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        b"no array",
+        _header(b"{'descr': '''<f4\n"),
+        _header(b"((((\n"),
+        _header(b"{'descr': '<f4', 'fortran_order': False, 'shape': (%d, 4)}\n" % 10**22),
+    ],
+)
+def test_a_part_that_is_made_up_is_refused(tmp_path, part):
+    path = tmp_path / "crops.npz"
+    with zipfile.ZipFile(path, "w") as packed:
+        for name in ("volumes", "labels", "inside"):
+            packed.writestr(f"{name}.npy", part)
+    with pytest.raises(InputError, match="cannot be read as lesion crops"):
+        LesionCrops(path, ("t1",), BRATS, (1.0, 1.0, 1.0), (1.0, 1.0, 1.0))
