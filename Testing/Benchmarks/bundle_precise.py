@@ -3,7 +3,8 @@
     python Testing/Benchmarks/bundle_precise.py WEIGHTS.pt [--facts OUTPUT_FOLDER/facts.json]
         [--without t1ce=FACTS.json ...] [--output MISSUCore/weights] [--trained TEXT]
 
-WEIGHTS.pt: state of the network, in half precision. Without --facts the model is not calibrated and
+WEIGHTS.pt: state of the network, as model/NAME.pt of a run, or its checkpoint.pt, of which the
+averaged weights are taken. Without --facts the model is not calibrated and
 tells no expected Dice; facts.json comes from two_looks.py, run with the model that this makes
 without them; with them it is made again. --without gives the same for a missing scan.
 """
@@ -143,6 +144,7 @@ def main() -> None:
     parser.add_argument("--half", action="store_true", help="half precision, to compare with")
     options = parser.parse_args()
     weights = torch.load(options.weights, map_location="cpu", weights_only=True)
+    weights = weights.get("average", weights)
     finder = read_card(BUNDLED_FOLDER / f"{FINDER}.json")
     card = uncalibrated(finder, options.trained, options.date)
     if options.facts:
