@@ -20,7 +20,9 @@ from ..inference.segmentation import SegmentationOptions
 from ..io.case_lists import CasePaths, check_cases, read_cases
 from ..models.store import Model, default_model, load_model
 from ..preprocessing.pipeline import PreprocessingOptions
+from ..reporting.methods import methods_paragraph
 from ..sequences.scan_choice import choose_scans
+from .layout import Layout
 from .run import run_cohort
 from .summary import CohortSummary
 
@@ -69,6 +71,8 @@ def segment_cohort(
 ) -> CohortSummary:
     """Segment many cases, each into the folder of its name, and list them in ``summary.csv``.
 
+    ``cohort.html`` shows them all, and ``methods.txt`` is a paragraph for a paper.
+
     The same call goes on where an earlier one stopped: :func:`.run_cohort` says what is done anew,
     and what is never replaced. A case that fails is recorded with the reason and stops no other.
     Under torchrun, each process takes its part of the cases, and a GPU of its own.
@@ -103,14 +107,25 @@ def segment_cohort(
         cases = read_cases(cases, loaded.card.modalities, folder)
     else:
         check_cases("the list of cases", cases, loaded.card.modalities, folder)
+    layout = Layout(how.quality_pages, how.probabilities)
     here = replace(how, segmentation=replace(how.segmentation, device=device))
-    segment_one = partial(_segment_one, loaded, here, overwrite, tell)
-    return run_cohort(cases, folder, segment_one, how.settings(loaded), progress, overwrite)
+    segment_one = partial(_segment_one, loaded, here, layout, overwrite, tell)
+    return run_cohort(
+        cases,
+        folder,
+        segment_one,
+        how.settings(loaded),
+        progress,
+        overwrite,
+        layout,
+        lambda report, done: methods_paragraph(report, loaded.card, done),
+    )
 
 
 def _segment_one(
     model: Model,
     options: CohortOptions,
+    layout: Layout,
     overwrite: bool,
     tell: Callable[[str], None] | None,
     case: CasePaths,
@@ -123,12 +138,9 @@ def _segment_one(
     )
     return segment_files(
         scans.paths,
-        folder / "segmentation.nii.gz",
+        layout.files(case, folder),
         model=model,
         reference=case.reference or options.reference,
-        report=folder / "report.json",
-        quality_page=folder / "quality.html" if options.quality_pages else None,
-        probabilities=options.probabilities,
         overwrite=overwrite,
         preprocessing=options.preprocessing,
         options=options.segmentation,

@@ -6,14 +6,12 @@ started by torchrun share the cases, and need nothing but the folder in common.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -21,15 +19,15 @@ from typing import Any
 from ..contract.segmentation_report import SegmentationReport
 from ..core.errors import InputError, MISSUError
 from ..core.events import Progress, Stage, silent
-from ..core.files import kept_by, read_json, translate_os_errors, write_json
-from ..core.serialization import settings_from_dict, settings_to_dict
+from ..core.files import kept_by, translate_os_errors
 from ..core.torchrun import torchrun_process
 from ..core.written import Written
 from ..io.case_lists import CasePaths
-from .summary import DONE, FAILED, CohortRecord, CohortSummary, is_summary
+from .layout import Layout
+from .overview import Describe, Overview
+from .records import RECORD_NAME, inputs_of, is_done, read_record, write_record
+from .summary import DONE, FAILED, CohortRecord, CohortSummary
 
-RECORD_NAME = "cohort.json"
-SUMMARY_NAME = "summary.csv"
 WRITTEN_NAME = "written.sha256"
 
 RESULT_NAMES = ("segmentation", "report.json", "quality.html")  # that a case's files begin with
@@ -47,14 +45,16 @@ def run_cohort(
     settings: Mapping[str, Any],
     progress: Progress | None = None,
     overwrite: bool = False,
+    layout: Layout | None = None,
+    describe: Describe | None = None,
 ) -> CohortSummary:
-    """Segment cases, each into the folder of its name, and write ``summary.csv`` after each.
+    """Segment cases, each into a folder of its own, and write ``summary.csv`` after each.
 
-    A finished case is passed over if its scans (paths, sizes, times of change), settings and its
-    files are unchanged. A failed case is recorded with the reason, and tried again the next time.
-
-    Only what was written here is ever replaced or deleted, as ``written.sha256`` tells; a result
-    that somebody has corrected since is kept, and its case fails if it has to be done anew.
+    When all are done, or the run is ended before, ``cohort.html`` shows them all. A finished case
+    is passed over if its scans (paths, sizes, times of change), settings and files are unchanged. A
+    failed case is recorded with the reason, and tried again the next time. Only what was written
+    here is replaced or deleted, as ``written.sha256`` tells; a result that somebody has corrected
+    since is kept, and its case fails if it has to be done anew.
 
     Args:
         cases: from :func:`.read_cases`; under torchrun, each process takes its part of them.
@@ -63,7 +63,9 @@ def run_cohort(
         settings: what decides the result beside the scans, in JSON types: options, the model's
             checksum, the version of this library; not the device.
         progress: reports every case; under torchrun only in the first process.
-        overwrite: replace also results and a summary that were changed since.
+        overwrite: replace also results, a summary and a page that were changed since.
+        layout: where the results of a case lie; by default in a folder of its name.
+        describe: the methods paragraph for the page and ``methods.txt``; without it there is none.
 
     Returns:
         All cases, those of the other processes as far as they are.
@@ -77,34 +79,30 @@ def run_cohort(
     progress = progress if progress and process == 0 else Progress(silent)
     own = cases[process::processes]
     written = Written(folder, WRITTEN_NAME, process, checksums=True)
-    _check_names(cases, written)
-    _check_summary(folder / SUMMARY_NAME, written, overwrite)
-    for case in own:
-        _check_folder(folder / case.name)
-    records = {case.name: _read_record(folder / case.name) for case in own}
+    places = {case.name: folder / (layout or Layout()).place(case) for case in cases}
+    overview = Overview(folder, cases, layout or Layout(), written, describe)
+    overview.check(overwrite)
+    records = {case.name: _checked_record(places[case.name]) for case in own}
     written.delete_temporary()
     for case in own:
-        _adopt_older(folder / case.name, records[case.name], written)
-    waiting = _waiting(own, folder, records, json.loads(json.dumps(settings)))
+        _adopt_older(places[case.name], records[case.name], written)
+    waiting = _waiting(own, places, records, json.loads(json.dumps(settings)))
     progress(Stage.COHORT, 0.0, f"{len(waiting)} of {len(own)} cases to segment")
-    for number, (case, begun) in enumerate(waiting):
-        place = folder / case.name
-        part = progress.part(number / len(waiting), (number + 1) / len(waiting))
-        part(Stage.COHORT, 0.0, f"{case.name}: case {number + 1} of {len(waiting)}")
-        _write_record(place, begun)
-        records[case.name] = _segment(case, place, begun, segment_one, part, written, overwrite)
-        _write_record(place, records[case.name])
-        # On Windows, while a spreadsheet has it open; or after that has saved it.
-        with suppress(InputError):
-            _write_summary(cases, folder, records, written)
-    summary = _write_summary(cases, folder, records, written)
-    progress(Stage.DONE, 1.0, f"wrote {folder / SUMMARY_NAME}")
+    work = _Work(segment_one, written, overview, overwrite)
+    try:
+        work.through(waiting, places, records, progress)
+    except BaseException:
+        with suppress(MISSUError):  # what is known of the cases, and then the error
+            overview.write_page(records)
+        raise
+    summary = overview.write_page(records)
+    progress(Stage.DONE, 1.0, f"wrote {overview.page}")
     return summary
 
 
 def _waiting(
     cases: Sequence[CasePaths],
-    folder: Path,
+    places: Mapping[str, Path],
     records: dict[str, CohortRecord],
     settings: dict[str, Any],
 ) -> list[tuple[CasePaths, CohortRecord]]:
@@ -115,17 +113,55 @@ def _waiting(
     """
     waiting = []
     for case in cases:
-        place, earlier = folder / case.name, records[case.name]
+        place, earlier = places[case.name], records[case.name]
         try:
-            begun = CohortRecord(inputs=_inputs(case), settings=settings, files=earlier.files)
+            begun = CohortRecord(inputs=inputs_of(case), settings=settings, files=earlier.files)
         except InputError as error:
             records[case.name] = CohortRecord(FAILED, files=earlier.files, error=str(error))
-            _write_record(place, records[case.name])
+            write_record(place, records[case.name])
             continue
-        if not _is_done(place, earlier, begun):
+        if not is_done(place, earlier, begun):
             waiting.append((case, begun))
     # Cases during which a process crashed are retried last.
     return sorted(waiting, key=lambda pair: records[pair[0].name].was_interrupted)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is done with each case that waits.
+
+    Attributes:
+        segment_one: segments it.
+        written: record of what was written.
+        overview: of all cases.
+        overwrite: whether results are replaced that were changed since.
+    """
+
+    segment_one: SegmentOne
+    written: Written
+    overview: Overview
+    overwrite: bool
+
+    def through(
+        self,
+        waiting: Sequence[tuple[CasePaths, CohortRecord]],
+        places: Mapping[str, Path],
+        records: dict[str, CohortRecord],
+        progress: Progress,
+    ) -> None:
+        """Segment the cases that wait, and record each when it is done."""
+        for number, (case, begun) in enumerate(waiting):
+            place = places[case.name]
+            part = progress.part(number / len(waiting), (number + 1) / len(waiting))
+            part(Stage.COHORT, 0.0, f"{case.name}: case {number + 1} of {len(waiting)}")
+            write_record(place, begun)
+            records[case.name] = _segment(
+                case, place, begun, self.segment_one, part, self.written, self.overwrite
+            )
+            write_record(place, records[case.name])
+            # On Windows, while a spreadsheet has it open; or after that has saved it.
+            with suppress(InputError):
+                self.overview.write_summary(records)
 
 
 def _segment(
@@ -211,43 +247,8 @@ def _remove_results(place: Path, earlier: Sequence[str], written: Written, overw
             path.unlink()
 
 
-def _inputs(case: CasePaths) -> dict[str, Any]:
-    """All files of a case in JSON types, with what shows that one was changed.
-
-    Raises:
-        InputError: if one cannot be found.
-    """
-    places: dict[str, Any] = {**case.images, "folder": case.folder, "reference": case.reference}
-    return {
-        what: _fingerprint(what, place) if isinstance(place, Path) else place
-        for what, place in places.items()
-        if place
-    }
-
-
-def _fingerprint(what: str, path: Path) -> dict[str, str]:
-    try:
-        files = [path]
-        if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if file.is_file())
-        stats = [(str(file), file.stat()) for file in files]
-    except OSError as error:
-        raise InputError(f"{path}: {what} cannot be read: {error.strerror or error}") from error
-    facts = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
-    digest = hashlib.sha256(repr(facts).encode()).hexdigest()
-    return {"path": str(path.resolve()), "sizes_and_times_sha256": digest}
-
-
-def _is_done(place: Path, earlier: CohortRecord, begun: CohortRecord) -> bool:
-    return (
-        earlier.state == DONE
-        and (earlier.inputs, earlier.settings) == (begun.inputs, begun.settings)
-        and all((place / name).exists() for name in earlier.files)
-    )
-
-
-def _check_folder(place: Path) -> None:
-    """Refuse a folder that holds something else than an earlier result of a cohort.
+def _checked_record(place: Path) -> CohortRecord:
+    """The record of a folder that holds nothing else than an earlier result of a cohort.
 
     Raises:
         InputError: naming it.
@@ -260,74 +261,4 @@ def _check_folder(place: Path) -> None:
         raise InputError(
             f"{place}: is there, and not from segmenting a cohort; give another output folder"
         )
-
-
-def _check_names(cases: Sequence[CasePaths], written: Written) -> None:
-    for case in cases:
-        if case.name.casefold() == SUMMARY_NAME:
-            raise InputError(f"a case cannot have the name of the summary, {case.name}")
-        if written.is_record(case.name):
-            raise InputError(f"a case cannot have the name of the record, {case.name}")
-
-
-def _check_summary(path: Path, written: Written, overwrite: bool) -> None:
-    """Make sure that the summary to be replaced is one.
-
-    Raises:
-        InputError: if it is somebody else's, or was changed since.
-    """
-    if not os.path.lexists(path):
-        return
-    if overwrite or (not written.knows(path) and is_summary(path)):  # of an older version
-        written.add(path, path)
-    if not written.owns(path):
-        raise InputError(
-            f"{path}: is there, and not as a cohort has written it; move it away, give another "
-            "output folder, or add --overwrite"
-        )
-
-
-def _read_record(place: Path) -> CohortRecord:
-    path = place / RECORD_NAME
-    try:
-        facts = read_json(path)
-        if not isinstance(facts, dict) or not {"state", "inputs"} <= facts.keys():
-            raise ValueError("it has no state and inputs")  # a file of the user's, perhaps
-        record = settings_from_dict(CohortRecord, facts)
-        record.check()
-        return record
-    except FileNotFoundError:
-        return CohortRecord()
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(
-            f"{path}: is damaged, or not the record of a case: {error}; give another output "
-            "folder, or remove it to begin anew"
-        ) from error
-
-
-def _write_record(place: Path, record: CohortRecord) -> None:
-    write_json(place / RECORD_NAME, settings_to_dict(record))
-
-
-def _write_summary(
-    cases: Sequence[CasePaths],
-    folder: Path,
-    own: Mapping[str, CohortRecord],
-    writing: Written,
-) -> CohortSummary:
-    """Write the summary of all cases, those of other processes as their records say.
-
-    Two processes may write at once, and the last one need not know what the other has just done.
-    Whoever has written looks again, and writes again if there is news: so the last to write has
-    seen every record.
-    """
-    written = None
-    while True:
-        summary = CohortSummary(
-            {case.name: own.get(case.name) or _read_record(folder / case.name) for case in cases}
-        )
-        if summary == written:
-            return summary
-        with kept_by(writing):
-            summary.write_csv(folder / SUMMARY_NAME)
-        written = summary
+    return read_record(place)

@@ -49,6 +49,7 @@ class SegmentationReport:
     Attributes:
         notice: that this is research software.
         missu_version: which wrote it.
+        software: versions of Python and of the packages that computed it, by name.
         created: when, ISO 8601.
         inputs: scans by modality.
         sequences: by modality, why a scan that was found in a folder was taken for it.
@@ -72,6 +73,7 @@ class SegmentationReport:
 
     notice: str = RESEARCH_ONLY
     missu_version: str = ""
+    software: Mapping[str, str] = field(default_factory=dict)
     created: str = ""
     inputs: Mapping[str, FileFact] = field(default_factory=dict)
     sequences: Mapping[str, object] = field(default_factory=dict)
@@ -102,6 +104,7 @@ class SegmentationReport:
             "schema_version": SCHEMA_VERSION,
             "notice": self.notice,
             "missu_version": self.missu_version,
+            "software": dict(self.software),
             "created": self.created,
             "inputs": {name: asdict(scan) for name, scan in self.inputs.items()},
             "sequences": dict(self.sequences),
@@ -133,6 +136,7 @@ class SegmentationReport:
             simple = ("notice", "missu_version", "created", "output", "device", "windows")
             return cls(
                 **{key: values[key] for key in simple if key in values},
+                software=dict(_items(values, "software")),
                 inputs={name: FileFact(**scan) for name, scan in _items(values, "inputs")},
                 sequences=dict(_items(values, "sequences")),
                 reference=FileFact(**dict(_items(values, "reference"))),

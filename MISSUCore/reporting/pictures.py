@@ -118,8 +118,17 @@ class Drawing:
         scheme: LabelScheme,
         brain: sitk.Image | None = None,
         reference: sitk.Image | None = None,
+        pixels: int = 0,
     ) -> Drawing:
         """The drawing of a case; see :func:`.write_quality_page` for the arguments.
+
+        Args:
+            images: scans.
+            labels: label map.
+            scheme: of the labels.
+            brain: mask.
+            reference: label map.
+            pixels: of a picture, along the patient's longest side; 0 for those of a page.
 
         Raises:
             InputError: if there is nothing to draw.
@@ -135,7 +144,7 @@ class Drawing:
             for (name, image), mask in zip(images.items(), cycle(tissue))
         }
         return cls(
-            grid=picture_grid([*tissue, *label_maps], PICTURE_PIXELS, MARGIN_MM),
+            grid=picture_grid([*tissue, *label_maps], pixels or PICTURE_PIXELS, MARGIN_MM),
             images=images,
             windows=windows,
             scheme=scheme,
@@ -147,6 +156,10 @@ class Drawing:
     def outlined(self) -> list[Row]:
         """A row for each slice, a tile for each scan, all with the outlines."""
         return [self._outlined_row(plane, index) for plane, index in self._slices()]
+
+    def largest(self) -> Row:
+        """The axial slice where the lesion is largest, or else the brain."""
+        return self._outlined_row(*self._slices()[0])
 
     def checkerboards(self, fixed: str) -> list[Row]:
         """Every other scan in a checkerboard with the fixed one; nothing if it is alone."""

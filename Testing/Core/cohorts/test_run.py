@@ -257,14 +257,16 @@ def test_a_summary_of_somebody_else_is_kept(segment, cases, tmp_path, content):
 
 def test_a_summary_of_an_older_version_is_known_by_its_heading(segment, tmp_path):
     segment()
-    (tmp_path / "out" / "written.sha256").unlink()
+    for name in ("written.sha256", "cohort.html"):  # which it did not write
+        (tmp_path / "out" / name).unlink()
     assert states(segment()[1]) == [DONE] * 4
 
 
 def test_a_cohort_of_an_older_version_goes_on(segment, cases, tmp_path):
     """It kept no checksums: what was not touched since is its own, what was corrected stays."""
     segment()
-    (tmp_path / "out" / "written.sha256").unlink()
+    for name in ("written.sha256", "cohort.html"):  # which it did not write
+        (tmp_path / "out" / name).unlink()
     corrected = tmp_path / "out" / "b" / "segmentation.nii.gz"
     corrected.write_text("corrected")
     later = (tmp_path / "out" / "b" / "cohort.json").stat().st_mtime_ns + 1_000_000
@@ -342,7 +344,7 @@ def test_the_output_folder_must_be_writable(segment, tmp_path):
 
 
 def test_a_case_cannot_take_the_place_of_the_summary(segment, cases):
-    with pytest.raises(InputError, match=r"name of the summary"):
+    with pytest.raises(InputError, match=r"the name Summary\.csv, which a file has here"):
         segment(listed=[CasePaths("Summary.csv", cases[0].images)])
 
 

@@ -1,0 +1,37 @@
+"""Where the results of a case lie in the folder of its cohort."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..inference.outputs import ResultFiles
+from ..io.case_lists import CasePaths
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A folder of its own for each case, with the same file names in all.
+
+    Attributes:
+        quality_pages: whether each case has a quality page.
+        probabilities: whether each case has a map for each region.
+    """
+
+    quality_pages: bool = False
+    probabilities: bool = False
+
+    def place(self, case: CasePaths) -> Path:
+        """Folder of a case's results, relative to that of the cohort."""
+        return Path(case.name)
+
+    def files(self, case: CasePaths, place: Path) -> ResultFiles:
+        """The results of a case, in its folder."""
+        del case  # all have the same names
+        return ResultFiles(
+            place / "segmentation.nii.gz",
+            report=place / "report.json",
+            quality_page=place / "quality.html" if self.quality_pages else None,
+            thumbnail=place / "thumbnail.svg",
+            probabilities=self.probabilities,
+        )

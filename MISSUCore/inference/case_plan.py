@@ -1,0 +1,119 @@
+"""What is to be read and written for a case, checked before the work begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..contract.labels import LabelScheme
+from ..core.errors import InputError
+from ..core.messages import a_file
+from ..io.dicom import ScanSource
+from ..models.store import Model, default_model, find_model, load_model
+from ..preprocessing.pipeline import PreprocessingOptions
+from ..reporting.dicom_scan import DicomScan, read_dicom_scan
+from ..reporting.dicom_seg import AUTOMATIC, Algorithm, check_dicom_seg
+from .case_scans import input_files, reference_name
+from .missing_scans import answering_model
+from .outputs import OUTPUT_ENDINGS, ResultFiles, check_outputs
+from .predictor import choose_device
+from .segmentation import SegmentationOptions
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What is read, and how it is brought into one space."""
+
+    paths: Mapping[str, ScanSource]
+    reference: str | Path | None
+    brain_mask: Path | None
+    preprocessing: PreprocessingOptions
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A segmentation that can begin: all that is given fits together.
+
+    Attributes:
+        inputs: what is read.
+        files: what is written.
+        maps: files for the probabilities, by region.
+        transforms: files for the transforms of scans that are moved, by modality.
+        model: that segments.
+        options: how.
+        sequences: for the report: why each scan was taken for its modality.
+        dicom_scan: the reference, if a DICOM object is to refer to it.
+    """
+
+    inputs: Inputs
+    files: ResultFiles
+    maps: Mapping[str, Path]
+    transforms: Mapping[str, Path]
+    model: Model
+    options: SegmentationOptions
+    sequences: Mapping[str, Any]
+    dicom_scan: DicomScan | None
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """What DICOM calls the model."""
+        return Algorithm(AUTOMATIC, self.model.card.name)
+
+    @property
+    def scheme(self) -> LabelScheme:
+        """What is segmented."""
+        return self.model.card.label_scheme()
+
+
+def _model_files(model: str | Model | None) -> list[Path]:
+    """Weights and card of a model that was given by name or path."""
+    if isinstance(model, Model):
+        return []
+    weights = find_model(model or default_model())
+    return [weights, weights.with_suffix(".json")]
+
+
+def plan_case(
+    inputs: Inputs,
+    files: ResultFiles,
+    model: str | Model | None,
+    options: SegmentationOptions,
+    sequences: Mapping[str, Any],
+    overwrite: bool,
+) -> Plan:
+    """Check all that can be checked before the scans are read.
+
+    Raises:
+        InputError: naming what cannot be used.
+    """
+    output = files.labels
+    if not output.name.endswith(OUTPUT_ENDINGS):
+        raise InputError(a_file(output), f": give a file that ends in {', '.join(OUTPUT_ENDINGS)}")
+    choose_device(options.device)
+    loaded = model if isinstance(model, Model) else load_model(model or default_model())
+    answering_model(list(inputs.paths), loaded)
+    card = loaded.card
+    regions = card.label_scheme().region_names
+    maps = {name: files.probability_map(name) for name in regions}
+    transforms = {name: files.transform(name) for name in card.modalities}
+    check_outputs(
+        [*files.asked(), *maps.values(), *transforms.values()],
+        [
+            *input_files(inputs.paths, inputs.reference, inputs.brain_mask),
+            *_model_files(model),
+        ],
+        overwrite,
+    )
+    scan = _dicom_scan(inputs) if files.dicom_seg else None
+    plan = Plan(inputs, files, maps, transforms, loaded, options, sequences, scan)
+    if scan:
+        check_dicom_seg(scan, plan.scheme, plan.algorithm)
+    return plan
+
+
+def _dicom_scan(inputs: Inputs) -> DicomScan:
+    """The reference, for a DICOM object that refers to it."""
+    name = reference_name(inputs.paths, inputs.reference)
+    return read_dicom_scan(inputs.paths.get(name, Path(name)))

@@ -1,0 +1,166 @@
+"""A page over all cases of a cohort: one table to sort and filter, and how the figures spread.
+
+One HTML file that loads nothing from elsewhere. Its one script sorts and filters the table; without
+scripts the page shows the same in the order of the list. What it looks like stands in
+``cohort_page.html`` (a Jinja template), ``cohort_page.css`` and ``cohort_page.js``.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..contract.model_card import RESEARCH_ONLY
+from ..core.files import atomic_write
+from .templates import load_template
+
+TEMPLATE, SCRIPT = "cohort_page.html", "cohort_page.js"
+WIDTH, HEIGHT, MARGIN = 420, 84, 30  # of a plot, and left and right of its points
+_SPREAD = (16, 52)  # heights between which points are scattered, so that equal ones are seen
+_STEP = 0.618034  # the golden section: neighbors in the list never lie on each other
+
+
+@dataclass(frozen=True)
+class CohortRow:
+    """What the page says of a case.
+
+    Attributes:
+        name: of the case.
+        state: "done", "failed" or "not done".
+        volumes_ml: by region.
+        confidence: expected Dice by region.
+        warnings: one sentence each.
+        seconds: that it took.
+        error: why it failed.
+        thumbnail: SVG; empty for none.
+        links: addresses relative to the page, by what they lead to.
+    """
+
+    name: str
+    state: str
+    volumes_ml: Mapping[str, float] = field(default_factory=dict)
+    confidence: Mapping[str, float] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    seconds: float = 0.0
+    error: str = ""
+    thumbnail: str = ""
+    links: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def picture(self) -> str:
+        """The thumbnail in base 64; as a picture it can neither load nor run anything."""
+        return base64.b64encode(self.thumbnail.encode()).decode("ascii")
+
+
+@dataclass(frozen=True)
+class CohortPage:
+    """What the page says.
+
+    Attributes:
+        title: of the cohort.
+        created: when, ISO 8601.
+        missu_version: which wrote it.
+        regions: names, the outermost first.
+        rows: one for each case, in the order of their list.
+        methods: paragraph to paste; empty for none.
+    """
+
+    title: str
+    created: str
+    missu_version: str
+    regions: Sequence[str]
+    rows: Sequence[CohortRow]
+    methods: str = ""
+
+    def count(self, state: str) -> int:
+        """How many cases are in a state."""
+        return sum(row.state == state for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Strip:
+    """How a figure spreads over the cases.
+
+    Attributes:
+        title: of the figure, with its unit.
+        points: (x, y, number of the row, label) of each case that has it.
+        median: x of the middle one, and its label.
+        ends: labels of the lowest and the highest value on the axis.
+    """
+
+    title: str
+    points: Sequence[tuple[float, float, int, str]]
+    median: tuple[float, str]
+    ends: tuple[str, str]
+
+
+def write_cohort_page(path: Path, page: CohortPage) -> None:
+    """Write the page of a cohort.
+
+    Args:
+        path: HTML file to write; what is there is replaced only by a complete page.
+        page: what it says.
+
+    Raises:
+        InputError: if the file cannot be written.
+        ResourceError: if the disk is full.
+    """
+    script = load_template(SCRIPT).render()
+    text = load_template(TEMPLATE).render(
+        notice=RESEARCH_ONLY,
+        page=page,
+        strips=list(strips(page)),
+        size=(WIDTH, HEIGHT, MARGIN),
+        script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+    )
+    with atomic_write(path) as temporary:
+        # Names of files that are no Unicode occur in messages.
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+
+
+def strips(page: CohortPage) -> Iterable[Strip]:
+    """A plot for the volume and for the expected Dice of each region that two cases have."""
+    for region in page.regions:
+        volumes = {n: row.volumes_ml[region] for n, row in _with(page, "volumes_ml", region)}
+        if len(volumes) > 1:
+            yield _strip(f"{region}, ml", page, volumes, 0.0, max(volumes.values()), 1)
+    for region in page.regions:
+        expected = {n: row.confidence[region] for n, row in _with(page, "confidence", region)}
+        if len(expected) > 1:
+            yield _strip(f"{region}, expected Dice", page, expected, 0.0, 1.0, 2)
+
+
+def _with(page: CohortPage, what: str, region: str) -> list[tuple[int, CohortRow]]:
+    return [(n, row) for n, row in enumerate(page.rows) if region in getattr(row, what)]
+
+
+def _strip(
+    title: str,
+    page: CohortPage,
+    values: Mapping[int, float],
+    low: float,
+    high: float,
+    digits: int,
+) -> Strip:
+    def x(value: float) -> float:
+        part = (value - low) / ((high - low) or 1.0)
+        return round(MARGIN + part * (WIDTH - 2 * MARGIN), 1)
+
+    def y(number: int) -> float:
+        return round(_SPREAD[0] + (number * _STEP % 1) * (_SPREAD[1] - _SPREAD[0]), 1)
+
+    ordered = sorted(values.values())
+    half = len(ordered) // 2
+    median = (ordered[half] + ordered[~half]) / 2
+    return Strip(
+        title,
+        [
+            (x(value), y(number), number, f"{page.rows[number].name}: {value:.{digits}f}")
+            for number, value in values.items()
+        ],
+        (x(median), f"median {median:.{digits}f}"),
+        (f"{low:.{digits}f}", f"{high:.{digits}f}"),
+    )
