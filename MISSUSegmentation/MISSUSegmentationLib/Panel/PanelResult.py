@@ -81,6 +81,7 @@ class PanelResult:
         self._shown = (node, self.parameters.reference)
         report = _report(node)
         self._table.show(node, report.confidence, self._scores)
+        self._ui.resultTable.toolTip = _exportHint(node)
         self._ui.warningsLabel.text = "\n".join(f"⚠ {text}" for text in report.warnings)
         self._ui.warningsLabel.visible = bool(report.warnings)
         self._ui.show3DButton.setSegmentationNode(node)
@@ -213,3 +214,17 @@ def _report(node: slicer.vtkMRMLSegmentationNode | None) -> Report:
         return Report(confidence, [str(warning) for warning in report.get("warnings", [])])
     except (AttributeError, TypeError, ValueError):  # written by hand, and not well
         return Report({}, [])
+
+
+def _exportHint(node: Any) -> str:
+    """What is in the way of an export as DICOM Segmentation; empty if nothing is."""
+    scan = scanOf(node) if node else None
+    if node is None or (scan is not None and scan.GetAttribute("DICOM.instanceUIDs")):
+        return ""
+    name = (
+        scan.GetName() if scan is not None else _("its scan, which is not in the scene any more,")
+    )
+    return _(
+        "To hand this over as a DICOM Segmentation that names the images it was made of, load T1ce "
+        "from DICOM: {name} did not come from there."
+    ).format(name=name)

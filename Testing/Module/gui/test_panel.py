@@ -429,6 +429,21 @@ def test_a_report_that_was_written_by_hand_is_none(
     assert not panel.ui.warningsLabel.visible
 
 
+def test_a_result_says_what_its_dicom_segmentation_lacks(
+    panel: Panel, case: dict[str, Any], missu: SimpleNamespace, slicerApplication: Any
+) -> None:
+    panel.segment()
+    (result,) = segmentations(slicerApplication)
+    scan = result.GetNodeReference(result.GetReferenceImageGeometryReferenceRole())
+    assert f"{scan.GetName()} did not come from there" in panel.ui.resultTable.toolTip
+    scan.SetAttribute("DICOM.instanceUIDs", "1.2.3 1.2.4")
+    slicerApplication.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "By hand")
+    panel.choose("resultSelector", "By hand")
+    assert "not in the scene" in panel.ui.resultTable.toolTip
+    panel.choose("resultSelector", result.GetName())
+    assert not panel.ui.resultTable.toolTip
+
+
 def test_segmenting_again_replaces_the_result_unless_it_was_renamed(
     panel: Panel, case: dict[str, Any], missu: SimpleNamespace, slicerApplication: Any
 ) -> None:
