@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import lzma
+import math
 import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -101,8 +102,12 @@ def _read(path: Path, modalities: int) -> tuple[NDArray[Any], NDArray[Any], NDAr
     try:
         with zipfile.ZipFile(path) as packed:
             unpacked = sum(part.file_size for part in packed.infolist())
-        if unpacked > MAXIMUM_BYTES:
-            raise InputError(f"{path}: unpacks to {unpacked / 2**30:.0f} GiB, which is too much")
+            if unpacked > MAXIMUM_BYTES:
+                much = f"unpacks to {unpacked / 2**30:.0f} GiB, which is too much"
+                raise InputError(f"{path}: {much}")
+            for name in {f"{name}.npy" for name in _ARRAYS} & set(packed.namelist()):
+                with packed.open(name) as part:
+                    _check_size(part, packed.getinfo(name).file_size)
         with np.load(path, allow_pickle=False) as arrays:
             missing = [name for name in _ARRAYS if name not in arrays]
             if missing:
@@ -116,6 +121,27 @@ def _read(path: Path, modalities: int) -> tuple[NDArray[Any], NDArray[Any], NDAr
         raise InputError(f"{path}: cannot be read as lesion crops: a part of it is no array")
     _check(path, modalities, volumes, labels, inside)
     return volumes, labels, inside
+
+
+def _check_size(part: IO[bytes], there: int) -> None:
+    """A header that tells of more than there is would have NumPy ask for all of it.
+
+    Raises:
+        ValueError: if the array is not whole, or of a version that NumPy does not write for arrays
+            of numbers.
+    """
+    if part.peek(6)[:6] != np.lib.format.MAGIC_PREFIX:  # type: ignore[attr-defined]
+        return  # no array: NumPy hands out its bytes
+    readers = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }
+    version = np.lib.format.read_magic(part)
+    if version not in readers:
+        raise ValueError(f"an array is of the unknown version {version}")
+    shape, _, dtype = readers[version](part)
+    if math.prod(shape) * dtype.itemsize > there:
+        raise ValueError("an array is cut off: its header tells of more than there is")
 
 
 def _check(

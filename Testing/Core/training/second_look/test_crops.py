@@ -139,6 +139,8 @@ def _header(text):
         _header(b"{'descr': '''<f4\n"),
         _header(b"((((\n"),
         _header(b"{'descr': '<f4', 'fortran_order': False, 'shape': (%d, 4)}\n" % 10**22),
+        _header(b"{'descr': '<f4', 'fortran_order': False, 'shape': (99999, 9999, 999)}\n"),
+        b"\x93NUMPY\x09\x00" + bytes(80),
     ],
 )
 def test_a_part_that_is_made_up_is_refused(tmp_path, part):
