@@ -149,13 +149,14 @@ SAME: list[tuple[list[str], Request, Any, str]] = [
     (
         [
             *("measure", "seg.nii", "--t1ce", "t.nii", "--output", "o.json", "--csv", "c.csv"),
-            *("--dicom-seg", "s.dcm", "--dicom-sr", "r.dcm", "--made-by", "manual"),
+            *("--dicom-seg", "s.dcm", "--dicom-sr", "r.dcm", "--secondary-capture", "p.dcm"),
+            *("--made-by", "manual"),
             *("--overwrite", "--scheme", "brats2023", "--region", "TC", "--lesions-of", "WT"),
             *("--join", "1", "--minimum", "5", "--targets", "3", "--plane", "coronal"),
         ],
         MeasureRequest(
             *(Path("seg.nii"), Path("t.nii"), Path("o.json"), Path("c.csv"), Path("s.dcm")),
-            *(Path("r.dcm"), "manual", True, "brats2023"),
+            *(Path("r.dcm"), Path("p.dcm"), "manual", True, "brats2023"),
             MeasurementSettings("TC", "WT", 1, 5, targets=3, plane="coronal"),
         ),
         measure,

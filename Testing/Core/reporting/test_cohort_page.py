@@ -133,7 +133,7 @@ def shown(page: Path, folder: Path) -> str:
             page.as_uri(),
         ],
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         check=True,
         timeout=300,
     )
