@@ -6,6 +6,8 @@ pydicom is loaded only when there is DICOM, highdicom only when an object is to 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -109,6 +111,28 @@ def highdicom() -> ModuleType:
             'DICOM objects need highdicom: install with pip install "MISSUCore[dicom]"'
         ) from error
     return highdicom
+
+
+@contextmanager
+def referring(scan: DicomScan, kind: str) -> Iterator[None]:
+    """While an object is made that refers to a scan: its headers' faults become one error.
+
+    Args:
+        scan: that the object refers to.
+        kind: of object, for the message.
+
+    Raises:
+        InputError: if the headers of the scan are not as DICOM has them.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of values in the scan's headers
+            yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            a_file(scan.source),
+            f": its DICOM headers break rules, so that no {kind} can refer to it: {error}",
+        ) from error
 
 
 def _complete(path: Path, data: Dataset, distance_mm: float) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..contract.labels import LabelScheme
 from ..contract.terminology import Code, Terminology
-from ..core.errors import InputError
-from ..core.messages import a_file
-from .dicom_scan import DicomScan, highdicom
+from .dicom_scan import DicomScan, highdicom, referring
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -123,15 +120,8 @@ def dicom_seg(scan: DicomScan, segments: Sequence[DicomSegment], algorithm: Algo
         raise ValueError(f"segments of shape {shapes} do not fit the scan")
     if not all(segment.mask.any() for segment in segments):
         raise ValueError("a segment is empty")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of values in the scan's headers
-            return _segmentation(hd, scan, segments, algorithm)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            a_file(scan.source),
-            f": its DICOM headers break rules, so that no object can refer to it: {error}",
-        ) from error
+    with referring(scan, "object"):
+        return _segmentation(hd, scan, segments, algorithm)
 
 
 def _segmentation(

@@ -7,7 +7,6 @@ group with a segment may not have (TID 1501); both have the tracking identifier 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +17,8 @@ from .. import __version__
 from ..contract.labels import LabelScheme
 from ..contract.measurement_report import LesionMeasurement, Line
 from ..contract.segmentation_report import SegmentationReport
-from ..core.errors import InputError
-from ..core.messages import a_file
 from ..measurement.case import MeasuredCase
-from .dicom_scan import DicomScan, highdicom
+from .dicom_scan import DicomScan, highdicom, referring
 from .dicom_seg import (
     AUTOMATIC,
     SEMIAUTOMATIC,
@@ -101,15 +98,8 @@ def write_dicom_sr(
         MISSUError: if highdicom is not installed.
     """
     hd = highdicom()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of values in the scan's headers
-            _report(hd, scan, segmentation, segments, measured, scheme).save_as(path)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            a_file(scan.source),
-            f": its DICOM headers break rules, so that no report can refer to it: {error}",
-        ) from error
+    with referring(scan, "report"):
+        _report(hd, scan, segmentation, segments, measured, scheme).save_as(path)
 
 
 def _report(

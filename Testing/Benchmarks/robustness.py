@@ -108,8 +108,8 @@ def thick_slices(images: Images, _: np.random.Generator) -> Images:
 
     def thick(image: sitk.Image) -> sitk.Image:
         voxels = sitk.GetArrayFromImage(image).astype(np.float32)
-        mean = ndimage.uniform_filter1d(voxels, round(SLICE_MM / image.GetSpacing()[2]), axis=0)
         step = round(SLICE_MM / image.GetSpacing()[2])
+        mean = ndimage.uniform_filter1d(voxels, step, axis=0)
         coarse = image_like(mean, image)[:, :, step // 2 :: step]
         back = sitk.Resample(coarse, image, sitk.Transform(), sitk.sitkLinear)
         return image_like(np.where(voxels != 0, sitk.GetArrayFromImage(back), 0), image)

@@ -5,7 +5,6 @@ It has no spacing and no place in the patient: on a picture of several slices no
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import __version__
-from ...core.errors import InputError
-from ...core.messages import a_file
-from ..dicom_scan import DicomScan, highdicom
+from ..dicom_scan import DicomScan, highdicom, referring
 from ..dicom_seg import NOTICE, SERIES_NUMBER
 from ..planes import PLANES
 
@@ -41,15 +38,8 @@ def write_secondary_capture(
         MISSUError: if highdicom is not installed.
     """
     hd = highdicom()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of values in the scan's headers
-            _capture(hd, scan, picture, plane).save_as(path)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            a_file(scan.source),
-            f": its DICOM headers break rules, so that no picture can refer to it: {error}",
-        ) from error
+    with referring(scan, "picture"):
+        _capture(hd, scan, picture, plane).save_as(path)
 
 
 def _capture(hd: Any, scan: DicomScan, picture: NDArray[np.uint8], plane: str) -> Dataset:
