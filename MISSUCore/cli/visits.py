@@ -16,9 +16,9 @@ from .options import Commands, add_measurement, tell_warnings, whole_number
 
 if TYPE_CHECKING:
     from ..contract.requests import VisitsRequest
+    from ..contract.response import GivenVisit
     from ..contract.visits_report import VisitsSettings
     from ..visits.comparison import ComparedVisits
-    from ..visits.files import VisitFiles
 
 MOST_VISITS = 1000
 
@@ -100,17 +100,11 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
     """Compare the visits that the options name."""
     from ..contract.labels import label_scheme
     from ..contract.requests import VisitsRequest, request_of
-    from ..contract.response import GivenVisit
 
-    visits = [
-        GivenVisit(visit.name, visit.segmentation, visit.scan, visit.date, visit.reader)
-        for visit in _visits(options)
-    ]
-    settings = _settings(options, label_scheme(options.scheme).region_names[-1])
     given = {
         **vars(options),
-        "visits": visits,
-        "settings": settings,
+        "visits": _visits(options),
+        "settings": _settings(options, label_scheme(options.scheme).region_names[-1]),
         "different_anatomy": options.allow_different_anatomy,
     }
     inputs = [options.list] if options.list else []
@@ -132,7 +126,6 @@ def perform(
     from ..inference.case_scans import input_files
     from ..inference.outputs import check_outputs
     from ..visits.comparison import compare_visits
-    from ..visits.files import VisitFiles
     from ..visits.tables import format_table
 
     outputs = [path for path in (request.output, request.csv, request.page) if path]
@@ -143,10 +136,7 @@ def perform(
     check_outputs(outputs, [*inputs, *read], request.overwrite)
     _dates([visit.date for visit in request.visits if visit.date], "--dates")
     compared = compare_visits(
-        [
-            VisitFiles(visit.name, visit.segmentation, visit.t1ce, visit.date, visit.reader)
-            for visit in request.visits
-        ],
+        request.visits,
         label_scheme(request.scheme),
         request.settings,
         surgery=_dates(request.surgery, "--surgery"),
@@ -180,7 +170,7 @@ def _write(request: VisitsRequest, compared: ComparedVisits) -> None:
             write_json(output, compared.report.to_dict())
 
 
-def _visits(options: argparse.Namespace) -> list[VisitFiles]:
+def _visits(options: argparse.Namespace) -> list[GivenVisit]:
     """What is given, with the dates that are."""
     from ..visits.files import read_visits, visit_of
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..contract.labels import BRATS, LabelScheme
+from ..contract.response import GivenVisit
 from ..contract.segmentation_report import FileFact, ScanRegistration
 from ..contract.visits_report import Visit, VisitsReport, VisitsSettings
 from ..core.errors import ErrorCode, InputError
@@ -24,7 +25,7 @@ from ..measurement.anatomy import check_lies_inside
 from ..measurement.case import Measured, check_settings, measure_masks
 from ..preprocessing.registration.rigid import Registration, moved
 from .alignment import align, alignment_warnings
-from .files import VisitFiles, checked
+from .files import checked
 from .following import follow
 
 
@@ -55,7 +56,7 @@ class _Read:
 
 
 def compare_visits(
-    visits: Sequence[VisitFiles],
+    visits: Sequence[GivenVisit],
     scheme: LabelScheme = BRATS,
     settings: VisitsSettings | None = None,
     *,
@@ -88,7 +89,7 @@ def compare_visits(
     read = _read_all(given, settings.baseline, scheme, allow_empty)
     scans = [each.scan for each in read]
     names = [visit.name for visit in given]
-    sources = [visit.scan for visit in given]
+    sources = [visit.t1ce for visit in given]
     registrations = align(names, scans, sources, different_anatomy, progress.part(0.1, 0.8))
     progress(Stage.MEASURE, 0.8, "measuring the lesions")
     measured = [
@@ -113,7 +114,7 @@ def compare_visits(
 
 
 def _read_all(
-    visits: Sequence[VisitFiles], baseline: int, scheme: LabelScheme, allow_empty: bool
+    visits: Sequence[GivenVisit], baseline: int, scheme: LabelScheme, allow_empty: bool
 ) -> list[_Read]:
     """Scan, label map and masks of every visit.
 
@@ -132,7 +133,7 @@ def _read_all(
 
 
 def _visits(
-    given: Sequence[VisitFiles],
+    given: Sequence[GivenVisit],
     measured: Sequence[Measured],
     registrations: Sequence[Registration | None],
 ) -> tuple[Visit, ...]:
@@ -144,7 +145,7 @@ def _visits(
             replace(
                 each.report,
                 segmentation=FileFact(str(visit.segmentation), checksum(visit.segmentation)),
-                scan=FileFact(str(visit.scan), checksum(visit.scan)),
+                scan=FileFact(str(visit.t1ce), checksum(visit.t1ce)),
             ),
             _fact(registration),
             visit.reader,
@@ -162,7 +163,7 @@ def _for_scheme(settings: VisitsSettings, scheme: LabelScheme) -> VisitsSettings
     return replace(settings, measurement=measurement)
 
 
-def _read(visit: VisitFiles, scheme: LabelScheme, allow_empty: bool) -> _Read:
+def _read(visit: GivenVisit, scheme: LabelScheme, allow_empty: bool) -> _Read:
     image, masks = read_regions(visit.segmentation, scheme)
     if not masks.any() and not allow_empty:
         raise InputError(
@@ -170,9 +171,9 @@ def _read(visit: VisitFiles, scheme: LabelScheme, allow_empty: bool) -> _Read:
             ": is empty; if the tumor is gone, give --allow-empty, else segment again",
             code=ErrorCode.LABELS_EMPTY,
         )
-    scan = read_image(visit.scan)
-    check_grids((visit.segmentation, image), (visit.scan, scan))
-    check_lies_inside(masks, scan, visit.segmentation, visit.scan)
+    scan = read_image(visit.t1ce)
+    check_grids((visit.segmentation, image), (visit.t1ce, scan))
+    check_lies_inside(masks, scan, visit.segmentation, visit.t1ce)
     return _Read(masks, image, scan)
 
 
@@ -184,7 +185,7 @@ def _fact(registration: Registration | None) -> ScanRegistration | None:
     )
 
 
-def _warnings(report: VisitsReport, given: Sequence[VisitFiles]) -> list[Text]:
+def _warnings(report: VisitsReport, given: Sequence[GivenVisit]) -> list[Text]:
     """What a reader should know who sees only the numbers."""
     warnings = []
     baseline = report.visits[report.settings.baseline - 1]

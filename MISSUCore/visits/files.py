@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..contract.response import ReaderEntry, iso_date
+from ..contract.response import GivenVisit, ReaderEntry, iso_date
 from ..contract.segmentation_report import read_report
 from ..core.errors import InputError
 from ..core.messages import a_file
@@ -22,27 +22,17 @@ _KEPT_TAGS = (*_DATE_TAGS, "PatientID")
 
 
 @dataclass(frozen=True)
-class VisitFiles:
-    """A visit as it is given.
+class CheckedVisit(GivenVisit):
+    """A visit that can be compared: it has a date.
 
     Attributes:
-        name: for tables; unlike that of any other.
-        segmentation: label map.
-        scan: T1ce on whose grid it lies, a file or the folder of a DICOM series.
-        date: ISO 8601; empty: that of the scan's DICOM headers.
-        reader: what a reader has typed in.
         patient: Patient ID of the scan; empty if it is not DICOM, or does not say it.
     """
 
-    name: str
-    segmentation: Path
-    scan: Path
-    date: str = ""
-    reader: ReaderEntry = field(default_factory=ReaderEntry)
     patient: str = ""
 
 
-def visit_of(text: str) -> VisitFiles:
+def visit_of(text: str) -> GivenVisit:
     """The visit that an argument names: a result folder of a cohort, or ``SEGMENTATION,T1CE``.
 
     Raises:
@@ -58,10 +48,10 @@ def visit_of(text: str) -> VisitFiles:
             ": is not a visit; give the folder of a result, or a segmentation and its T1ce as "
             "SEGMENTATION,T1CE",
         )
-    return VisitFiles(Path(segmentation).name.partition(".")[0], Path(segmentation), Path(scan))
+    return GivenVisit(Path(segmentation).name.partition(".")[0], Path(segmentation), Path(scan))
 
 
-def _visit_in(folder: Path) -> VisitFiles:
+def _visit_in(folder: Path) -> GivenVisit:
     segmentation, report = folder / SEGMENTATION, folder / REPORT
     for path in (segmentation, report):
         if not path.is_file():
@@ -77,10 +67,10 @@ def _visit_in(folder: Path) -> VisitFiles:
             a_file(report),
             f": names the scan {named!r}, which is not there; give SEGMENTATION,T1CE",
         )
-    return VisitFiles(folder.resolve().name, segmentation, scan)
+    return GivenVisit(folder.resolve().name, segmentation, scan)
 
 
-def read_visits(path: Path) -> list[VisitFiles]:
+def read_visits(path: Path) -> list[GivenVisit]:
     """The visits in a CSV list with the columns :data:`COLUMNS`, of which only two are needed.
 
     Relative paths start at the list's folder.
@@ -105,7 +95,7 @@ def read_visits(path: Path) -> list[VisitFiles]:
     return [_listed(path, number, row) for number, row in enumerate(rows, start=1)]
 
 
-def _listed(path: Path, number: int, row: Mapping[str | None, str | None]) -> VisitFiles:
+def _listed(path: Path, number: int, row: Mapping[str | None, str | None]) -> GivenVisit:
     values = {key: (row.get(key) or "").strip() for key in COLUMNS}
     try:
         if None in row:
@@ -115,7 +105,7 @@ def _listed(path: Path, number: int, row: Mapping[str | None, str | None]) -> Vi
         reader = ReaderEntry(
             *(values[name] for name in ("steroids", "clinical", "category", "comment"))
         )
-        return VisitFiles(
+        return GivenVisit(
             values["visit"] or f"visit {number}",
             path.parent / values["segmentation"],
             path.parent / values["t1ce"],
@@ -126,7 +116,7 @@ def _listed(path: Path, number: int, row: Mapping[str | None, str | None]) -> Vi
         raise InputError(a_file(path), f": visit {number}: {error}") from error
 
 
-def checked(visits: Sequence[VisitFiles]) -> list[VisitFiles]:
+def checked(visits: Sequence[GivenVisit]) -> list[CheckedVisit]:
     """The visits with their dates, in an order that makes sense, and of one patient.
 
     Raises:
@@ -134,32 +124,37 @@ def checked(visits: Sequence[VisitFiles]) -> list[VisitFiles]:
     """
     if len(visits) < 2:
         raise InputError("give two visits or more")
-    found: list[VisitFiles] = []
+    found: list[CheckedVisit] = []
     for visit in visits:
-        for path in (visit.segmentation, visit.scan):
+        for path in (visit.segmentation, visit.t1ce):
             if not path.exists():
                 raise InputError(a_file(path), ": no such file")
-        tags = _tags(visit.scan)
+        tags = _tags(visit.t1ce)
         day = visit.date or next(
             (tags[name] for name in _DATE_TAGS if _is_date(tags.get(name, ""))), ""
         )
         if not day:
             raise InputError(
-                a_file(visit.scan), ": does not say from which day it is; give --dates, one a visit"
+                a_file(visit.t1ce), ": does not say from which day it is; give --dates, one a visit"
             )
-        found.append(replace(visit, date=iso_date(day), patient=tags.get("PatientID", "")))
+        found.append(
+            CheckedVisit(
+                *(visit.name, visit.segmentation, visit.t1ce, iso_date(day), visit.reader),
+                patient=tags.get("PatientID", ""),
+            )
+        )
     _check_order(found)
     return _named_apart(found)
 
 
-def _check_order(visits: Sequence[VisitFiles]) -> None:
+def _check_order(visits: Sequence[CheckedVisit]) -> None:
     for number, visit in enumerate(visits):
         for earlier in visits[:number]:
             if visit.segmentation.samefile(earlier.segmentation):
                 raise InputError(a_file(visit.segmentation), ": is given twice")
-            if visit.scan.samefile(earlier.scan):
+            if visit.t1ce.samefile(earlier.t1ce):
                 raise InputError(
-                    a_file(visit.scan), ": is given for two visits; each has its own scan"
+                    a_file(visit.t1ce), ": is given for two visits; each has its own scan"
                 )
             if visit.date <= earlier.date:
                 raise InputError(
@@ -170,14 +165,14 @@ def _check_order(visits: Sequence[VisitFiles]) -> None:
                 )
             if visit.patient and earlier.patient and visit.patient != earlier.patient:
                 raise InputError(
-                    a_file(visit.scan),
+                    a_file(visit.t1ce),
                     " and ",
-                    a_file(earlier.scan),
+                    a_file(earlier.t1ce),
                     ": are of two patients, as their Patient IDs say",
                 )
 
 
-def _named_apart(visits: Sequence[VisitFiles]) -> list[VisitFiles]:
+def _named_apart(visits: Sequence[CheckedVisit]) -> list[CheckedVisit]:
     """The visits under names that differ; several are often called alike."""
     names = [visit.name for visit in visits]
     if len(set(names)) == len(names):

@@ -22,10 +22,10 @@ from brute_force import Counted, count_lesions
 
 from MISSUCore.contract.labels import BRATS
 from MISSUCore.contract.measurement_report import LesionMeasurement, MeasurementSettings
+from MISSUCore.contract.response import GivenVisit
 from MISSUCore.contract.visits_report import VisitsReport
 from MISSUCore.reporting.visits_page import write_visits_page
 from MISSUCore.visits.comparison import compare_visits
-from MISSUCore.visits.files import VisitFiles
 from MISSUCore.visits.pictures import visit_rows
 
 SPACING_MM = (1.0, 1.0, 6.5)
@@ -33,7 +33,7 @@ SLICES = 20
 ENHANCING = BRATS.labels[-1].value
 
 
-def written(patient: Path, when: str, output: Path) -> VisitFiles:
+def written(patient: Path, when: str, output: Path) -> GivenVisit:
     """A visit with the header put right."""
     paths = []
     for what in ("tumor", "t1ce"):
@@ -45,10 +45,10 @@ def written(patient: Path, when: str, output: Path) -> VisitFiles:
         path = output / f"{patient.name}-{when}-{what}.nii.gz"
         sitk.WriteImage(image, str(path), useCompression=True)
         paths.append(path)
-    return VisitFiles(when, *paths, "2020-01-01" if when == "first" else "2020-03-01")
+    return GivenVisit(when, *paths, "2020-01-01" if when == "first" else "2020-03-01")
 
 
-def counted(visit: VisitFiles) -> list[Counted]:
+def counted(visit: GivenVisit) -> list[Counted]:
     """The lesions of a visit by brute force."""
     voxels = sitk.GetArrayFromImage(sitk.ReadImage(str(visit.segmentation)))
     return count_lesions(voxels > 0, SPACING_MM[::-1], MeasurementSettings().join_mm)

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from MISSUCore.contract.response import Category, ReaderEntry
+from MISSUCore.contract.response import Category, GivenVisit, ReaderEntry
 from MISSUCore.contract.visits_report import VisitsReport, VisitsSettings
 from MISSUCore.core.errors import ErrorCode, InputError
 from MISSUCore.core.events import Progress, ProgressEvent
 from MISSUCore.visits.comparison import ComparedVisits, compare_visits
-from MISSUCore.visits.files import VisitFiles
 
 pytestmark = pytest.mark.slow
 Paths = list[tuple[Path, Path]]
@@ -23,9 +22,9 @@ DATES = ("2024-01-10", "2024-03-06", "2024-05-01", "2024-06-26", "2024-08-21")
 SPLIT_MM = 18.0  # between the middles of the two balls
 
 
-def visits(patient: Paths) -> list[VisitFiles]:
+def visits(patient: Paths) -> list[GivenVisit]:
     return [
-        VisitFiles(f"visit {number}", *paths, DATES[number]) for number, paths in enumerate(patient)
+        GivenVisit(f"visit {number}", *paths, DATES[number]) for number, paths in enumerate(patient)
     ]
 
 

@@ -10,27 +10,28 @@ import numpy as np
 import pydicom
 import pytest
 
+from MISSUCore.contract.response import GivenVisit
 from MISSUCore.contract.segmentation_report import FileFact, SegmentationReport
 from MISSUCore.core.errors import InputError
-from MISSUCore.visits.files import VisitFiles, checked, read_visits, visit_of
+from MISSUCore.visits.files import checked, read_visits, visit_of
 
 
 @pytest.fixture
-def visit(tmp_path: Path) -> Callable[..., VisitFiles]:
+def visit(tmp_path: Path) -> Callable[..., GivenVisit]:
     """Function to a visit whose files are there, and empty: nobody reads them here."""
 
-    def make(name: str, date: str = "") -> VisitFiles:
+    def make(name: str, date: str = "") -> GivenVisit:
         paths = tmp_path / f"{name}-seg.nii.gz", tmp_path / f"{name}-t1ce.nii.gz"
         for path in paths:
             path.touch()
-        return VisitFiles(name, *paths, date)
+        return GivenVisit(name, *paths, date)
 
     return make
 
 
 def test_a_pair_of_files(tmp_path: Path) -> None:
     found = visit_of(f"{tmp_path}/a.seg.nii.gz,{tmp_path}/t1ce")
-    assert found == VisitFiles("a", tmp_path / "a.seg.nii.gz", tmp_path / "t1ce")
+    assert found == GivenVisit("a", tmp_path / "a.seg.nii.gz", tmp_path / "t1ce")
 
 
 def test_the_result_of_a_cohort(tmp_path: Path) -> None:
@@ -43,7 +44,7 @@ def test_the_result_of_a_cohort(tmp_path: Path) -> None:
     (folder / "segmentation.nii.gz").touch()
     report = SegmentationReport(inputs={"t1ce": FileFact(str(scan)), "t1": FileFact("other")})
     (folder / "report.json").write_text(json.dumps(report.to_dict()))
-    assert visit_of(str(folder)) == VisitFiles("case-7", folder / "segmentation.nii.gz", scan)
+    assert visit_of(str(folder)) == GivenVisit("case-7", folder / "segmentation.nii.gz", scan)
     scan.unlink()
     with pytest.raises(InputError, match=r"report\.json: names the scan '.*scan\.nii\.gz', which"):
         visit_of(str(folder))
@@ -94,30 +95,30 @@ def test_a_list_that_cannot_be_used(tmp_path: Path, text: str, words: str) -> No
         read_visits(path)
 
 
-def test_dates_rise_and_no_visit_comes_twice(visit: Callable[..., VisitFiles]) -> None:
+def test_dates_rise_and_no_visit_comes_twice(visit: Callable[..., GivenVisit]) -> None:
     first, second = visit("a", "2024-01-10"), visit("b", "2024-03-06")
     assert [each.date for each in checked([first, second])] == ["2024-01-10", "2024-03-06"]
     for wrong, words in (
         ([first], "two visits or more"),
         ([second, first], r"a-seg.* is from 2024-01-10, not after .*b-seg"),
         ([first, visit("b", "2024-01-10")], "not after"),
-        ([first, VisitFiles("c", first.segmentation, second.scan, "2025-01-01")], "given twice"),
-        ([first, VisitFiles("c", second.segmentation, first.scan, "2025-01-01")], "for two visits"),
+        ([first, GivenVisit("c", first.segmentation, second.t1ce, "2025-01-01")], "given twice"),
+        ([first, GivenVisit("c", second.segmentation, first.t1ce, "2025-01-01")], "for two visits"),
         ([first, visit("d")], r"d-t1ce.*does not say from which day.*--dates"),
-        ([first, VisitFiles("e", first.segmentation, Path("none"), "2025-01-01")], "no such file"),
+        ([first, GivenVisit("e", first.segmentation, Path("none"), "2025-01-01")], "no such file"),
     ):
         with pytest.raises(InputError, match=words):
             checked(wrong)
 
 
-def test_visits_called_alike_are_numbered(visit: Callable[..., VisitFiles]) -> None:
+def test_visits_called_alike_are_numbered(visit: Callable[..., GivenVisit]) -> None:
     first, second = visit("a", "2024-01-10"), visit("b", "2024-03-06")
-    alike = [VisitFiles("seg", each.segmentation, each.scan, each.date) for each in (first, second)]
+    alike = [GivenVisit("seg", each.segmentation, each.t1ce, each.date) for each in (first, second)]
     assert [each.name for each in checked(alike)] == ["visit 1", "visit 2"]
 
 
 def test_dicom_tells_date_and_patient(
-    write_dicom: Callable[..., Path], visit: Callable[..., VisitFiles]
+    write_dicom: Callable[..., Path], visit: Callable[..., GivenVisit]
 ) -> None:
     made = []
     for number, (patient, day) in enumerate([("P1", "20240110"), ("P2", "20240306")]):
@@ -127,10 +128,10 @@ def test_dicom_tells_date_and_patient(
             data.PatientID, data.StudyDate = patient, "19000101"
             data.AcquisitionDate = day
             data.save_as(path)
-        made.append(VisitFiles(f"v{number}", visit(f"v{number}").segmentation, folder))
+        made.append(GivenVisit(f"v{number}", visit(f"v{number}").segmentation, folder))
     with pytest.raises(InputError, match=r"t1ce1 and .*t1ce0: are of two patients"):
         checked(made)
-    for path in made[1].scan.iterdir():
+    for path in made[1].t1ce.iterdir():
         data = pydicom.dcmread(path)
         data.PatientID = "P1"
         data.save_as(path)
