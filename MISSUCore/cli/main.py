@@ -40,6 +40,7 @@ from . import (
     measure,
     segment,
     train,
+    verify,
     visits,
 )
 from .about import cost, export, info, models
@@ -178,6 +179,7 @@ def _parser() -> argparse.ArgumentParser:
         segment,
         explain,
         measure,
+        verify,
         visits,
         library,
         finetune,

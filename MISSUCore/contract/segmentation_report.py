@@ -12,6 +12,7 @@ from ..core.files import read_json
 from ..core.messages import Text, a_file
 from .model_card import RESEARCH_ONLY
 from .model_identity import ModelIdentity
+from .provenance.masks import MaskFact
 
 # 1 had no such number, and warnings without their parts.
 SCHEMA_VERSION = 2
@@ -55,6 +56,9 @@ class SegmentationReport:
         sequences: by modality, why a scan that was found in a folder was taken for it.
         reference: file on whose grid the label map lies.
         output: path of the label map.
+        written: SHA-256 of the label map, probability maps and transforms, by file name.
+        grid: of the label map, see :class:`.Provenance`.
+        masks: what the label map's regions are, by name; empty in reports of before.
         model: that segmented.
         finder: model that found where that one looked; empty if it looked at all.
         options: of the segmentation, and of the preprocessing.
@@ -79,6 +83,9 @@ class SegmentationReport:
     sequences: Mapping[str, object] = field(default_factory=dict)
     reference: FileFact = field(default_factory=FileFact)
     output: str = ""
+    written: Mapping[str, str] = field(default_factory=dict)
+    grid: Sequence[float] = ()
+    masks: Mapping[str, MaskFact] = field(default_factory=dict)
     model: ModelIdentity = field(default_factory=ModelIdentity)
     finder: ModelIdentity = field(default_factory=ModelIdentity)
     options: Mapping[str, object] = field(default_factory=dict)
@@ -110,6 +117,9 @@ class SegmentationReport:
             "sequences": dict(self.sequences),
             "reference": asdict(self.reference),
             "output": self.output,
+            "written": dict(self.written),
+            "grid": list(self.grid),
+            "masks": {name: asdict(mask) for name, mask in self.masks.items()},
             "model": asdict(self.model),
             "finder": asdict(self.finder),
             "options": dict(self.options),
@@ -140,6 +150,9 @@ class SegmentationReport:
                 inputs={name: FileFact(**scan) for name, scan in _items(values, "inputs")},
                 sequences=dict(_items(values, "sequences")),
                 reference=FileFact(**dict(_items(values, "reference"))),
+                written=dict(_items(values, "written")),
+                grid=tuple(float(number) for number in values.get("grid") or ()),
+                masks={name: MaskFact(**mask) for name, mask in _items(values, "masks")},
                 model=ModelIdentity(**dict(_items(values, "model"))),
                 finder=ModelIdentity(**dict(_items(values, "finder"))),
                 options=dict(_items(values, "options")),

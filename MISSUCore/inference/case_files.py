@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import SimpleITK as sitk
 
 from ..contract.segmentation_report import SegmentationReport
 from ..core.events import Progress, Stage
-from ..core.files import atomic_write, translate_os_errors
+from ..core.files import atomic_write, sha256, translate_os_errors
+from ..evaluation.verification import grid_of, mask_facts
 from ..io.dicom import ScanSource
 from ..models.store import Model
 from ..preprocessing.pipeline import PreprocessingOptions
@@ -125,33 +127,26 @@ def _write(
     """
     writing = time.monotonic()
     registrations = scans.prepared.registrations if scans.prepared.was_moved else {}
-    maps = plan.maps if plan.files.probabilities else {}
-    transforms = {name: plan.transforms[name] for name in registrations}
+    maps = {
+        path: scans.where_it_was(result.probabilities[name])
+        for name, path in (plan.maps if plan.files.probabilities else {}).items()
+    }
+    transforms = {
+        plan.transforms[name]: registration.transform
+        for name, registration in registrations.items()
+    }
     with ExitStack() as stack:
-        write_image(stack, scans.where_it_was(result.labels), plan.files.labels)
-        for name, path in maps.items():
-            write_image(stack, scans.where_it_was(result.probabilities[name]), path)
-        for name, path in transforms.items():
-            write_transform(stack, registrations[name].transform, path)
+        labels = scans.where_it_was(result.labels)
+        new = _write_images(stack, plan, labels, maps, transforms)
         seconds = {**scans.seconds, **result.seconds, "write": time.monotonic() - writing}
         seconds["total"] = time.monotonic() - began
-        facts = report_of(plan, scans, result, seconds)
-        if plan.files.thumbnail:
-            whole = scans.prepared.whole
-            scan = whole.get("flair", whole[scans.prepared.fixed])
-            temporary = stack.enter_context(atomic_write(plan.files.thumbnail))
-            write_thumbnail(temporary, scan, result.labels, plan.scheme)
-        if plan.files.quality_page:
-            temporary = stack.enter_context(atomic_write(plan.files.quality_page))
-            prepared = scans.prepared
-            write_quality_page(
-                temporary,
-                prepared.whole,
-                result.labels,
-                plan.scheme,
-                facts,
-                prepared.brain,
-            )
+        facts = replace(
+            report_of(plan, scans, result, seconds),
+            written={path.name: sha256(temporary) for path, temporary in new.items()},
+            grid=grid_of(labels),
+            masks=mask_facts(labels, plan.scheme),
+        )
+        _write_pictures(stack, plan, scans, result, facts)
         segments = []
         if plan.files.dicom_seg:
             segments = region_segments(sitk.GetArrayViewFromImage(result.labels), plan.scheme)
@@ -161,11 +156,46 @@ def _write(
         if plan.files.report:
             temporary = stack.enter_context(atomic_write(plan.files.report))
             temporary.write_text(json.dumps(facts.to_dict(), indent=2) + "\n", encoding="utf-8")
-    written = {*maps.values(), *transforms.values()}
     known = {*plan.maps.values(), *plan.transforms.values()}
     if plan.files.dicom_seg and not segments:
         known.add(plan.files.dicom_seg)
-    for outdated in known - written:
+    for outdated in known - new.keys():
         with translate_os_errors(outdated):
             outdated.unlink(missing_ok=True)
     return facts
+
+
+def _write_images(
+    stack: ExitStack,
+    plan: Plan,
+    labels: sitk.Image,
+    maps: Mapping[Path, sitk.Image],
+    transforms: Mapping[Path, sitk.Transform],
+) -> dict[Path, Path]:
+    """Write the label map, and maps and transforms to their paths; returns where each is so far."""
+    new = {plan.files.labels: write_image(stack, labels, plan.files.labels)}
+    for path, image in maps.items():
+        new[path] = write_image(stack, image, path)
+    for path, transform in transforms.items():
+        new[path] = write_transform(stack, transform, path)
+    return new
+
+
+def _write_pictures(
+    stack: ExitStack,
+    plan: Plan,
+    scans: ScansInOneSpace,
+    result: Segmentation,
+    facts: SegmentationReport,
+) -> None:
+    """Write the thumbnail and the quality page, if they are asked for."""
+    prepared = scans.prepared
+    if plan.files.thumbnail:
+        scan = prepared.whole.get("flair", prepared.whole[prepared.fixed])
+        temporary = stack.enter_context(atomic_write(plan.files.thumbnail))
+        write_thumbnail(temporary, scan, result.labels, plan.scheme)
+    if plan.files.quality_page:
+        temporary = stack.enter_context(atomic_write(plan.files.quality_page))
+        write_quality_page(
+            temporary, prepared.whole, result.labels, plan.scheme, facts, prepared.brain
+        )

@@ -65,8 +65,11 @@ def check_outputs(files: list[Path], inputs: list[Path], overwrite: bool) -> Non
         itk_name(path)
 
 
-def write_image(stack: ExitStack, image: sitk.Image, path: Path) -> None:
+def write_image(stack: ExitStack, image: sitk.Image, path: Path) -> Path:
     """Write an image that appears at its path once all of the stack is done.
+
+    Returns:
+        Where it is until then.
 
     Raises:
         ResourceError: if it did not get to the disk whole.
@@ -78,10 +81,14 @@ def write_image(stack: ExitStack, image: sitk.Image, path: Path) -> None:
         check_complete(temporary)
     except (RuntimeError, InputError) as error:
         raise ResourceError(a_file(path), ": cannot be written; is the disk full?") from error
+    return temporary
 
 
-def write_transform(stack: ExitStack, transform: sitk.Transform, path: Path) -> None:
+def write_transform(stack: ExitStack, transform: sitk.Transform, path: Path) -> Path:
     """Write a transform that appears at its path once all of the stack is done.
+
+    Returns:
+        Where it is until then.
 
     Raises:
         ResourceError: if it cannot be written.
@@ -92,6 +99,7 @@ def write_transform(stack: ExitStack, transform: sitk.Transform, path: Path) -> 
         sitk.WriteTransform(transform, name)
     except RuntimeError as error:
         raise ResourceError(a_file(path), ": cannot be written; is the disk full?") from error
+    return temporary
 
 
 def sibling_path(path: Path, what: str, ending: str | None = None) -> Path:

@@ -16,7 +16,10 @@ import numpy as np
 from .. import __version__
 from ..contract.labels import LabelScheme
 from ..contract.measurement_report import LesionMeasurement, Line
+from ..contract.provenance.masks import Mask
+from ..contract.provenance.record import same_masks
 from ..contract.segmentation_report import SegmentationReport
+from ..evaluation.verification import facts_on_grid
 from ..measurement.case import MeasuredCase
 from .dicom_scan import DicomScan, highdicom, referring
 from .dicom_seg import (
@@ -45,11 +48,16 @@ _IN_SLICE = 0.01  # of a voxel
 
 
 def algorithm_of(report: SegmentationReport, measured: MeasuredCase) -> Algorithm:
-    """Who drew a segmentation that a report is about: a person, too, if volumes have changed."""
+    """Who drew a segmentation that a report is about: a person, too, if it has changed since."""
     volumes = measured.report.volumes_ml
-    same = volumes.keys() == report.volumes_ml.keys() and all(
-        abs(volumes[name] - told) <= _SAME_ML for name, told in report.volumes_ml.items()
-    )
+    if report.masks:
+        named = {name: Mask.of(mask) for name, mask in zip(volumes, measured.masks)}
+        found, _ = facts_on_grid(named, measured.image, report.grid)
+        same = same_masks(found, report.masks)
+    else:  # a report of an older version
+        same = volumes.keys() == report.volumes_ml.keys() and all(
+            abs(volumes[name] - told) <= _SAME_ML for name, told in report.volumes_ml.items()
+        )
     return Algorithm(
         AUTOMATIC if same else SEMIAUTOMATIC, report.model.name or "MISSU", report.missu_version
     )

@@ -16,9 +16,11 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from MISSUCore.cli.main import main
+from MISSUCore.contract.labels import BRATS
 from MISSUCore.contract.measurement_report import MeasurementReport, read_measurement
 from MISSUCore.contract.model_identity import ModelIdentity
 from MISSUCore.contract.segmentation_report import SegmentationReport
+from MISSUCore.evaluation.verification import grid_of, mask_facts
 from MISSUCore.io.reading import read_image
 
 pytest.importorskip("highdicom", reason="needs highdicom, the extra 'dicom'")
@@ -203,6 +205,23 @@ def test_an_edit_makes_it_semiautomatic(
     for segment in pydicom.dcmread(made.seg).SegmentSequence:
         assert segment.SegmentAlgorithmType == kind
         assert segment.SegmentAlgorithmName == "missu-brats-fast"
+
+
+@pytest.mark.parametrize(("shift", "kind"), [(0, "AUTOMATIC"), (1, "SEMIAUTOMATIC")])
+def test_an_edit_that_leaves_the_volumes_is_noticed(
+    case: Callable[..., Case], tmp_path: Path, shift: int, kind: str
+) -> None:
+    made = case()
+    computed = sitk.GetImageFromArray(np.roll(made.labels, shift, axis=2))
+    computed.CopyInformation(made.image)
+    masks = mask_facts(computed, BRATS)
+    volumes = {name: fact.volume_ml for name, fact in masks.items()}
+    report = SegmentationReport(volumes_ml=volumes, grid=grid_of(computed), masks=masks)
+    path = tmp_path / "made.json"
+    path.write_text(json.dumps(report.to_dict()))
+    assert made.run(made_by=path) == 0
+    kinds = {one.SegmentAlgorithmType for one in pydicom.dcmread(made.seg).SegmentSequence}
+    assert kinds == {kind}
 
 
 @pytest.mark.parametrize(

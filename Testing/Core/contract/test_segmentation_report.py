@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from MISSUCore.contract.model_identity import ModelIdentity
+from MISSUCore.contract.provenance.masks import MaskFact
 from MISSUCore.contract.segmentation_report import (
     SCHEMA_VERSION,
     FileFact,
@@ -20,6 +21,9 @@ from MISSUCore.core.messages import Name, Text, a_modality
 
 REPORT = SegmentationReport(
     inputs={"t2": FileFact("/t2.nii", "ab")},
+    written={"seg.nii.gz": "12"},
+    grid=tuple(map(float, range(12))),
+    masks={"WT": MaskFact(12500, 12.5, "34")},
     model=ModelIdentity("missu", "cd"),
     seconds={"total": 2.5},
     fixed="t1",
@@ -66,9 +70,13 @@ def test_a_report_of_an_old_version_is_read() -> None:
     assert report.registrations["t2"].transform == "a.tfm"
     assert list(report.warnings) == ["t2 is missing"]
     assert (report.brain_ml, report.confidence) == (None, {})
+    assert (report.written, report.grid, report.masks) == ({}, (), {})
 
 
-@pytest.mark.parametrize("content", ["[]", "3", '{"volumes_ml": {"WT": "much"}}', "{"])
+@pytest.mark.parametrize(
+    "content",
+    ["[]", "3", '{"volumes_ml": {"WT": "much"}}', '{"masks": {"WT": 3}}', '{"grid": ["x"]}', "{"],
+)
 def test_what_is_no_report_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "report.json"
     path.write_text(content)

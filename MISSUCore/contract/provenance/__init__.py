@@ -1,0 +1,1 @@
+"""Who changed what: what computed segments, how they were edited since, and who signed them off."""

@@ -1,0 +1,33 @@
+"""The record as a tag of the segments in a file of 3D Slicer (``.seg.nrrd``).
+
+Every segment has the whole record, since any of them may be deleted. Base64, for there colons and
+bars separate tags.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from .record import LONGEST_JSON, Provenance
+
+TAG = "MISSU.Provenance"
+
+
+def to_tag(record: Provenance) -> str:
+    """The record as the value of a tag."""
+    return base64.urlsafe_b64encode(record.to_json().encode()).decode("ascii")
+
+
+def from_tag(text: str) -> Provenance:
+    """What :func:`to_tag` gave.
+
+    Raises:
+        ValueError: if it is something else.
+    """
+    if len(text) > 2 * LONGEST_JSON:
+        raise ValueError("the record is too long")
+    try:
+        return Provenance.from_json(base64.urlsafe_b64decode(text.encode()).decode())
+    except binascii.Error as error:
+        raise ValueError(f"not a record: {error}") from error

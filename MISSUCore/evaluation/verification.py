@@ -1,0 +1,166 @@
+"""Whether a segmentation in a file is as the model computed it, edited since, or signed off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..contract.labels import BRATS, LabelScheme
+from ..contract.provenance.masks import Mask, MaskFact, start_on_grid, voxel_ml
+from ..contract.provenance.record import Computation, Provenance
+from ..contract.provenance.sentences import history, summary
+from ..contract.provenance.tag import TAG, from_tag
+from ..contract.segmentation_report import read_report
+from ..core.errors import InputError
+from ..core.files import sha256
+from ..core.messages import a_file
+from ..core.serialization import JsonObject, settings_to_dict
+from ..io.slicer_segments import ENDING, read_slicer_segments
+from .comparison import read_regions
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What is known of a segmentation in a file.
+
+    Attributes:
+        record: with the regions as the file has them.
+        is_same_file: whether it has the bytes that MISSU wrote.
+        is_on_grid: whether its voxels lie where those of the record do.
+    """
+
+    record: Provenance
+    is_same_file: bool = False
+    is_on_grid: bool = True
+
+    @property
+    def status(self) -> str:
+        """In a word: "computed", "signed", or "changed"."""
+        if self.record.valid_sign_offs:
+            return "signed"
+        return "computed" if self.record.is_as_computed else "changed"
+
+    def sentences(self) -> list[str]:
+        """What to tell a reader: the status first, then the history, then the volumes."""
+        moved = "It lies on another grid, or elsewhere in space; voxels cannot be compared."
+        return [
+            summary(self.record),
+            *([] if self.is_on_grid else [moved]),
+            *history(self.record),
+            *(self._volume(name) for name in self.record.masks),
+        ]
+
+    def _volume(self, name: str) -> str:
+        fact, computed = self.record.masks[name], self.record.computed.masks.get(name)
+        text = f"{name}: {fact.volume_ml:.2f} ml"
+        if computed is None or not self.is_on_grid:
+            return text
+        if fact.sha256 == computed.sha256:
+            return f"{text}, as computed"
+        return f"{text}, {computed.volume_ml:.2f} ml as computed"
+
+    def to_dict(self) -> JsonObject:
+        """The same for programs, in plain JSON types."""
+        return {
+            "status": self.status,
+            "same_file": self.is_same_file,
+            "same_grid": self.is_on_grid,
+            "record": settings_to_dict(self.record),
+        }
+
+
+def verify(
+    segmentation: Path, report: Path | None = None, scheme: LabelScheme = BRATS
+) -> Verification:
+    """Compare a segmentation with what was recorded when it was computed, edited and signed off.
+
+    Args:
+        segmentation: label map; or a file of 3D Slicer (``.seg.nrrd``), which holds its record.
+        report: of the segmentation, for a label map.
+        scheme: what the values of a label map mean.
+
+    Raises:
+        InputError: if a file cannot be used, or nothing was recorded.
+    """
+    if segmentation.name.endswith(ENDING):
+        if report:
+            raise InputError(
+                a_file(segmentation),
+                ": a segmentation of 3D Slicer holds its record itself; leave --report out",
+            )
+        return _verify_segments(segmentation)
+    if report is None:
+        raise InputError(
+            a_file(segmentation),
+            ": give --report with the JSON file that missu segment wrote beside it",
+        )
+    facts = read_report(report)
+    if not facts.masks:
+        raise InputError(a_file(report), ": holds no checksums, an older MISSU wrote it")
+    image, masks = read_regions(segmentation, scheme)
+    if set(facts.masks) != set(scheme.region_names):
+        raise InputError(
+            a_file(report),
+            f": is about {', '.join(facts.masks)}, not {', '.join(scheme.region_names)}; give "
+            "--scheme",
+        )
+    named = {name: Mask.of(mask) for name, mask in zip(scheme.region_names, masks)}
+    found, is_on_grid = facts_on_grid(named, image, facts.grid)
+    record = Provenance(computed=Computation.of(facts), grid=tuple(facts.grid), masks=found)
+    same = sha256(segmentation) in facts.written.values()
+    return Verification(record, same, is_on_grid)
+
+
+def _verify_segments(path: Path) -> Verification:
+    given = read_slicer_segments(path)
+    tags = [segment.tags[TAG] for segment in given.segments.values() if TAG in segment.tags]
+    if not tags:
+        raise InputError(a_file(path), ": MISSU has recorded nothing in it")
+    try:
+        record = from_tag(tags[0])
+    except ValueError as error:
+        raise InputError(a_file(path), f": its record is damaged: {error}") from error
+    masks = {name: segment.mask for name, segment in given.segments.items()}
+    found, is_on_grid = facts_on_grid(masks, given.image, record.grid)
+    return Verification(replace(record, masks=found), is_on_grid=is_on_grid)
+
+
+def facts_on_grid(
+    masks: Mapping[str, Mask], image: sitk.Image, grid: Sequence[float]
+) -> tuple[dict[str, MaskFact], bool]:
+    """What identifies regions on the grid of a record.
+
+    Args:
+        masks: by name of the region.
+        image: on whose voxels they lie.
+        grid: see :class:`.Provenance`.
+
+    Returns:
+        Facts by name, and whether the image's voxels are some of the grid; else facts have no
+        checksum.
+    """
+    place = grid_of(image)
+    start = start_on_grid(grid, place) if grid else None
+    facts = {
+        name: mask.shifted(start or (0, 0, 0)).fact(voxel_ml(place)) for name, mask in masks.items()
+    }
+    if start is None:
+        return {name: replace(fact, sha256="") for name, fact in facts.items()}, False
+    return facts, True
+
+
+def mask_facts(labels: sitk.Image, scheme: LabelScheme) -> dict[str, MaskFact]:
+    """What identifies the regions of a label map on its own grid, by name."""
+    masks = scheme.to_regions(sitk.GetArrayViewFromImage(labels))
+    volume = voxel_ml(grid_of(labels))
+    return {name: Mask.of(mask).fact(volume) for name, mask in zip(scheme.region_names, masks)}
+
+
+def grid_of(image: sitk.Image) -> tuple[float, ...]:
+    """Grid of an image as a record has it, see :class:`.Provenance`."""
+    axes = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    return tuple(np.column_stack((axes, image.GetOrigin())).ravel().tolist())
