@@ -52,7 +52,23 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         help="many cases: a CSV or JSON list, or a folder with a folder a case",
     )
     parser.add_argument(
-        "--output-folder", type=Path, metavar="FOLDER", help="where the results of --cases go"
+        "--bids",
+        type=Path,
+        metavar="DATASET",
+        help="many cases: all of a raw BIDS dataset; the results are a BIDS derivative dataset",
+    )
+    parser.add_argument(
+        "--participants",
+        nargs="+",
+        default=[],
+        metavar="LABEL",
+        help="only these of --bids, as 01 or sub-01",
+    )
+    parser.add_argument(
+        "--output-folder",
+        type=Path,
+        metavar="FOLDER",
+        help="where the results of --cases or --bids go",
     )
     _add_network_options(parser)
     parser.set_defaults(command=run)
@@ -95,7 +111,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         type=Path,
         const=True,
         metavar="FILE",
-        help="HTML page to write with pictures to judge the result by (with --cases: for each)",
+        help="HTML page to write with pictures to judge the result by (of many cases: for each)",
     )
     parser.add_argument(
         "--dicom-seg",
@@ -117,11 +133,15 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         if options.case:
             raise InputError(f"{options.folder} and {options.case}: give one folder with a case")
         options.case = options.folder
-    if options.cases:
+    if options.participants and not options.bids:
+        raise InputError("--participants is for --bids; give the dataset")
+    if options.cases or options.bids:
         _segment_cohort(options, progress)
         return
     if options.output_folder:
-        raise InputError("--output-folder is for --cases; give --output for a single case")
+        raise InputError(
+            "--output-folder is for --cases and --bids; give --output for a single case"
+        )
     if not options.output:
         raise InputError("no place for the result given; give --output")
     if options.quality_page is True:
@@ -181,11 +201,14 @@ def perform(request: SegmentRequest, as_events: bool, progress: Progress) -> Seg
 def _check_cohort(options: argparse.Namespace) -> None:
     if not options.output_folder:
         raise InputError("no place for the results given; give --output-folder")
+    if options.cases and options.bids:
+        raise InputError("--cases and --bids: give one of them")
     single = ("output", "report", "dicom_seg", "brain_mask", "case", "image", *BRATS_MODALITIES)
     wrong = [name for name in single if getattr(options, name)]
     if wrong or isinstance(options.quality_page, Path):
         name = wrong[0].replace("_", "-") if wrong else "quality-page FILE"
-        raise InputError(f"--{name} is for a single case; leave it out, or leave out --cases")
+        many = "--bids" if options.bids else "--cases"
+        raise InputError(f"--{name} is for a single case; leave it out, or leave out {many}")
 
 
 def _segment_cohort(options: argparse.Namespace, progress: Progress) -> None:
@@ -194,6 +217,7 @@ def _segment_cohort(options: argparse.Namespace, progress: Progress) -> None:
     from ..cohorts.cohort import CohortOptions, segment_cohort
     from ..cohorts.summary import DONE
     from ..core.torchrun import torchrun_process
+    from ..io.bids import read_bids
 
     how = CohortOptions(
         reference=options.reference,
@@ -204,7 +228,7 @@ def _segment_cohort(options: argparse.Namespace, progress: Progress) -> None:
         segmentation=request_of(SegmentationOptions, vars(options)),
     )
     summary = segment_cohort(
-        options.cases,
+        read_bids(options.bids, options.participants) if options.bids else options.cases,
         options.output_folder,
         options.model,
         how,

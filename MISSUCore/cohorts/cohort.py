@@ -11,17 +11,20 @@ from typing import Any
 import torch
 
 from .. import __version__
+from ..contract.model_card import ModelCard
 from ..contract.segmentation_report import SegmentationReport
 from ..core.events import Progress
 from ..core.torchrun import torchrun_process
 from ..inference.case_files import segment_files
 from ..inference.predictor import choose_device
 from ..inference.segmentation import SegmentationOptions
+from ..io.bids import BidsDataset
 from ..io.case_lists import CasePaths, check_cases, read_cases
 from ..models.store import Model, default_model, load_model
 from ..preprocessing.pipeline import PreprocessingOptions
 from ..reporting.methods import methods_paragraph
 from ..sequences.scan_choice import choose_scans
+from .bids_layout import BidsLayout, check_labels
 from .layout import Layout
 from .run import run_cohort
 from .summary import CohortSummary
@@ -61,7 +64,7 @@ class CohortOptions:
 
 
 def segment_cohort(
-    cases: Path | Sequence[CasePaths],
+    cases: Path | Sequence[CasePaths] | BidsDataset,
     folder: Path,
     model: str | Model | None = None,
     options: CohortOptions | None = None,
@@ -79,7 +82,8 @@ def segment_cohort(
 
     Args:
         cases: a CSV or JSON list or a folder of case folders, see :func:`.read_cases`; or what
-            such a list would say.
+            such a list would say; or a BIDS dataset, see :func:`.read_bids`, whose results become
+            a BIDS derivative dataset.
         folder: for the cases' folders, which hold ``segmentation.nii.gz`` and ``report.json``.
         model: loaded, or a name or path; by default the one in use, see :func:`.default_model`.
         options: how they are segmented.
@@ -103,11 +107,7 @@ def segment_cohort(
     how = options or CohortOptions()
     device = device_of_process(how.segmentation.device)
     loaded = model if isinstance(model, Model) else load_model(model or default_model())
-    if isinstance(cases, Path):
-        cases = read_cases(cases, loaded.card.modalities, folder)
-    else:
-        check_cases("the list of cases", cases, loaded.card.modalities, folder)
-    layout = Layout(how.quality_pages, how.probabilities)
+    cases, layout = _cases_and_layout(cases, folder, loaded.card, how)
     here = replace(how, segmentation=replace(how.segmentation, device=device))
     segment_one = partial(_segment_one, loaded, here, layout, overwrite, tell)
     return run_cohort(
@@ -120,6 +120,25 @@ def segment_cohort(
         layout,
         lambda report, done: methods_paragraph(report, loaded.card, done),
     )
+
+
+def _cases_and_layout(
+    cases: Path | Sequence[CasePaths] | BidsDataset,
+    folder: Path,
+    card: ModelCard,
+    options: CohortOptions,
+) -> tuple[Sequence[CasePaths], Layout]:
+    """The cases, which can be segmented into the folder, and where their results lie there."""
+    pages, maps = options.quality_pages, options.probabilities
+    if isinstance(cases, BidsDataset):
+        cases.check_output(folder)
+        check_labels(card.label_scheme())
+        check_cases(str(cases.folder), cases.cases, card.modalities, folder)
+        return cases.cases, BidsLayout(pages, maps, dataset=cases, folder=folder, card=card)
+    if isinstance(cases, Path):
+        return read_cases(cases, card.modalities, folder), Layout(pages, maps)
+    check_cases("the list of cases", cases, card.modalities, folder)
+    return cases, Layout(pages, maps)
 
 
 def _segment_one(
@@ -136,7 +155,7 @@ def _segment_one(
     scans = choose_scans(
         case.images, case.folder, options.allow_missing, tell, progress.part(0.0, 0.03)
     )
-    return segment_files(
+    report = segment_files(
         scans.paths,
         layout.files(case, folder),
         model=model,
@@ -147,6 +166,8 @@ def _segment_one(
         sequences=scans.sequences,
         progress=progress.part(0.03, 1.0),
     )
+    layout.write_sidecars(case, folder, report)
+    return report
 
 
 def device_of_process(name: str) -> str:

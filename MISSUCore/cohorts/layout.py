@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..contract.segmentation_report import SegmentationReport
 from ..inference.outputs import ResultFiles
 from ..io.case_lists import CasePaths
 
@@ -35,3 +37,15 @@ class Layout:
             thumbnail=place / "thumbnail.svg",
             probabilities=self.probabilities,
         )
+
+    def shared_files(self) -> Mapping[str, str]:
+        """Texts by name of what lies in the folder of the cohort, beside what tells of all."""
+        return {}
+
+    def write_sidecars(self, case: CasePaths, place: Path, report: SegmentationReport) -> None:
+        """Write what describes the results of a case, once they are there.
+
+        Raises:
+            InputError: if it cannot be written.
+            ResourceError: if the disk is full.
+        """

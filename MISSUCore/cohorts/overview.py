@@ -55,14 +55,33 @@ class Overview:
         Raises:
             InputError: naming the file or the case.
         """
-        names = (SUMMARY_NAME, PAGE_NAME, METHODS_NAME)
+        names = {SUMMARY_NAME, PAGE_NAME, METHODS_NAME}
         for case in self.cases:
             if case.name.casefold() in names:
                 raise InputError(f"a case cannot have the name {case.name}, which a file has here")
             if self.written.is_record(case.name):
                 raise InputError(f"a case cannot have the name of the record, {case.name}")
-        for path in (self.summary, self.page, self.methods):
+        for path in (self.summary, self.page, self.methods, *self._shared()):
             self._check_own(path, overwrite)
+
+    def _shared(self) -> dict[Path, str]:
+        return {self.folder / name: text for name, text in self.layout.shared_files().items()}
+
+    def write_shared(self) -> None:
+        """Write the files that all cases share, but for those that somebody has changed since.
+
+        Raises:
+            InputError: if one cannot be written.
+            ResourceError: if the disk is full.
+        """
+        for path, text in self._shared().items():
+            if not self._was_edited(path):
+                with kept_by(self.written), atomic_write(path) as temporary:
+                    temporary.write_text(text, encoding="utf-8", newline="\n")
+
+    def _was_edited(self, path: Path) -> bool:
+        """Whether somebody has completed a file that was written here, as an author's name."""
+        return path.is_file() and self.written.knows(path) and not self.written.owns(path)
 
     def _check_own(self, path: Path, overwrite: bool) -> None:
         if not os.path.lexists(path):
@@ -70,6 +89,8 @@ class Overview:
         older = path == self.summary and not self.written.knows(path) and is_summary(path)
         if overwrite or older:
             self.written.add(path, path)
+        if path.name in self.layout.shared_files() and self._was_edited(path):
+            return
         if not self.written.owns(path):
             raise InputError(
                 f"{path}: is there, and not as a cohort has written it; move it away, give another "

@@ -19,8 +19,10 @@ def inputs_of(case: CasePaths) -> dict[str, Any]:
     """All files of a case in JSON types, with what shows that one was changed.
 
     Raises:
-        InputError: if one cannot be found.
+        InputError: if one cannot be found, or the case has a problem.
     """
+    if case.problem:
+        raise InputError(case.problem)
     places: dict[str, Any] = {**case.images, "folder": case.folder, "reference": case.reference}
     return {
         what: _fingerprint(what, place) if isinstance(place, Path) else place

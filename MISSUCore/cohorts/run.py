@@ -86,6 +86,7 @@ def run_cohort(
     written.delete_temporary()
     for case in own:
         _adopt_older(places[case.name], records[case.name], written)
+    overview.write_shared()
     waiting = _waiting(own, places, records, json.loads(json.dumps(settings)))
     progress(Stage.COHORT, 0.0, f"{len(waiting)} of {len(own)} cases to segment")
     work = _Work(segment_one, written, overview, overwrite)

@@ -34,6 +34,7 @@ class CasePaths:
         folder: holds the scans, if the list does not say which is which.
         reference: modality or image whose grid the result shall have.
         labels: reference segmentation.
+        problem: why the scans cannot be used, where that is known already.
     """
 
     name: str
@@ -41,6 +42,7 @@ class CasePaths:
     folder: Path | None = None
     reference: str | Path | None = None
     labels: Path | None = None
+    problem: str = ""
 
 
 def read_cases(path: Path, modalities: Collection[str], output_folder: Path) -> list[CasePaths]:

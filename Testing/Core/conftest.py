@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,35 @@ def write_image(tmp_path: Path, make_image: Callable[..., sitk.Image]) -> Callab
         path = tmp_path / name
         sitk.WriteImage(make_image(voxels, **geometry), str(path), useCompression=True)
         return path
+
+    return write
+
+
+@pytest.fixture
+def write_bids(tmp_path: Path, make_image: Callable[..., sitk.Image]) -> Callable[..., Path]:
+    """Function that writes a raw BIDS dataset to the folder ``raw`` of the test.
+
+    A scan is given by the spacing of its voxels in mm, a JSON file by its content, any other file
+    by its text. Scans are balls in noise, 12 voxels along each axis.
+    """
+
+    def write(files: Mapping[str, object]) -> Path:
+        description = {"Name": "Tumors", "BIDSVersion": "1.10.0", "DatasetType": "raw"}
+        for seed, (name, content) in enumerate(
+            {"dataset_description.json": description, **files}.items()
+        ):
+            path = tmp_path / "raw" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if name.endswith(".json"):
+                path.write_text(json.dumps(content), encoding="utf-8")
+            elif isinstance(content, str):
+                path.write_text(content, encoding="utf-8")
+            else:
+                voxels = np.random.default_rng(seed).normal(100, 5, (12, 12, 12))
+                voxels[4:8, 4:8, 4:8] += 60
+                image = make_image(voxels.astype(np.float32), np.broadcast_to(content, 3).tolist())
+                sitk.WriteImage(image, str(path), useCompression=True)
+        return tmp_path / "raw"
 
     return write
 

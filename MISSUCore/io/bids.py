@@ -1,0 +1,199 @@
+"""Raw BIDS datasets: the scans of every subject and session.
+
+Brain Imaging Data Structure 1.10, https://bids-specification.readthedocs.io: "Anatomy imaging
+data". Only names, sidecars and the headers of scans that have rivals are looked at here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..contract.modalities import BRATS_MODALITIES
+from ..core.errors import InputError
+from ..core.files import read_json
+from .bids_names import BidsFile, BidsFolder
+from .case_lists import CasePaths
+from .reading import read_information
+
+DESCRIPTION_NAME = "dataset_description.json"
+_IMAGES = (".nii.gz", ".nii")
+_MODALITIES = {"T1w": "t1", "T2w": "t2", "FLAIR": "flair"}
+_AGENT = "ContrastBolusIngredient"
+# What is written for ce and for the ingredient where there was no contrast agent, or none is known.
+_NO_AGENTS = ("none", "no", "pre")
+_UNKNOWN_AGENTS = ("", "unknown", "n/a")
+_SAME_SIZE = 1e-3  # of voxels; headers round
+
+
+@dataclass(frozen=True)
+class BidsDataset:
+    """A raw BIDS dataset.
+
+    Attributes:
+        folder: top of the dataset.
+        description: what its ``dataset_description.json`` says.
+        cases: of every subject and session, by name: ``sub-01``, or ``sub-01_ses-02``.
+    """
+
+    folder: Path
+    description: Mapping[str, Any]
+    cases: Sequence[CasePaths]
+
+    def check_output(self, folder: Path) -> None:
+        """Make sure that results in a folder leave this a raw dataset.
+
+        Raises:
+            InputError: if the folder is the dataset or lies in it, but not in its derivatives.
+        """
+        top, place = self.folder.resolve(), folder.resolve()
+        if top in (place, *place.parents) and top / "derivatives" not in place.parents:
+            raise InputError(
+                f"{folder}: lies among the raw data of {self.folder}; give "
+                f"{self.folder / 'derivatives' / 'missu'}, or a folder elsewhere"
+            )
+
+
+def read_bids(folder: Path, participants: Sequence[str] = ()) -> BidsDataset:
+    """The cases of a raw BIDS dataset: T1w, T1w with contrast, T2w and FLAIR of each session.
+
+    A T1w is one with contrast if its name has the entity ``ce``, or its sidecars name an
+    ingredient, ``ContrastBolusIngredient``. Of several scans of one sequence the one with the
+    finest voxels is taken, and of equally fine ones the higher run. Sessions without any of these
+    scans are passed over; what ``.bidsignore`` names is not there, nor are phase images.
+
+    Args:
+        folder: top of the dataset.
+        participants: the only ones to read, as ``01`` or ``sub-01``; all if there are none.
+
+    Raises:
+        InputError: if the folder is no raw dataset, or a participant is not there. What is wrong
+            with a case alone is its ``problem``.
+
+    Examples:
+        >>> from MISSUCore import read_bids
+        >>> [(case.name, sorted(case.images)) for case in read_bids(bids_folder).cases]
+        [('sub-01', ['flair', 't1', 't1ce', 't2']), ('sub-02', ['flair', 't1', 't1ce', 't2'])]
+    """
+    description = _description(folder)
+    files = BidsFolder(folder)
+    subjects = {place.name: place for place in files.folders(folder, "sub")}
+    if not subjects:
+        raise InputError(f"{folder}: holds no subject, no folder sub-01 or the like")
+    asked = [f"sub-{label.removeprefix('sub-')}" for label in participants]
+    for name in asked:
+        if name not in subjects:
+            raise InputError(f"{folder}: there is no participant {name}")
+    cases = [
+        case for name in asked or subjects for case in _cases_of_subject(files, subjects[name])
+    ]
+    return BidsDataset(folder, description, cases)
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    path = folder / DESCRIPTION_NAME
+    try:
+        description = read_json(path)
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{folder}: holds no {DESCRIPTION_NAME}, and is no BIDS dataset; give its top folder, "
+            "or list the cases for --cases"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    names = ("Name", "BIDSVersion")
+    if not isinstance(description, dict) or not all(
+        isinstance(description.get(name), str) for name in names
+    ):
+        raise InputError(f"{path}: does not say {' and '.join(names)} of a BIDS dataset")
+    kind = description.get("DatasetType", "raw")
+    if kind != "raw":
+        raise InputError(f"{folder}: is a BIDS dataset of type {kind!r}; give a raw one")
+    return description
+
+
+def _cases_of_subject(files: BidsFolder, subject: Path) -> list[CasePaths]:
+    """The sessions with scans; of a subject without any, a case that says so."""
+    cases = []
+    for place in (subject, *files.folders(subject, "ses")):
+        name = "_".join(place.relative_to(files.folder).parts)
+        scans = [
+            file
+            for file in files.files(place / "anat")
+            if file.ending in _IMAGES
+            and file.suffix in _MODALITIES
+            and file.entities.get("part", "mag") == "mag"
+        ]
+        if scans:
+            cases.append(_case(files, name, scans))
+    return cases or [
+        CasePaths(subject.name, problem=f"{subject}: has no {', '.join(_MODALITIES)} in anat")
+    ]
+
+
+def _case(files: BidsFolder, name: str, scans: Sequence[BidsFile]) -> CasePaths:
+    rivals: dict[str, list[BidsFile]] = {}
+    try:
+        for scan in scans:
+            if not scan.path.name.startswith(f"{name}_"):
+                raise InputError(f"{scan.path}: is a scan of another subject or session, by name")
+            rivals.setdefault(_modality(files, scan), []).append(scan)
+        found = [modality for modality in BRATS_MODALITIES if modality in rivals]
+        images = {modality: _chosen(rivals[modality]).path for modality in found}
+    except InputError as error:
+        return CasePaths(name, problem=str(error))
+    return CasePaths(name, images)
+
+
+def _modality(files: BidsFolder, scan: BidsFile) -> str:
+    """As MISSU calls it.
+
+    Raises:
+        InputError: if name and sidecar disagree about a contrast agent.
+    """
+    if scan.suffix != "T1w":
+        return _MODALITIES[scan.suffix]
+    label = scan.entities.get("ce", "none").lower()
+    named = label not in _NO_AGENTS
+    ingredient = files.metadata(scan).get(_AGENT)
+    told = ingredient.strip().lower() if isinstance(ingredient, str) else ""
+    if named and told in _NO_AGENTS:
+        raise InputError(
+            f"{scan.path}: is named ce-{label}, but by its sidecar {_AGENT} is {told}; correct one"
+        )
+    return "t1ce" if named or told not in (*_NO_AGENTS, *_UNKNOWN_AGENTS) else "t1"
+
+
+def _chosen(rivals: Sequence[BidsFile]) -> BidsFile:
+    """The scan with the finest voxels, and of equally fine ones the higher run.
+
+    Raises:
+        InputError: naming two that are equal in both, or one that cannot be read.
+    """
+    if len(rivals) == 1:
+        return rivals[0]
+    sizes = [math.prod(read_information(scan.path).GetSpacing()[:3]) for scan in rivals]
+    fine = [scan for scan, size in zip(rivals, sizes) if size <= min(sizes) * (1 + _SAME_SIZE)]
+    last = max(map(_run, fine))
+    first, *others = (scan for scan in fine if _run(scan) == last)
+    if others:
+        raise InputError(
+            f"{first.path} and {others[0].path}: are scans of one sequence, with voxels of one "
+            "size and no higher run; name one of them in .bidsignore"
+        )
+    return first
+
+
+def _run(scan: BidsFile) -> int:
+    """The number of a run; 0 where there is none.
+
+    Raises:
+        InputError: if it is no number.
+    """
+    label = scan.entities.get("run", "0")
+    if not label.isdecimal():
+        raise InputError(f"{scan.path}: its run is no number")
+    return int(label)
