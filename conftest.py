@@ -1,7 +1,8 @@
 """What the examples in docstrings run on.
 
 ``folder`` holds the scans of a case, ``case_folders`` are those of three others, ``case_list`` is a
-JSON list of these, ``small_model`` is a weight file that takes no time.
+JSON list of these, ``bids_folder`` is a BIDS dataset, ``small_model`` is a weight file that takes
+no time.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ def _example_cases(
             _write_case(tmp_path / "cases" / f"p{seed}", seed) for seed in (1, 2, 3)
         ]
         doctest_namespace["case_list"] = _write_list(tmp_path / "cases.json", tmp_path / "cases")
+        doctest_namespace["bids_folder"] = _write_bids(tmp_path / "bids")
         doctest_namespace["small_model"] = _write_model(tmp_path / "models")
 
 
@@ -66,6 +68,19 @@ def _write_list(path: Path, folder: Path) -> Path:
     ]
     path.write_text(json.dumps(cases), encoding="utf-8")
     return path
+
+
+def _write_bids(folder: Path) -> Path:
+    """A BIDS dataset of two subjects."""
+    names = {"t1": "T1w", "t1ce": "ce-gadolinium_T1w", "t2": "T2w", "flair": "FLAIR"}
+    for number, subject in enumerate(("sub-01", "sub-02")):
+        place = _write_case(folder / subject / "anat", number)
+        (place / "labels.nii.gz").unlink()
+        for modality, name in names.items():
+            (place / f"{modality}.nii.gz").rename(place / f"{subject}_{name}.nii.gz")
+    description = {"Name": "Two subjects", "BIDSVersion": "1.10.0", "DatasetType": "raw"}
+    (folder / "dataset_description.json").write_text(json.dumps(description), encoding="utf-8")
+    return folder
 
 
 def _write_model(folder: Path) -> Path:

@@ -86,7 +86,6 @@ def run_cohort(
     written.delete_temporary()
     for case in own:
         _adopt_older(places[case.name], records[case.name], written)
-    overview.write_shared()
     waiting = _waiting(own, places, records, json.loads(json.dumps(settings)))
     progress(Stage.COHORT, 0.0, f"{len(waiting)} of {len(own)} cases to segment")
     work = _Work(segment_one, written, overview, overwrite)
@@ -151,6 +150,7 @@ class _Work:
         progress: Progress,
     ) -> None:
         """Segment the cases that wait, and record each when it is done."""
+        self.overview.write_shared()
         for number, (case, begun) in enumerate(waiting):
             place = places[case.name]
             part = progress.part(number / len(waiting), (number + 1) / len(waiting))
