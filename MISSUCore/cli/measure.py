@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contract.requests import MeasureRequest, request_of
 from ..core.errors import InputError
 from ..core.events import Progress
-from .options import Commands, add_measurement, tell_warnings
+from .options import Commands, add_maps, add_measurement, named_files, tell_warnings
 
 if TYPE_CHECKING:
     from ..contract.labels import LabelScheme
@@ -67,6 +68,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         "name of another program, or 'manual'",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    add_maps(parser)
     _add_settings(parser)
     parser.set_defaults(command=run)
 
@@ -87,7 +89,9 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, progress: Progress) -> None:
     """Measure, write the files that are asked for, and print the table."""
-    perform(request_of(MeasureRequest, vars(options)), options.json_progress, progress)
+    maps = named_files("--map", "NAME", options.maps)
+    request = request_of(MeasureRequest, {**vars(options), "maps": maps})
+    perform(request, options.json_progress, progress)
 
 
 def perform(request: MeasureRequest, as_events: bool, progress: Progress) -> None:
@@ -96,7 +100,8 @@ def perform(request: MeasureRequest, as_events: bool, progress: Progress) -> Non
     from ..core.files import atomic_write, write_json
     from ..inference.outputs import check_outputs
     from ..measurement.case import measure_case
-    from ..measurement.tables import format_table, write_csv
+    from ..measurement.maps import measure_maps
+    from ..measurement.tables import format_maps, format_table, write_csv
 
     dicom = [request.dicom_seg, request.dicom_sr, request.secondary_capture]
     outputs = [path for path in (request.output, request.csv, *dicom) if path]
@@ -104,7 +109,18 @@ def perform(request: MeasureRequest, as_events: bool, progress: Progress) -> Non
     scheme = label_scheme(request.scheme)
     to_archive = _archive(request, scheme) if any(dicom) else None
     measured = measure_case(request.segmentation, request.t1ce, scheme, request.settings, progress)
-    report = measured.report
+    found = measure_maps(
+        request.maps,
+        measured.masks,
+        measured.image,
+        scheme.region_names,
+        [request.t1ce] if request.t1ce else [],
+    )
+    report = replace(
+        measured.report,
+        maps=found.statistics,
+        warnings=(*measured.report.warnings, *found.warnings),
+    )
     with ExitStack() as stack:
         if to_archive:
             to_archive(stack, measured)
@@ -115,14 +131,17 @@ def perform(request: MeasureRequest, as_events: bool, progress: Progress) -> Non
     tell_warnings(report.warnings, as_events)
     if not as_events:
         print(format_table(report))
+        if report.maps:
+            print(f"\n{format_maps(report.maps)}")
 
 
 def _inputs(request: MeasureRequest) -> list[Path]:
     """All files that are read."""
     from ..inference.case_scans import input_files
 
-    scan = request.t1ce
-    read = input_files({"t1ce": scan}, None, None) if scan and scan.exists() else []
+    scans = {"t1ce": request.t1ce, **{f"map {name}": path for name, path in request.maps.items()}}
+    there = {name: path for name, path in scans.items() if path and path.exists()}
+    read = input_files(there, None, None)
     made_by = [Path(request.made_by)] if request.made_by else []
     # JSON itself is no file.
     scheme = [] if request.scheme.startswith("{") else [Path(request.scheme)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +17,6 @@ from ..core.events import ErrorEvent, JsonLines, WarningEvent
 from ..core.messages import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from ..core.events import Progress
     from ..io.dicom import ScanSource
     from ..sequences.scan_choice import ChosenScans
@@ -229,14 +227,46 @@ def scan_inputs(options: argparse.Namespace) -> ScanInputs:
         InputError: if a scan is given twice, or without a modality.
     """
     images = {name: getattr(options, name) for name in BRATS_MODALITIES if getattr(options, name)}
-    for text in options.image:
+    images.update(named_files("--image", "MODALITY", options.image, images))
+    return request_of(ScanInputs, {**vars(options), "images": images})
+
+
+def named_files(
+    option: str, what: str, texts: Iterable[str], given: Collection[str] = ()
+) -> dict[str, Path]:
+    """What an option that is repeated as ``NAME=FILE`` asks for, by name.
+
+    Args:
+        option: for messages.
+        what: that the name is of, for messages.
+        texts: as they were given.
+        given: names that were given by other options.
+
+    Raises:
+        InputError: if it is not a name and a file, or a name is given twice.
+    """
+    files: dict[str, Path] = {}
+    for text in texts:
         name, found, file = text.partition("=")
         if not (name and found and file):
-            raise InputError(f"--image {text}: write MODALITY=FILE")
-        if name in images:
-            raise InputError(f"--image {text}: {name} is given twice")
-        images[name] = Path(file)
-    return request_of(ScanInputs, {**vars(options), "images": images})
+            raise InputError(f"{option} {text}: write {what}=FILE")
+        if name in files or name in given:
+            raise InputError(f"{option} {text}: {name} is given twice")
+        files[name] = Path(file)
+    return files
+
+
+def add_maps(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names further maps, see :func:`named_files`."""
+    parser.add_argument(
+        "--map",
+        dest="maps",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="further map, as ADC=adc.nii.gz, of which mean and percentiles in each region are "
+        "told; it must lie where the reference scan does; may be repeated",
+    )
 
 
 def chosen_scans(given: ScanInputs, progress: Progress | None = None) -> ChosenScans:

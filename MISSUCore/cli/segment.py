@@ -14,10 +14,12 @@ from ..core.errors import InputError, MISSUError
 from ..core.events import Progress
 from .options import (
     Commands,
+    add_maps,
     add_model,
     add_result,
     add_scans,
     chosen_scans,
+    named_files,
     number,
     scan_inputs,
     tell_user,
@@ -44,6 +46,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     )
     add_scans(parser)
     add_result(parser)
+    add_maps(parser)
     _add_files(parser)
     parser.add_argument(
         "--cases",
@@ -146,7 +149,12 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         raise InputError("no place for the result given; give --output")
     if options.quality_page is True:
         raise InputError("--quality-page: give a file")
-    request = request_of(SegmentRequest, {**vars(options), "scans": scan_inputs(options)})
+    values = {
+        **vars(options),
+        "scans": scan_inputs(options),
+        "maps": named_files("--map", "NAME", options.maps),
+    }
+    request = request_of(SegmentRequest, values)
     report = perform(request, options.json_progress, progress)
     if options.profile:
         _print_profile(report.seconds)
@@ -172,17 +180,21 @@ def perform(request: SegmentRequest, as_events: bool, progress: Progress) -> Seg
     scans = request.scans
     given = chosen_scans(scans, progress.part(0.0, 0.03))
     from ..inference.case_files import segment_files
+    from ..inference.outputs import ResultFiles
 
     report = segment_files(
         given.paths,
-        request.output,
+        ResultFiles(
+            request.output,
+            request.report,
+            request.quality_page,
+            request.dicom_seg,
+            probabilities=request.probabilities,
+        ),
         model=request.model or None,
         reference=scans.reference or None,
         brain_mask=scans.brain_mask,
-        report=request.report,
-        quality_page=request.quality_page,
-        dicom_seg=request.dicom_seg,
-        probabilities=request.probabilities,
+        maps=request.maps,
         overwrite=request.overwrite,
         preprocessing=scans.preprocessing,
         options=request.options,
@@ -191,11 +203,20 @@ def perform(request: SegmentRequest, as_events: bool, progress: Progress) -> Seg
     )
     tell_warnings(report.warnings, as_events)
     if not as_events:
-        for region, volume_ml in report.volumes_ml.items():
-            expected = report.confidence.get(region)
-            doubt = "" if expected is None else f"  expected Dice {expected:.2f}"
-            print(f"{region:>8} {volume_ml:8.1f} ml{doubt}")
+        _print_result(report)
     return report
+
+
+def _print_result(report: SegmentationReport) -> None:
+    """Volumes, and what further maps show."""
+    from ..measurement.tables import format_maps
+
+    for region, volume_ml in report.volumes_ml.items():
+        expected = report.confidence.get(region)
+        doubt = "" if expected is None else f"  expected Dice {expected:.2f}"
+        print(f"{region:>8} {volume_ml:8.1f} ml{doubt}")
+    if report.maps:
+        print(f"\n{format_maps(report.maps)}")
 
 
 def _check_cohort(options: argparse.Namespace) -> None:
@@ -203,10 +224,10 @@ def _check_cohort(options: argparse.Namespace) -> None:
         raise InputError("no place for the results given; give --output-folder")
     if options.cases and options.bids:
         raise InputError("--cases and --bids: give one of them")
-    single = ("output", "report", "dicom_seg", "brain_mask", "case", "image", *BRATS_MODALITIES)
-    wrong = [name for name in single if getattr(options, name)]
+    single = ("output", "report", "dicom_seg", "brain_mask", "case", "image", "maps")
+    wrong = [name for name in (*single, *BRATS_MODALITIES) if getattr(options, name)]
     if wrong or isinstance(options.quality_page, Path):
-        name = wrong[0].replace("_", "-") if wrong else "quality-page FILE"
+        name = wrong[0].replace("_", "-").replace("maps", "map") if wrong else "quality-page FILE"
         many = "--bids" if options.bids else "--cases"
         raise InputError(f"--{name} is for a single case; leave it out, or leave out {many}")
 

@@ -19,7 +19,7 @@ from ..core.files import read_json
 from ..core.messages import Text, a_file
 from ..core.serialization import JsonObject, settings_from_dict, settings_to_dict
 from .model_card import RESEARCH_ONLY
-from .segmentation_report import FileFact
+from .segmentation_report import FileFact, MapStatistics, maps_from_dict, maps_to_dict
 
 SCHEMA_VERSION = 1
 PLANES = ("auto", "axial", "coronal", "sagittal")
@@ -183,6 +183,7 @@ class MeasurementReport:
         slice_mm: distance of its slices.
         volumes_ml: by region, of all lesions.
         lesions: the largest product first.
+        maps: what further maps show in the regions, by the name of the map.
         warnings: one sentence each.
         schema_version: of the file that it was read from.
     """
@@ -199,6 +200,7 @@ class MeasurementReport:
     slice_mm: float = 0.0
     volumes_ml: Mapping[str, float] = field(default_factory=dict)
     lesions: Sequence[LesionMeasurement] = ()
+    maps: Mapping[str, MapStatistics] = field(default_factory=dict)
     warnings: Sequence[Text] = ()
     schema_version: int = SCHEMA_VERSION
 
@@ -246,6 +248,7 @@ class MeasurementReport:
             "volumes_ml": dict(self.volumes_ml),
             "sum_of_products_mm2": self.sum_of_products_mm2,
             "lesions": [_lesion_to_dict(lesion) for lesion in self.lesions],
+            "maps": maps_to_dict(self.maps),
             "warnings": [str(warning) for warning in self.warnings],
             "warning_parts": [Text(warning).to_json() for warning in self.warnings],
         }
@@ -267,6 +270,7 @@ class MeasurementReport:
                 slice_mm=float(values["slice_mm"]),
                 volumes_ml=_numbers(values["volumes_ml"]),
                 lesions=tuple(map(_lesion_from_dict, values["lesions"])),
+                maps=maps_from_dict(values),
                 warnings=tuple(map(Text.from_json, values.get("warning_parts", ()))),
                 schema_version=int(values["schema_version"]),
             )

@@ -62,6 +62,7 @@ class SegmentRequest:
         quality_page: HTML file to write.
         dicom_seg: DICOM Segmentation to write.
         probabilities: also write a map for each region.
+        maps: further maps, as ADC, that are measured in the regions, by name.
         overwrite: replace files that exist.
         model: name or path; empty for the one in use.
         options: how it is segmented.
@@ -74,6 +75,7 @@ class SegmentRequest:
     quality_page: Path | None = maybe(Path)
     dicom_seg: Path | None = maybe(Path)
     probabilities: bool = False
+    maps: dict[str, Path] = by_name(Path)
     overwrite: bool = False
     model: str = ""
     options: SegmentationOptions = field(default_factory=SegmentationOptions)
@@ -181,6 +183,7 @@ class MeasureRequest:
         secondary_capture: DICOM picture to write, with the diameters and a table.
         made_by: who drew the segments, for DICOM: report of a segmentation, name of a program, or
             "manual".
+        maps: further maps, as ADC, that are measured in the regions, by name.
         overwrite: replace files that exist.
         scheme: what the labels mean: a name, a JSON file, or JSON itself.
         settings: how lesions are measured and judged.
@@ -195,6 +198,7 @@ class MeasureRequest:
     dicom_sr: Path | None = maybe(Path)
     secondary_capture: Path | None = maybe(Path)
     made_by: str = ""
+    maps: dict[str, Path] = by_name(Path)
     overwrite: bool = False
     scheme: str = "brats"
     settings: MeasurementSettings = field(default_factory=MeasurementSettings)

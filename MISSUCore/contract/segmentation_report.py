@@ -10,6 +10,14 @@ from typing import Any
 from ..core.errors import InputError
 from ..core.files import read_json
 from ..core.messages import Text, a_file
+from ..core.serialization import (
+    JsonObject,
+    by_name,
+    many,
+    maybe,
+    settings_from_dict,
+    settings_to_dict,
+)
 from .model_card import RESEARCH_ONLY
 from .model_identity import ModelIdentity
 from .provenance.masks import MaskFact
@@ -44,6 +52,55 @@ class ScanRegistration:
 
 
 @dataclass(frozen=True)
+class RegionStatistics:
+    """What a further map, as ADC or CBV, shows in a region, in the map's own units.
+
+    Attributes:
+        covered: part of the region's volume in which the map has a number, 0 to 1.
+        voxels: of the map, that were used; those that the region fills at least by half.
+        volume_ml: of these voxels.
+        zeros: how many of these voxels are exactly 0, as where a map was masked.
+        mean, standard_deviation, minimum, median, maximum: None without voxels. The deviation is
+            that of the voxels themselves (divided by their number), as IBSI has it.
+        percentile_5, percentile_10, percentile_25, percentile_75, percentile_90, percentile_95:
+            linear between neighboring values; None without voxels.
+    """
+
+    covered: float = 0.0
+    voxels: int = 0
+    volume_ml: float = 0.0
+    zeros: int = 0
+    mean: float | None = maybe(float)
+    standard_deviation: float | None = maybe(float)
+    minimum: float | None = maybe(float)
+    percentile_5: float | None = maybe(float)
+    percentile_10: float | None = maybe(float)
+    percentile_25: float | None = maybe(float)
+    median: float | None = maybe(float)
+    percentile_75: float | None = maybe(float)
+    percentile_90: float | None = maybe(float)
+    percentile_95: float | None = maybe(float)
+    maximum: float | None = maybe(float)
+
+
+@dataclass(frozen=True)
+class MapStatistics:
+    """A further map, and what it shows in each region that is not empty.
+
+    Attributes:
+        path: of its file, or its DICOM folder.
+        sha256: of that.
+        spacing_mm: of its voxels (x, y, z).
+        regions: by name.
+    """
+
+    path: str = ""
+    sha256: str = ""
+    spacing_mm: tuple[float, ...] = many(float)
+    regions: dict[str, RegionStatistics] = by_name(RegionStatistics)
+
+
+@dataclass(frozen=True)
 class SegmentationReport:
     """What is known of a segmentation.
 
@@ -71,6 +128,7 @@ class SegmentationReport:
         brain_ml: its volume; None if the scans came without skull.
         volumes_ml: by region.
         confidence: expected Dice by region; empty if the model gives none.
+        maps: what further maps show in the regions, by the name of the map.
         warnings: one sentence each.
         schema_version: of the file that it was read from.
     """
@@ -98,6 +156,7 @@ class SegmentationReport:
     brain_ml: float | None = None
     volumes_ml: Mapping[str, float] = field(default_factory=dict)
     confidence: Mapping[str, float] = field(default_factory=dict)
+    maps: Mapping[str, MapStatistics] = field(default_factory=dict)
     warnings: Sequence[Text] = ()
     schema_version: int = SCHEMA_VERSION
 
@@ -130,6 +189,7 @@ class SegmentationReport:
             "brain": {"method": self.brain_method, "volume_ml": self.brain_ml},
             "volumes_ml": dict(self.volumes_ml),
             "confidence": dict(self.confidence),
+            "maps": maps_to_dict(self.maps),
             "warnings": [str(warning) for warning in self.warnings],
             "warning_parts": [Text(warning).to_json() for warning in self.warnings],
         }
@@ -165,6 +225,7 @@ class SegmentationReport:
                 brain_ml=brain.get("volume_ml"),
                 volumes_ml=_numbers(values, "volumes_ml"),
                 confidence=_numbers(values, "confidence"),
+                maps=maps_from_dict(values),
                 warnings=tuple(
                     Text.from_json(warning)
                     for warning in values.get("warning_parts", values.get("warnings", ()))
@@ -185,6 +246,22 @@ def read_report(path: Path) -> SegmentationReport:
         return SegmentationReport.from_dict(read_json(path))
     except (OSError, ValueError) as error:
         raise InputError(a_file(path), f": cannot be read: {error}; segment again") from error
+
+
+def maps_to_dict(maps: Mapping[str, MapStatistics]) -> JsonObject:
+    """What maps show, in plain JSON types."""
+    return {name: settings_to_dict(statistics) for name, statistics in maps.items()}
+
+
+def maps_from_dict(values: Mapping[str, Any]) -> dict[str, MapStatistics]:
+    """What :func:`maps_to_dict` gave, under "maps"; nothing in reports of earlier versions.
+
+    Raises:
+        ValueError: if it is something else.
+    """
+    return {
+        str(name): settings_from_dict(MapStatistics, one) for name, one in _items(values, "maps")
+    }
 
 
 def _items(values: Mapping[str, Any], key: str) -> Sequence[tuple[str, Any]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import SimpleITK as sitk
@@ -17,6 +18,8 @@ from ..core.events import Progress, Stage
 from ..core.files import atomic_write, sha256, translate_os_errors
 from ..evaluation.verification import grid_of, mask_facts
 from ..io.dicom import ScanSource
+from ..measurement.map_files import FurtherMap, read_maps
+from ..measurement.maps import MeasuredMaps, check_overlap, measure_read_maps
 from ..models.store import Model
 from ..preprocessing.pipeline import PreprocessingOptions
 from ..reporting.dicom_seg import region_segments, write_dicom_seg
@@ -28,6 +31,8 @@ from .case_scans import ScansInOneSpace, read_scans
 from .outputs import ResultFiles, write_image, write_transform
 from .segmentation import Segmentation, SegmentationOptions, segment_case
 
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
 
 def segment_files(
     paths: Mapping[str, ScanSource],
@@ -38,30 +43,27 @@ def segment_files(
     brain_mask: Path | None = None,
     report: Path | None = None,
     quality_page: Path | None = None,
-    dicom_seg: Path | None = None,
-    probabilities: bool = False,
+    maps: Mapping[str, ScanSource] = NOTHING,
     overwrite: bool = False,
     preprocessing: PreprocessingOptions | None = None,
     options: SegmentationOptions | None = None,
-    sequences: Mapping[str, Any] | None = None,
+    sequences: Mapping[str, Any] = NOTHING,
     progress: Progress | None = None,
 ) -> SegmentationReport:
     """Segment the scans in files and write the label map, and what else is asked for.
 
-    Files appear only once all is done. If scans had to be moved, the transform of each is written
-    beside the label map, ``seg_transform_t2.tfm``: it maps points of the fixed scan's space to
-    those of the scan's own. Those of an earlier result of this name are removed, and so are maps.
+    Files appear only once all is done. Of a scan that had to be moved, ``seg_transform_t2.tfm``
+    maps points of the fixed scan's space to its own; such files of an earlier result are removed.
 
     Args:
         paths: by modality: image files or DICOM series.
-        output: label map to write; or all files, in place of the next three and the maps.
+        output: label map to write; or all files, also those that have no argument of their own.
         model: loaded, or a name or path; by default the one in use, see :func:`.default_model`.
         reference: image whose grid the result has, see :func:`.read_scans`.
         brain_mask: takes the place of brain extraction.
         report: JSON file to write, see below.
         quality_page: HTML file to write, see :func:`.write_quality_page`.
-        dicom_seg: DICOM Segmentation to write; the reference must be DICOM, highdicom installed.
-        probabilities: also write a map for each region: ``seg_probability_WT.nii.gz``.
+        maps: further maps, as ADC, by name, to measure in the regions, see :func:`.measure_maps`.
         overwrite: replace files that exist.
         preprocessing: what is done to the scans; by default what they need.
         options: how it is segmented.
@@ -82,18 +84,19 @@ def segment_files(
         ['ET', 'TC', 'WT']
     """
     began = time.monotonic()
-    files = output
-    if isinstance(files, Path):
-        files = ResultFiles(files, report, quality_page, dicom_seg, probabilities=probabilities)
-    inputs = Inputs(paths, reference, brain_mask, preprocessing or PreprocessingOptions())
-    how = options or SegmentationOptions()
-    plan = plan_case(inputs, files, model, how, sequences or {}, overwrite)
+    files = output if isinstance(output, ResultFiles) else ResultFiles(output, report, quality_page)
+    given = Inputs(
+        paths, reference, brain_mask, preprocessing or PreprocessingOptions(), maps or {}
+    )
+    options = options or SegmentationOptions()
+    plan = plan_case(given, files, model, options, sequences or {}, overwrite)
     return _run(plan, began, progress or Progress())
 
 
 def _run(plan: Plan, began: float, progress: Progress) -> SegmentationReport:
     """Read, segment, write; returns what the report file holds."""
     inputs = plan.inputs
+    maps = read_maps(inputs.maps, inputs.paths.values())
     scans = read_scans(
         inputs.paths,
         plan.scheme,
@@ -102,17 +105,32 @@ def _run(plan: Plan, began: float, progress: Progress) -> SegmentationReport:
         inputs.preprocessing,
         progress.part(0, 0.5),
     )
+    for one in maps:
+        check_overlap(one, scans.own_reference)
     result = segment_case(
         scans.prepared.images, plan.model, scans.reference, plan.options, progress.part(0.5, 0.95)
     )
     progress(Stage.WRITE, 0.95, "writing the result")
-    facts = _write(plan, scans, result, began)
+    facts = _write(plan, scans, result, _measured(maps, plan, scans, result), began)
     progress(Stage.DONE, 1.0, f"wrote {plan.files.labels}")
     return facts
 
 
+def _measured(
+    maps: Sequence[FurtherMap], plan: Plan, scans: ScansInOneSpace, result: Segmentation
+) -> MeasuredMaps:
+    """What further maps show in the regions, these where the header of the reference says."""
+    labels = scans.where_it_was(result.labels)
+    masks = plan.scheme.to_regions(sitk.GetArrayViewFromImage(labels))
+    return measure_read_maps(maps, masks, labels, plan.scheme.region_names)
+
+
 def _write(
-    plan: Plan, scans: ScansInOneSpace, result: Segmentation, began: float
+    plan: Plan,
+    scans: ScansInOneSpace,
+    result: Segmentation,
+    measured: MeasuredMaps,
+    began: float,
 ) -> SegmentationReport:
     """Write all files at once, and remove what an earlier result has beside them.
 
@@ -120,6 +138,7 @@ def _write(
         plan: says which files.
         scans: that were segmented.
         result: their segmentation.
+        measured: what further maps show in it.
         began: when the work began, on the monotonic clock.
 
     Returns:
@@ -129,7 +148,7 @@ def _write(
     registrations = scans.prepared.registrations if scans.prepared.was_moved else {}
     maps = {
         path: scans.where_it_was(result.probabilities[name])
-        for name, path in (plan.maps if plan.files.probabilities else {}).items()
+        for name, path in (plan.probability_maps if plan.files.probabilities else {}).items()
     }
     transforms = {
         plan.transforms[name]: registration.transform
@@ -141,7 +160,7 @@ def _write(
         seconds = {**scans.seconds, **result.seconds, "write": time.monotonic() - writing}
         seconds["total"] = time.monotonic() - began
         facts = replace(
-            report_of(plan, scans, result, seconds),
+            report_of(plan, scans, result, measured, seconds),
             written={path.name: sha256(temporary) for path, temporary in new.items()},
             grid=grid_of(labels),
             masks=mask_facts(labels, plan.scheme),
@@ -156,7 +175,7 @@ def _write(
         if plan.files.report:
             temporary = stack.enter_context(atomic_write(plan.files.report))
             temporary.write_text(json.dumps(facts.to_dict(), indent=2) + "\n", encoding="utf-8")
-    known = {*plan.maps.values(), *plan.transforms.values()}
+    known = {*plan.probability_maps.values(), *plan.transforms.values()}
     if plan.files.dicom_seg and not segments:
         known.add(plan.files.dicom_seg)
     for outdated in known - new.keys():

@@ -24,12 +24,21 @@ from .segmentation import SegmentationOptions
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is read, and how it is brought into one space."""
+    """What is read, and how it is brought into one space.
+
+    Attributes:
+        paths: of the scans, by modality.
+        reference: see :func:`.read_scans`.
+        brain_mask: in place of brain extraction.
+        preprocessing: what is done to the scans.
+        maps: further maps that are measured in the regions, by name.
+    """
 
     paths: Mapping[str, ScanSource]
     reference: str | Path | None
     brain_mask: Path | None
     preprocessing: PreprocessingOptions
+    maps: Mapping[str, ScanSource]
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,7 @@ class Plan:
     Attributes:
         inputs: what is read.
         files: what is written.
-        maps: files for the probabilities, by region.
+        probability_maps: files for the probabilities, by region.
         transforms: files for the transforms of scans that are moved, by modality.
         model: that segments.
         options: how.
@@ -49,7 +58,7 @@ class Plan:
 
     inputs: Inputs
     files: ResultFiles
-    maps: Mapping[str, Path]
+    probability_maps: Mapping[str, Path]
     transforms: Mapping[str, Path]
     model: Model
     options: SegmentationOptions
@@ -102,6 +111,7 @@ def plan_case(
         [*files.asked(), *maps.values(), *transforms.values()],
         [
             *input_files(inputs.paths, inputs.reference, inputs.brain_mask),
+            *input_files(inputs.maps, None, None),
             *_model_files(model),
         ],
         overwrite,

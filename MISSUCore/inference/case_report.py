@@ -14,6 +14,7 @@ from ..contract.model_identity import ModelIdentity
 from ..contract.segmentation_report import FileFact, SegmentationReport
 from ..core.messages import Text
 from ..io.reading import checksum
+from ..measurement.maps import MeasuredMaps
 from ..models.store import Model
 from .case_plan import Plan
 from .case_scans import ScansInOneSpace
@@ -23,9 +24,13 @@ PACKAGES = ("torch", "SimpleITK", "numpy", "scipy")
 
 
 def report_of(
-    plan: Plan, scans: ScansInOneSpace, result: Segmentation, seconds: Mapping[str, float]
+    plan: Plan,
+    scans: ScansInOneSpace,
+    result: Segmentation,
+    measured: MeasuredMaps,
+    seconds: Mapping[str, float],
 ) -> SegmentationReport:
-    """What the scans and the result tell."""
+    """What the scans, the result and the maps that were measured in it tell."""
     case, prepared, name = scans.case, scans.prepared, scans.reference_name
     path = case.paths.get(name, Path(name))
     transforms = {scan: file.name for scan, file in plan.transforms.items()}
@@ -52,9 +57,15 @@ def report_of(
         brain_ml=prepared.brain_ml,
         volumes_ml={region: round(volume, 3) for region, volume in result.volumes_ml.items()},
         confidence={region: round(value, 3) for region, value in result.confidence.items()},
+        maps=measured.statistics,
         warnings=[
             Text(warning)
-            for warning in (*prepared.warnings, *result.warnings, *_left_out(plan, result))
+            for warning in (
+                *prepared.warnings,
+                *result.warnings,
+                *measured.warnings,
+                *_left_out(plan, result),
+            )
         ],
     )
 

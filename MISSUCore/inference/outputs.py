@@ -24,9 +24,10 @@ class ResultFiles:
         labels: label map; its ending decides the format.
         report: JSON file, see :class:`.SegmentationReport`.
         quality_page: HTML file, see :func:`.write_quality_page`.
-        dicom_seg: DICOM Segmentation object, of the regions that are not empty.
+        dicom_seg: DICOM Segmentation object, of the regions that are not empty; the reference
+            must be DICOM, and highdicom installed.
         thumbnail: SVG file with a small picture, see :func:`.write_thumbnail`.
-        probabilities: whether a map for each region is written, too.
+        probabilities: whether a map for each region is written, ``seg_probability_WT.nii.gz``.
     """
 
     labels: Path

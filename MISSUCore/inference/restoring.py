@@ -14,7 +14,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ..contract.labels import LabelScheme
-from ..io.geometry import image_like
+from ..io.geometry import block_in, image_like
 from ..preprocessing.working_grid import to_reference
 from .confidence import LEAST_PROBABILITY
 from .postprocessing import Cleanup, clean
@@ -53,20 +53,10 @@ def likely_block(
     if not len(likely):
         return _nothing(len(probabilities))
     # Interpolation reaches as far as the next voxel.
-    corners = np.meshgrid(*zip(likely.min(axis=0) - 1, likely.max(axis=0) + 1))
-    indices = [
-        reference.TransformPhysicalPointToContinuousIndex(
-            grid.TransformContinuousIndexToPhysicalPoint(corner)
-        )
-        for corner in np.reshape(corners, (3, -1)).T.astype(float).tolist()
-    ]
-    size = reference.GetSize()
-    first = np.clip(np.floor(np.min(indices, axis=0)), 0, size).astype(int).tolist()
-    stop = np.clip(np.ceil(np.max(indices, axis=0)) + 1, 0, size).astype(int).tolist()
-    x, y, z = (slice(start, max(start, end)) for start, end in zip(first, stop))
-    if any(span.start == span.stop for span in (x, y, z)):
+    place = block_in(grid, likely.min(axis=0) - 1, likely.max(axis=0) + 1, reference)
+    if any(span.start == span.stop for span in place):
         return _nothing(len(probabilities))
-    return LikelyBlock((z, y, x), to_reference(probabilities, grid, reference[x, y, z]))
+    return LikelyBlock(place, to_reference(probabilities, grid, reference[place[::-1]]))
 
 
 def _nothing(regions: int) -> LikelyBlock:

@@ -5,6 +5,7 @@ Axes of arrays are (D, H, W); points are (x, y, z) in mm, LPS.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,31 @@ def physical_box(
         ]
     )
     return corners.min(axis=0), corners.max(axis=0)
+
+
+def block_in(
+    image: sitk.Image, low: Sequence[float], high: Sequence[float], other: sitk.Image
+) -> tuple[slice, ...]:
+    """The block of voxels (D, H, W) of another image around a block of this one; may be empty.
+
+    Args:
+        image: in whose indices the block is given.
+        low: its corner (x, y, z), not whole as a rule.
+        high: the opposite corner.
+        other: image whose block is wanted; it has all voxels of its own next to the block.
+    """
+    corners = np.array(np.meshgrid(*zip(low, high))).reshape(3, -1).T
+    indices = [
+        other.TransformPhysicalPointToContinuousIndex(
+            image.TransformContinuousIndexToPhysicalPoint(corner)
+        )
+        for corner in corners.astype(float).tolist()
+    ]
+    size = other.GetSize()
+    first = np.clip(np.floor(np.min(indices, axis=0)), 0, size).astype(int).tolist()
+    stop = np.clip(np.ceil(np.max(indices, axis=0)) + 1, 0, size).astype(int).tolist()
+    x, y, z = (slice(start, max(start, end)) for start, end in zip(first, stop))
+    return z, y, x
 
 
 def image_like(voxels: NDArray[Any], image: sitk.Image) -> sitk.Image:

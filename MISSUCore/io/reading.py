@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
-import math
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
+from numpy.typing import NDArray
 
 from ..core.errors import InputError
 from ..core.files import itk_name, sha256
@@ -18,14 +16,15 @@ from ..core.messages import a_file, a_modality
 from .dicom import DicomSeries, ScanSource, SeriesHeader, series_header
 from .dicom_checks import check_series, check_slices, rescaled
 from .dicom_file import is_dicom
-from .nifti import MAXIMUM_OFFSET, NiftiHeader, check_header, place_warnings
+from .geometry import image_like
+from .nifti import NiftiHeader, check_header, place_warnings
+from .nifti_voxels import stored_floats
 
 # A brain at 0.25 mm still fits; more is a wrong file or a header that lies.
 MAXIMUM_VOXELS = 2**29
 MINIMUM_VOXELS_PER_AXIS = 4
 EXTENTS_MM = (1.0, 1000.0)
 _SLANTED = "its axes are not at right angles; resample it to a plain grid"
-_NIFTI_FLOATS = {"16": "f4", "64": "f8"}  # data types by their NIfTI code
 
 
 @dataclass(frozen=True)
@@ -114,6 +113,29 @@ def _read_scan(path: ScanSource) -> tuple[sitk.Image, NiftiHeader | None]:
     return image, header
 
 
+def read_map(path: ScanSource) -> tuple[sitk.Image, list[str]]:
+    """A map of measured values, as ADC or CBV: a 3-D float32 image, NaN where it has no number.
+
+    Fits leave NaN or infinity where they fail, so these are no fault of a map as they are of a
+    scan. ITK would read them from NIfTI as 0, which may be a value.
+
+    Returns:
+        The image, and what is doubtful about its place, one sentence each.
+
+    Raises:
+        InputError: as :func:`read_image` does, but for single voxels that are no number.
+    """
+    image, header = _read(path, only_numbers=False)
+    voxels = sitk.GetArrayViewFromImage(image)
+    known = voxels[np.isfinite(voxels)]
+    if not known.size:
+        raise InputError(a_file(path), ": is empty, no voxel holds a number (all NaN or infinite)")
+    if known.min() == known.max():
+        raise InputError(a_file(path), f": is empty, every voxel has the value {known[0]:g}")
+    told = place_warnings(path, header, image) if isinstance(path, Path) and header else []
+    return image, told
+
+
 def read_label_map(path: Path) -> sitk.Image:
     """A label map as 3-D 8-bit image.
 
@@ -138,39 +160,9 @@ def check_complete(path: Path) -> None:
     Raises:
         InputError: if it is cut off, its compression is damaged, or it holds NaN or infinity.
     """
-    _check_complete(path, _information(path))
-
-
-def _check_complete(path: Path, reader: sitk.ImageFileReader) -> None:
-    """What :func:`check_complete` says, by a reader that has read the header."""
-    told = float(_header(reader, "vox_offset") or 0)
-    if not told:
-        return  # not NIfTI, or only its header
-    if not 4 <= told <= MAXIMUM_OFFSET:  # of Analyze, whose header is not checked
-        raise InputError(f"{path}: its header says that the voxels begin at byte {told:g}")
-    offset = int(told)
-    length = math.prod(reader.GetSize()) * int(_header(reader, "bitpix")) // 8
-    try:
-        with path.open("rb") as stream:
-            compressed = stream.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if compressed else path.open("rb") as stream:
-            little = int.from_bytes(stream.read(4), "little") in (348, 540)  # size of the header
-            stream.read(offset - 4)
-            voxels = stream.read(length)
-            while stream.read(1 << 20):
-                pass  # to the end, where the compression's checksum is
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(a_file(path), f": is damaged or cut off: {error}") from error
-    if len(voxels) < length:
-        raise InputError(a_file(path), f": is cut off, {length - len(voxels)} bytes are missing")
-    kind = _NIFTI_FLOATS.get(_header(reader, "datatype"))
-    if kind:
-        values = np.frombuffer(voxels, np.dtype(kind).newbyteorder("<" if little else ">"))
-        _check_finite(path, values)
-
-
-def _header(reader: sitk.ImageFileReader, key: str) -> str:
-    return reader.GetMetaData(key) if reader.HasMetaDataKey(key) else ""
+    stored = stored_floats(path, _information(path))
+    if stored is not None:
+        _check_finite(path, stored)
 
 
 def _check_finite(path: ScanSource, voxels: np.ndarray) -> None:
@@ -181,18 +173,23 @@ def _check_finite(path: ScanSource, voxels: np.ndarray) -> None:
         )
 
 
-def _read(path: ScanSource) -> tuple[sitk.Image, NiftiHeader | None]:
-    """A 3-D float32 image whose header makes sense, and that header if it is of NIfTI."""
+def _read(path: ScanSource, only_numbers: bool = True) -> tuple[sitk.Image, NiftiHeader | None]:
+    """A 3-D float32 image whose header makes sense, and that header if it is of NIfTI.
+
+    Args:
+        path: file or series.
+        only_numbers: whether a NIfTI file with another voxel is refused; else that is NaN.
+    """
     reader: sitk.ImageSeriesReader | sitk.ImageFileReader
     if isinstance(path, Path):
         _check_there(path)
-    series, header = None, None
+    series, header, numbers = None, None, None
     if isinstance(path, DicomSeries) or path.is_dir() or is_dicom(path):
         series = series_header(path)
         reader = _series_reader(path, series)
     else:
         header = check_header(path)
-        reader = _file_reader(path)
+        reader, numbers = _file_reader(path, only_numbers)
     reader.SetOutputPixelType(sitk.sitkFloat32)
     try:
         image = reader.Execute()
@@ -209,7 +206,18 @@ def _read(path: ScanSource) -> tuple[sitk.Image, NiftiHeader | None]:
     if series:
         check_slices(path, series, image)
         image = rescaled(path, series, image)
+    if not only_numbers:
+        image = _with_nan(image, numbers)
     return image, header
+
+
+def _with_nan(image: sitk.Image, numbers: NDArray[np.bool_] | None) -> sitk.Image:
+    """An image with NaN where it, or its file (flat; None if that is not known), has no number."""
+    voxels = sitk.GetArrayFromImage(image)
+    known = np.isfinite(voxels)
+    if numbers is not None:
+        known &= numbers.reshape(voxels.shape)
+    return image_like(np.where(known, voxels, np.float32(np.nan)), image)
 
 
 def _check_there(path: Path) -> None:
@@ -256,14 +264,22 @@ def read_information(path: Path) -> sitk.ImageFileReader:
     return _information(path)
 
 
-def _file_reader(path: Path) -> sitk.ImageFileReader:
+def _file_reader(
+    path: Path, only_numbers: bool
+) -> tuple[sitk.ImageFileReader, NDArray[np.bool_] | None]:
+    """A reader that has read the header, and which voxels are numbers, if not all need to be."""
     reader = _information(path)
     # Before reading it: a header that lies must not fill the memory.
     size = reader.GetSize()
     size = size[:3] if len(size) == 4 and size[3] == 1 else size
     _check_shape(path, size, reader.GetNumberOfComponents())
-    _check_complete(path, reader)
-    return reader
+    stored = stored_floats(path, reader)
+    if stored is None:
+        return reader, None
+    if not only_numbers:
+        return reader, np.isfinite(stored)
+    _check_finite(path, stored)
+    return reader, None
 
 
 def _series_reader(source: ScanSource, header: SeriesHeader) -> sitk.ImageSeriesReader:

@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..contract.measurement_report import LesionMeasurement, Line, MeasurementReport
+from ..contract.segmentation_report import MapStatistics
 from ..core.files import atomic_write
 
 _AXES = "xyz"
+_MAP_FIGURES = {
+    "Mean": "mean",
+    "SD": "standard_deviation",
+    "Min": "minimum",
+    "5 %": "percentile_5",
+    "10 %": "percentile_10",
+    "25 %": "percentile_25",
+    "Median": "median",
+    "75 %": "percentile_75",
+    "90 %": "percentile_90",
+    "95 %": "percentile_95",
+    "Max": "maximum",
+}
 
 
 def format_table(report: MeasurementReport) -> str:
@@ -48,6 +63,33 @@ def summary_lines(report: MeasurementReport) -> list[str]:
         f"Diameters of {report.region} in mm, in {report.plane} slices {report.slice_mm:g} mm "
         "apart",
     ]
+
+
+def map_rows(maps: Mapping[str, MapStatistics]) -> list[list[str]]:
+    """Cells of a table of what maps show: the heads, and a row for each map and region."""
+    rows = [["Map", "Region", "Covered", "Voxels", *_MAP_FIGURES]]
+    for name, one in maps.items():
+        for region, told in one.regions.items():
+            figures = (getattr(told, figure) for figure in _MAP_FIGURES.values())
+            rows.append(
+                [
+                    name,
+                    region,
+                    f"{told.covered:.0%}",
+                    str(told.voxels),
+                    *("-" if figure is None else f"{figure:.4g}" for figure in figures),
+                ]
+            )
+    return rows
+
+
+def format_maps(maps: Mapping[str, MapStatistics]) -> str:
+    """For a terminal: what maps show, a line for each map and region."""
+    rows = map_rows(maps)
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows
+    )
 
 
 def write_csv(report: MeasurementReport, path: Path) -> None:

@@ -16,6 +16,7 @@ from ..contract.labels import LabelScheme
 from ..contract.model_card import RESEARCH_ONLY
 from ..contract.segmentation_report import SegmentationReport
 from ..core.files import atomic_write
+from ..measurement.tables import map_rows
 from ..preprocessing.registration.checks import POOR_QUALITY
 from .pictures import Drawing
 from .templates import load_template
@@ -63,6 +64,7 @@ def write_quality_page(
         outlined=drawing.outlined(),
         fixed=fixed,
         checkerboards=drawing.checkerboards(fixed),
+        maps=map_rows(report.maps),
         scan_headings=_SCAN_HEADINGS,
         scans=_scans(report),
         processing=_processing(report),

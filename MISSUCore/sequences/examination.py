@@ -173,8 +173,8 @@ def differences(folder: Path, scans: Mapping[Path, str]) -> str:
     """
     names = {path: path.relative_to(folder).as_posix() for path in scans}
     for what, told in (
-        ("subjects", {path: _entity(name, "sub") for path, name in names.items()}),
-        ("sessions", {path: _entity(name, "ses") for path, name in names.items()}),
+        ("subjects", {path: bids_entity(name, "sub") for path, name in names.items()}),
+        ("sessions", {path: bids_entity(name, "ses") for path, name in names.items()}),
         ("dates", {path: _date(name) for path, name in names.items()}),
     ):
         if found := _disagreement(told):
@@ -196,7 +196,7 @@ def differences(folder: Path, scans: Mapping[Path, str]) -> str:
     return ""
 
 
-def _entity(name: str, what: str) -> str:
+def bids_entity(name: str, what: str) -> str:
     """The last value of a BIDS entity in a path; "" if it has none."""
     values = [value for entity, value in _ENTITY.findall(name) if entity.lower() == what]
     return values[-1].lower() if values else ""

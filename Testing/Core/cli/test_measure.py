@@ -78,6 +78,35 @@ def test_nothing_is_replaced_unasked_and_nothing_written_after_an_error(
     assert read_measurement(mine).lesions
 
 
+def test_maps_are_measured_in_the_regions(
+    tmp_path: Path, segmentation: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    voxels = np.full((12, 40, 40), 700, np.float32)
+    voxels[2:8, 3:15, 4:24] = 900  # the large lesion: 1440 voxels of 1458
+    voxels[9:11, 30:33, 30:33] = np.nan
+    adc, output = tmp_path / "adc.nii.gz", tmp_path / "report.json"
+    sitk.WriteImage(sitk.GetImageFromArray(voxels), str(adc))
+    given = ["measure", str(segmentation), "--map", f"ADC={adc}", "--output", str(output)]
+    assert main(given) == 0
+    printed = capsys.readouterr()
+    row = next(line for line in printed.out.splitlines() if line.split()[:2] == ["ADC", "ET"])
+    assert row.split()[2:5] == ["99%", "1440", "900"]
+    report = read_measurement(output)
+    told = report.maps["ADC"].regions["ET"]
+    assert (told.voxels, told.mean, told.median) == (1440, 900.0, 900.0)
+    assert told.covered == pytest.approx(1440 / 1458)
+    assert report.maps["ADC"].path == str(adc) and len(report.maps["ADC"].sha256) == 64
+    assert not report.warnings
+    for wrong, message in (
+        ([f"ADC={adc}", "--map", f"ADC={adc}"], "ADC is given twice"),
+        ([str(adc)], "write NAME=FILE"),
+        ([f"ADC={tmp_path / 'no.nii'}"], "no.nii: no such file"),
+        ([f"ADC={adc}", "--csv", str(adc), "--overwrite"], "adc.nii.gz: is an input too"),
+    ):
+        assert main(["measure", str(segmentation), "--map", *wrong]) == 2
+        assert message in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_programs_read_events_and_torch_is_not_loaded(tmp_path: Path, segmentation: Path) -> None:
     output = tmp_path / "report.json"

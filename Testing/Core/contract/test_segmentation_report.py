@@ -12,6 +12,8 @@ from MISSUCore.contract.provenance.masks import MaskFact
 from MISSUCore.contract.segmentation_report import (
     SCHEMA_VERSION,
     FileFact,
+    MapStatistics,
+    RegionStatistics,
     ScanRegistration,
     SegmentationReport,
     read_report,
@@ -35,6 +37,14 @@ REPORT = SegmentationReport(
     brain_ml=1400.0,
     volumes_ml={"WT": 12.5},
     confidence={"WT": 0.9},
+    maps={
+        "ADC": MapStatistics(
+            "/adc.nii",
+            "ef",
+            (2.0, 2.0, 4.0),
+            {"WT": RegionStatistics(0.8, 3, 0.048, 1, mean=2.5), "ET": RegionStatistics()},
+        )
+    },
     warnings=(Text(a_modality("t2"), " is missing"),),
 )
 # As version 0.1.0 wrote it.
@@ -62,6 +72,8 @@ def test_a_report_comes_back_as_it_was(tmp_path: Path) -> None:
     assert stored["warnings"] == ["t2 is missing"]
     assert stored["registration"]["scans"]["t2"]["transform"] == "transform_t2.tfm"
     assert "transform" not in stored["registration"]["scans"]["flair"]
+    told = stored["maps"]["ADC"]["regions"]
+    assert (told["WT"]["covered"], told["WT"]["mean"], told["ET"]["mean"]) == (0.8, 2.5, None)
 
 
 def test_a_report_of_an_old_version_is_read() -> None:
@@ -69,13 +81,22 @@ def test_a_report_of_an_old_version_is_read() -> None:
     assert report.schema_version == 1
     assert report.registrations["t2"].transform == "a.tfm"
     assert list(report.warnings) == ["t2 is missing"]
-    assert (report.brain_ml, report.confidence) == (None, {})
+    assert (report.brain_ml, report.confidence, report.maps) == (None, {}, {})
     assert (report.written, report.grid, report.masks) == ({}, (), {})
 
 
 @pytest.mark.parametrize(
     "content",
-    ["[]", "3", '{"volumes_ml": {"WT": "much"}}', '{"masks": {"WT": 3}}', '{"grid": ["x"]}', "{"],
+    [
+        "[]",
+        "3",
+        '{"volumes_ml": {"WT": "much"}}',
+        '{"masks": {"WT": 3}}',
+        '{"grid": ["x"]}',
+        "{",
+        '{"maps": {"ADC": 3}}',
+        '{"maps": {"ADC": {"regions": {"WT": {"mean": "high"}}}}}',
+    ],
 )
 def test_what_is_no_report_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "report.json"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -14,16 +14,28 @@ from numpy.typing import NDArray
 
 from MISSUCore.cli.main import main
 from MISSUCore.contract.labels import BRATS
+from MISSUCore.contract.segmentation_report import SegmentationReport
 from MISSUCore.core.errors import InputError
 from MISSUCore.inference import case_files
+from MISSUCore.inference.outputs import ResultFiles
 from MISSUCore.inference.postprocessing import Cleanup
 from MISSUCore.inference.segmentation import SegmentationOptions
 from MISSUCore.preprocessing.pipeline import AS_THEY_ARE
 
 pytest.importorskip("highdicom", reason="needs highdicom, the extra 'dicom'")
-segment_files = partial(
-    case_files.segment_files, preprocessing=AS_THEY_ARE, options=SegmentationOptions(device="cpu")
-)
+
+
+def segment_files(
+    paths: Mapping[str, Path], labels: Path, *, dicom_seg: Path, **options: Any
+) -> SegmentationReport:
+    """Segment scans as they are into a label map and a DICOM segmentation."""
+    files = ResultFiles(labels, dicom_seg=dicom_seg)
+    how = SegmentationOptions(device="cpu")
+    return case_files.segment_files(
+        paths, files, preprocessing=AS_THEY_ARE, **{"options": how, **options}
+    )
+
+
 MakeScans = Callable[[NDArray[np.uint8]], dict[str, NDArray[np.float32]]]
 
 

@@ -21,9 +21,11 @@ from numpy.typing import NDArray
 
 from MISSUCore import __version__
 from MISSUCore.contract.labels import BRATS
+from MISSUCore.contract.segmentation_report import read_report
 from MISSUCore.core.errors import InputError, ResourceError
 from MISSUCore.core.events import Progress, ProgressEvent
 from MISSUCore.inference import case_files, case_scans
+from MISSUCore.inference.outputs import ResultFiles
 from MISSUCore.inference.postprocessing import Cleanup
 from MISSUCore.inference.segmentation import SegmentationOptions
 from MISSUCore.preprocessing import pipeline as preprocessing
@@ -275,7 +277,8 @@ def test_probability_files(
 ) -> None:
     output = tmp_path / "out" / "patient.1.nii.gz"
     output.parent.mkdir()
-    segment_files(paths, output, model=str(bright_model()), probabilities=True, options=CPU)
+    wanted = ResultFiles(output, probabilities=True)
+    segment_files(paths, wanted, model=str(bright_model()), options=CPU)
     files = {path.name for path in output.parent.iterdir()}
     maps = {f"patient.1_probability_{name}.nii.gz" for name in ("WT", "TC", "ET")}
     assert files == {"patient.1.nii.gz", *maps}
@@ -345,8 +348,8 @@ def test_what_is_wrong_is_refused_before_the_scans_are_read(
         (old, {}, "old.nii.gz: exists already; add --overwrite"),
         (new, {"report": report}, "report.json: exists already"),
         (
-            tmp_path / "seg.nii.gz",
-            {"probabilities": True},
+            ResultFiles(tmp_path / "seg.nii.gz", probabilities=True),
+            {},
             "seg_probability_TC.nii.gz: exists already",
         ),
         (paths["flair"], {"overwrite": True}, "flair.nii.gz: is an input too, and would be lost"),
@@ -387,13 +390,8 @@ def test_a_failure_in_the_middle_keeps_the_old_files(
 ) -> None:
     model = str(bright_model())
     output, report = tmp_path / "seg.nii.gz", tmp_path / "report.json"
-    everything = {
-        "model": model,
-        "report": report,
-        "probabilities": True,
-        "overwrite": True,
-        "options": CPU,
-    }
+    wanted = ResultFiles(output, report, probabilities=True)
+    everything = {"model": model, "overwrite": True, "options": CPU}
     output.write_text("old labels")
     report.write_text("old report")
     before = everything_below(tmp_path)
@@ -414,16 +412,16 @@ def test_a_failure_in_the_middle_keeps_the_old_files(
         with monkeypatch.context() as patched:
             patched.setattr(sitk, "WriteImage", fail_at(number))
             with pytest.raises(ResourceError, match=r"\.nii\.gz: cannot be written; is the disk"):
-                segment_files(paths, output, **everything)
+                segment_files(paths, wanted, **everything)
         assert everything_below(tmp_path) == before
     with monkeypatch.context() as patched:
         patched.setattr(
             Path, "write_text", lambda *args, **options: (_ for _ in ()).throw(OSError(28, "full"))
         )
         with pytest.raises(ResourceError, match=r"report\.json: the disk is full"):
-            segment_files(paths, output, **everything)
+            segment_files(paths, wanted, **everything)
     assert everything_below(tmp_path) == before
-    segment_files(paths, output, **everything)
+    segment_files(paths, wanted, **everything)
     added = everything_below(tmp_path).keys() - before.keys()
     assert added == {f"seg_probability_{name}.nii.gz" for name in ("WT", "TC", "ET")}
     assert report.read_text() != "old report" and output.read_bytes() != b"old labels"
@@ -521,10 +519,9 @@ def test_the_result_lies_where_the_reference_says_it_is(
     output = tmp_path / "seg.nii.gz"
     report = segment_files(
         scans,
-        output,
+        ResultFiles(output, probabilities=True),
         model=str(bright_model()),
         reference=given,
-        probabilities=True,
         preprocessing=REGISTER,
         options=CPU,
     )
@@ -703,3 +700,63 @@ def test_nothing_that_is_read_is_replaced(
             scans, tmp_path / "new.nii.gz", model=str(weights), report=report, overwrite=True
         )
     assert report.read_bytes() == before
+
+
+def test_further_maps_are_measured_where_the_reference_lies(
+    tmp_path: Path,
+    write_image: Callable[..., Path],
+    bright_model: MakeModel,
+    truth: Truth,
+    write_scans: WriteScans,
+) -> None:
+    """A map with a value for each label, and a voxel of ET that is no number."""
+    geometry = {"origin": ORIGIN, "direction": np.diag([-1.0, -1.0, 1.0])}
+    paths = write_scans(truth, **geometry)
+    values = np.select([truth == 2, truth == 1, truth == 4], [3.0, 1.0, 8.0], 20.0)
+    values[8, 15, 9] = np.nan  # of ET
+    adc = write_image("adc.nii.gz", values.astype(np.float32), **geometry)
+    before = adc.read_bytes()
+    report = read_report_of(
+        paths,
+        tmp_path / "seg.nii.gz",
+        model=str(bright_model()),
+        maps={"ADC": adc},
+        report=tmp_path / "report.json",
+        quality_page=tmp_path / "page.html",
+        options=CPU,
+    )
+    counts = {value: int((truth == value).sum()) for value in (1, 2, 4)}
+    assert counts == {1: 6 * 6 * 8 - 125, 2: 10 * 9 * 12 - 6 * 6 * 8, 4: 125}
+    told = report.maps["ADC"].regions
+    assert (told["ET"].voxels, told["ET"].mean) == (124, 8.0)
+    assert told["ET"].covered == pytest.approx(124 / 125)
+    assert told["TC"].mean == pytest.approx((163 * 1 + 124 * 8) / 287)
+    assert told["WT"].mean == pytest.approx((792 * 3 + 163 * 1 + 124 * 8) / 1079)
+    assert (told["WT"].minimum, told["WT"].median, told["WT"].maximum) == (1.0, 3.0, 8.0)
+    assert read_report(tmp_path / "report.json").maps == report.maps
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Further maps" in page and ">124<" in page
+    assert adc.read_bytes() == before
+
+
+def test_maps_that_do_not_fit_are_refused_and_nothing_is_written(
+    tmp_path: Path,
+    paths: dict[str, Path],
+    write_image: Callable[..., Path],
+    bright_model: MakeModel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = str(bright_model())
+    voxels = np.random.default_rng(0).random((20, 24, 28), dtype=np.float32)
+    far = write_image("far.nii.gz", voxels, origin=(900.0, 0.0, 0.0))
+    near = write_image("near.nii.gz", voxels, origin=ORIGIN)
+    before = everything_below(tmp_path)
+    monkeypatch.setattr(case_files, "segment_case", lambda *_: pytest.fail("is computed"))
+    for maps, output, message in (
+        ({"CBV": far}, "seg.nii.gz", r"far\.nii\.gz: the map CBV lies apart in space"),
+        ({"CBV": near.with_name("no.nii")}, "seg.nii.gz", r"no\.nii: no such file"),
+        ({"CBV": near}, "near.nii.gz", r"near\.nii\.gz: is an input too"),
+    ):
+        with pytest.raises(InputError, match=message):
+            segment_files(paths, tmp_path / output, model=model, maps=maps, overwrite=True)
+        assert everything_below(tmp_path) == before

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from MISSUCore.io.reading import read_case
+from MISSUCore.io.reading import read_case, read_map
 
 nibabel = pytest.importorskip("nibabel")
 
@@ -51,6 +51,7 @@ def test_two_places(tmp_path: Path) -> None:
     path = tmp_path / "scan.nii.gz"
     (warning,) = warnings(written(path, TURNED, shifted(-7)))
     assert warning.startswith(f"{path}: its header gives two places (qform and sform), up to 7 mm")
+    assert read_map(path)[1] == [warning]
     mirrored = np.diag([-1.0, 1.0, 1.0, 1.0]) @ TURNED  # the farthest corner lies at -37 mm
     (warning,) = warnings(written(path, TURNED, mirrored))
     assert "up to 74 mm apart" in warning and "mirrored" in warning

@@ -20,7 +20,13 @@ from numpy.typing import NDArray
 from MISSUCore.core.errors import InputError
 from MISSUCore.io.dicom import DicomSeries
 from MISSUCore.io.geometry import overlap, physical_box
-from MISSUCore.io.reading import check_complete, read_case, read_image, read_label_map
+from MISSUCore.io.reading import (
+    check_complete,
+    read_case,
+    read_image,
+    read_label_map,
+    read_map,
+)
 
 ENDINGS = ("nii.gz", "nii", "nrrd", "mha")
 GEOMETRY: dict[str, Any] = {"spacing": (0.7, 0.9, 5.0), "origin": (-31.0, 42.5, 17.25)}
@@ -558,3 +564,28 @@ def test_damaged_dicom_is_read_or_refused(
             refusals += 1
             assert str(error).startswith(f"{folder}: ")
     assert refusals > 10
+
+
+# Maps of measured values
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_map_has_nan_where_it_has_no_number(
+    write_image: Callable[..., Path], voxels: NDArray[np.float32], ending: str, kind: type
+) -> None:
+    """ITK alone reads these voxels of NIfTI as 0."""
+    stored = voxels.astype(kind)
+    stored[1, 2, 3], stored[4, 5, 6], stored[0, 0, 1] = np.nan, np.inf, 0
+    image, warnings = read_map(write_image(f"adc.{ending}", stored, **GEOMETRY))
+    stored[4, 5, 6] = np.nan
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image), stored)
+    assert not warnings
+
+
+def test_a_map_that_is_cut_off_is_refused(
+    write_image: Callable[..., Path], voxels: NDArray[np.float32]
+) -> None:
+    path = write_image("adc.nii", voxels)
+    path.write_bytes(path.read_bytes()[:-8])
+    refused(path, "is cut off, 8 bytes are missing", lambda given: read_map(given)[0])

@@ -1,0 +1,61 @@
+"""The voxels of a NIfTI file as they are stored: whether all are there, and which are numbers.
+
+ITK reads a file that is cut off without complaint, with anything in the missing voxels, and turns
+what is no number into 0.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+
+from ..core.errors import InputError
+from ..core.messages import a_file
+from .nifti import MAXIMUM_OFFSET
+
+_FLOATS = {"16": "f4", "64": "f8"}  # data types by their NIfTI code
+
+
+def stored_floats(path: Path, reader: sitk.ImageFileReader) -> NDArray[np.floating] | None:
+    """All voxels of a NIfTI file of floats, flat, as they are stored; None of any other file.
+
+    Args:
+        path: of the file.
+        reader: that has read its header.
+
+    Raises:
+        InputError: if a NIfTI file, of whatever numbers, is cut off or its compression is damaged.
+    """
+    told = float(_header(reader, "vox_offset") or 0)
+    if not told:
+        return None  # not NIfTI, or only its header
+    if not 4 <= told <= MAXIMUM_OFFSET:  # of Analyze, whose header is not checked
+        raise InputError(f"{path}: its header says that the voxels begin at byte {told:g}")
+    offset = int(told)
+    length = math.prod(reader.GetSize()) * int(_header(reader, "bitpix")) // 8
+    try:
+        with path.open("rb") as stream:
+            compressed = stream.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if compressed else path.open("rb") as stream:
+            little = int.from_bytes(stream.read(4), "little") in (348, 540)  # size of the header
+            stream.read(offset - 4)
+            voxels = stream.read(length)
+            while stream.read(1 << 20):
+                pass  # to the end, where the compression's checksum is
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(a_file(path), f": is damaged or cut off: {error}") from error
+    if len(voxels) < length:
+        raise InputError(a_file(path), f": is cut off, {length - len(voxels)} bytes are missing")
+    kind = _FLOATS.get(_header(reader, "datatype"))
+    order = "<" if little else ">"
+    return np.frombuffer(voxels, f"{order}{kind}") if kind else None
+
+
+def _header(reader: sitk.ImageFileReader, key: str) -> str:
+    return reader.GetMetaData(key) if reader.HasMetaDataKey(key) else ""
