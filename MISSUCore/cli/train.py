@@ -30,7 +30,13 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
     data.add_argument("--cases", type=Path, metavar="FILE", help="JSON list of cases")
     parser.add_argument("--output", type=Path, required=True, help="folder of the run")
     parser.add_argument(
-        "--validation", type=Path, metavar="FILE", help="names of the cases held out, one a line"
+        "--validation",
+        type=Path,
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="names of the cases held out, one a line; may be repeated, the Dice of each file's "
+        "cases is then reported apart, too",
     )
     parser.add_argument(
         "--preset",
@@ -58,7 +64,7 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
     """Train a model, or go on with a run that was stopped."""
     from ..inference.predictor import choose_device
     from ..models.store import load_model
-    from ..training.brats import find_brats_cases, read_case_list, read_names, split_cases
+    from ..training.brats import find_brats_cases, read_case_list, read_groups, split_cases
     from ..training.chaos import find_chaos_cases
     from ..training.config import training_config
     from ..training.run import train
@@ -71,8 +77,7 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
     else:
         cases, preset = read_case_list(options.cases), "paper-brats"
         changes.setdefault("modalities", json.dumps(list(cases[0].images)))
-    held_out = read_names(options.validation) if options.validation else []
-    training, validation = split_cases(cases, held_out)
+    training, validation = split_cases(cases, read_groups(options.validation))
     preset = options.preset or preset
     if choose_device(options.device).type == "cpu" and preset.startswith("paper"):
         tell_user(f"warning: {CPU_WARNING}")

@@ -150,29 +150,26 @@ def look_closely(
         odds[place] = _together(answer, first, box, model.card)
         windows, done = max(windows, predict.windows), done + _voxels(box)
     if first.trusted:
-        odds[:, unsupported(odds, first, grid, model.card)] = -CERTAIN
+        outermost = outermost_regions(model.card.label_scheme())
+        sure = np.max([coarse_log_odds(first, region, grid) for region in outermost], axis=0)
+        odds[:, unsupported(odds, sure, model.card.first_look.support)] = -CERTAIN
     return SecondResult(probability(odds / temperatures), grid, windows)
 
 
-def unsupported(
-    odds: Odds, first: FirstResult, grid: sitk.Image, card: ModelCard
-) -> NDArray[np.bool_]:
+def unsupported(odds: Odds, sure: Odds, support: float) -> NDArray[np.bool_]:
     """Where the fine model found something of which the first look was nowhere sure.
 
     Args:
         odds: log-odds (regions, D, H, W) of the fine model.
-        first: what the first look found.
-        grid: of the fine log-odds.
-        card: of the fine model.
+        sure: log-odds (D, H, W) that the first look gave for any tumor, on the same grid.
+        support: log-odds of the first look that a part needs somewhere.
 
     Returns:
-        (D, H, W): the connected parts of the answer that lack the card's ``support``.
+        (D, H, W): the connected parts of the answer that lack the support.
     """
     parts, count = ndimage.label(odds.max(axis=0) > 0, structure=np.ones((3, 3, 3)))
-    outermost = outermost_regions(card.label_scheme())
-    sure = np.max([coarse_log_odds(first, region, grid) for region in outermost], axis=0)
     most = ndimage.maximum(sure, parts, index=np.arange(1, count + 1))
-    weak = 1 + np.flatnonzero(np.asarray(most) < card.first_look.support)
+    weak = 1 + np.flatnonzero(np.asarray(most) < support)
     found: NDArray[np.bool_] = np.isin(parts, weak)
     return found
 

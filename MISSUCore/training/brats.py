@@ -5,8 +5,9 @@ Only names and paths are looked at here; :mod:`.labels` reads the label maps.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..contract.modalities import BRATS_MODALITIES
@@ -24,11 +25,13 @@ class LabeledCase:
         name: unlike that of any other case of its list.
         images: by modality, an image file or the folder of a DICOM series.
         labels: a label map file, or a CHAOS folder of PNG masks.
+        group: of cases held out, whose scores are reported apart.
     """
 
     name: str
     images: dict[str, Path]
     labels: Path
+    group: str = ""
 
 
 def find_brats_cases(
@@ -146,19 +149,49 @@ def read_names(path: Path) -> list[str]:
     return [name for name in names if name]
 
 
+def read_groups(paths: Iterable[Path]) -> dict[str, str]:
+    """Group by case name, of text files as :func:`read_names` takes them, each a group of its name.
+
+    Raises:
+        InputError: if a file cannot be read, two files have the same name, or two name one case.
+    """
+    groups: dict[str, str] = {}
+    files: dict[str, Path] = {}
+    for path in paths:
+        group = re.sub(r"[^\w.-]", "_", path.stem)  # it becomes part of a column's name
+        if group in files:
+            raise InputError(
+                f"{path} and {files[group]}: are one group, {group}; rename one of them"
+            )
+        files[group] = path
+        for name in dict.fromkeys(read_names(path)):
+            if name in groups:
+                raise InputError(
+                    f"{path}: case {name} is named in {files[groups[name]]}, too; a case is of "
+                    "one group, remove it from one of them"
+                )
+            groups[name] = group
+    return groups
+
+
 def split_cases(
-    cases: Iterable[LabeledCase], validation_names: Collection[str]
+    cases: Iterable[LabeledCase], groups: Mapping[str, str]
 ) -> tuple[list[LabeledCase], list[LabeledCase]]:
-    """The cases to train on, and those of these names, to validate on; both in the given order.
+    """The cases to train on, and those to validate on, with their groups; in the given order.
+
+    Args:
+        cases: all of them.
+        groups: by name of each case to validate on, as :func:`read_groups` gives them.
 
     Raises:
         InputError: if a name is none of a case, or no case is left to train on.
     """
     cases = list(cases)
-    unknown = sorted(set(validation_names) - {case.name for case in cases})
+    unknown = sorted(groups.keys() - {case.name for case in cases})
     if unknown:
         raise InputError(f"no such case to validate on: {', '.join(unknown)}")
-    training = [case for case in cases if case.name not in validation_names]
+    training = [case for case in cases if case.name not in groups]
     if not training:
         raise InputError("all cases are held out for validation; none is left to train on")
-    return training, [case for case in cases if case.name in validation_names]
+    validation = [case for case in cases if case.name in groups]
+    return training, [replace(case, group=groups[case.name]) for case in validation]

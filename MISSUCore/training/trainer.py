@@ -28,7 +28,7 @@ from .distributed import any_rank, data_parallel, gradients_shared, rank_in_grou
 from .logs import append_row, drop_rows_after, write_curves
 from .losses import LossTerms
 from .optimization import new_loss, new_optimizer, start_from, update_average
-from .validation import validation_scores
+from .validation import Scores, groups_of, log_of, validation_scores
 
 LOG_COLUMNS = (
     "step",
@@ -263,28 +263,28 @@ class Trainer:
         """Log the Dice of the averaged weights on the validation cases; keep the best weights."""
         if not len(self.validation):
             return
-        means = self.mean_scores()
-        self._append("validation.csv", ("step", *means), means.values())
-        named = ", ".join(f"{name} {mean:.3f}" for name, mean in means.items())
-        self._tell(f"Dice {named}")
-        score = float(np.mean([means[name] for name in self.region_names]))
+        row, text = log_of(self.scores(), self.region_names, groups_of(self.validation))
+        self._append("validation.csv", ("step", *row), row.values())
+        self._tell(f"Dice {text}")
+        score = float(np.mean([row[name] for name in self.region_names]))
         if score > self.best_score:
             self.best_score = score
             weights = self.average.state_dict()
             self.best = {name: value.cpu().clone() for name, value in weights.items()}
 
-    def mean_scores(self) -> dict[str, float]:
-        """Mean Dice of the averaged weights on the validation cases, by region."""
+    def scores(self) -> dict[str, Scores]:
+        """Dice (cases,) of the averaged weights on the validation cases, by region."""
         scores = validation_scores(
             self.average, self.validation, self.membership, self.config, self.device, self._report
         )
-        return dict(zip(self.region_names, scores.mean(axis=0).tolist()))
+        return dict(zip(self.region_names, scores.T))
 
     def setup(self) -> dict[str, Any]:
         """What the run depends on besides its settings; with something else it is another run."""
         return {
             "training cases": [case.name for case in self.training.cases],
             "validation cases": [case.name for case in self.validation.cases],
+            "validation groups": groups_of(self.validation),
             "number of processes": self.ranks,
             "model to start from": self.start.card.sha256 if self.start else None,
         }

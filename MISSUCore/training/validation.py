@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from ..core.events import Stage
@@ -17,6 +18,7 @@ from .datasets import PreparedCases
 from .distributed import rank_in_group, sum_over_ranks
 
 Report = Callable[[str, str], None]
+Scores = NDArray[np.float64]
 
 
 def validation_scores(
@@ -26,10 +28,8 @@ def validation_scores(
     config: TrainingConfig,
     device: torch.device,
     report: Report,
-) -> np.ndarray:
+) -> Scores:
     """Dice (cases, regions) over whole volumes, at the working spacing.
-
-    The processes of a group share the cases, and all get the scores of all.
 
     Args:
         network: stays as it is.
@@ -41,13 +41,67 @@ def validation_scores(
     """
     # A copy, since a predictor short of memory moves its network to the CPU.
     predictor = Predictor(deepcopy(network), membership, config.targets, device, config.patch_size)
-    scores = np.zeros((len(cases), len(membership)))
-    rank, ranks = rank_in_group()
-    for index in range(rank, len(cases), ranks):
+
+    def score(index: int) -> list[float]:
         volume, classes = cases[index]
-        report(Stage.VALIDATE, cases.cases[index].name)
         predicted = predictor(volume) >= 0.5
         truth = membership[:, classes.long()]
-        scores[index] = [dice(p.numpy(), t.numpy()) for p, t in zip(predicted, truth)]
+        return [dice(p.numpy(), t.numpy()) for p, t in zip(predicted, truth)]
+
+    return score_cases(cases, score, (len(membership),), device, report)
+
+
+def score_cases(
+    cases: PreparedCases,
+    score: Callable[[int], ArrayLike],
+    shape: tuple[int, ...],
+    device: torch.device,
+    report: Report,
+) -> Scores:
+    """Scores (cases, *shape); the processes of a group share the cases, and all get all scores.
+
+    Args:
+        cases: to score.
+        score: gives the scores of a case, by its number.
+        shape: of one case's scores.
+        device: of this process.
+        report: is called with the stage and the name of each case before it is scored.
+    """
+    scores = np.zeros((len(cases), *shape))
+    rank, ranks = rank_in_group()
+    for index in range(rank, len(cases), ranks):
+        report(Stage.VALIDATE, cases.cases[index].name)
+        scores[index] = score(index)
     # Each case is 0 in all processes but one.
     return sum_over_ranks(torch.from_numpy(scores), device).numpy()
+
+
+def groups_of(cases: PreparedCases) -> list[str] | None:
+    """The group of each case; None where they are of one, as of runs that knew no groups."""
+    groups = [case.group for case in cases.cases]
+    return groups if len(set(groups)) > 1 else None
+
+
+def log_of(
+    scores: Mapping[str, Scores], regions: Sequence[str], groups: Sequence[str] | None
+) -> tuple[dict[str, float], str]:
+    """Mean scores of all cases and, of several groups, of each: by column of a log, and as text.
+
+    Args:
+        scores: (cases,) by name of the column.
+        regions: those columns that are told of each group, too.
+        groups: of each case, see :func:`groups_of`.
+    """
+    row = {column: float(values.mean()) for column, values in scores.items()}
+    texts = [_named(row)]
+    of_case = np.array(groups or [])
+    for name in np.unique(of_case).tolist():
+        own = of_case == name
+        means = {region: float(scores[region][own].mean()) for region in regions}
+        row |= {f"{name} {region}": mean for region, mean in means.items()}
+        texts.append(f"{name}: {_named(means)}")
+    return row, "; ".join(texts)
+
+
+def _named(means: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {mean:.3f}" for name, mean in means.items())

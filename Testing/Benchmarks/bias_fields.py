@@ -1,6 +1,6 @@
 """What a bias field costs, and what evening it out (N4) gives back, or takes.
 
-    python Testing/Benchmarks/bias_fields.py BRATS_FOLDER [--model NAME] [--names FILE]
+    python Testing/Benchmarks/bias_fields.py BRATS_FOLDER [--model NAME] [--names FILE ...]
         [--strengths 0 0.3 0.6] [--how never auto always]
 
 Every scan of a case is multiplied by a field of its own that rises along a random direction, from
@@ -13,18 +13,14 @@ computed again.
 from __future__ import annotations
 
 import argparse
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from held_out import FAST_MODEL, NAMES, split
+from held_out import FAST_MODEL, add_names, dice_of_scans, scans_and_truth, split
 
 from MISSUCore.contract.labels import BRATS
-from MISSUCore.evaluation.metrics import dice
-from MISSUCore.inference.case_files import segment_files
 from MISSUCore.io.geometry import image_like
-from MISSUCore.io.reading import read_image, read_label_map
 from MISSUCore.models.store import Model, load_model
 from MISSUCore.preprocessing.checks import strong_fields
 from MISSUCore.preprocessing.pipeline import PreprocessingOptions
@@ -36,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", default=FAST_MODEL)
-    parser.add_argument("--names", type=Path, default=NAMES)
+    add_names(parser)
     parser.add_argument("--strengths", type=float, nargs="+", default=[0.0, 0.3, 0.6])
     parser.add_argument("--how", nargs="+", default=["never", "auto", "always"])
     options = parser.parse_args()
@@ -58,27 +54,19 @@ def measured(
     case: LabeledCase, seed: int, strength: float, ways: list[str], model: Model
 ) -> dict[str, list[float]]:
     """Dice of each region, seconds and number of corrected scans, by way of correction."""
-    truth = BRATS.to_regions(sitk.GetArrayFromImage(read_label_map(case.labels)))
+    published, truth = scans_and_truth(case)
     rng = np.random.default_rng(seed)
+    images = {name: with_field(image, strength, rng) for name, image in published.items()}
+    strong = len(strong_fields(images))
     rows: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory() as name:
-        scans = {modality: Path(name) / f"{modality}.nii.gz" for modality in case.images}
-        images = {}
-        for modality, path in case.images.items():
-            images[modality] = with_field(read_image(path), strength, rng)
-            sitk.WriteImage(images[modality], str(scans[modality]))
-        strong = len(strong_fields(images))
-        for how in ways:
-            if how == "auto" and not strong and "never" in rows:
-                rows[how] = rows["never"]
-                continue
-            before = PreprocessingOptions(False, False, bias_field=how)
-            output = Path(name) / f"{how}.nii.gz"
-            report = segment_files(scans, output, model=model, preprocessing=before)
-            found = BRATS.to_regions(sitk.GetArrayFromImage(read_label_map(output)))
-            corrected = {"never": 0, "auto": strong, "always": len(scans)}[how]
-            scores = [dice(mask, expected) for mask, expected in zip(found, truth)]
-            rows[how] = [*scores, report.seconds.get("bias", 0.0), corrected]
+    for how in ways:
+        if how == "auto" and not strong and "never" in rows:
+            rows[how] = rows["never"]
+            continue
+        before = PreprocessingOptions(False, False, bias_field=how)
+        scores, report = dice_of_scans(images, truth, model, before)
+        corrected = {"never": 0, "auto": strong, "always": len(images)}[how]
+        rows[how] = [*scores, report.seconds.get("bias", 0.0), corrected]
     return rows
 
 

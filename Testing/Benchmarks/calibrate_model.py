@@ -1,7 +1,7 @@
 """Are a model's probabilities frequencies, and does it know when it is wrong?
 
     python Testing/Benchmarks/calibrate_model.py BRATS_FOLDER OUTPUT_FOLDER [--model NAME]
-        [--names MISSUCore/training/validation_brats.txt]
+        [--names FILE ...]
 
 On held-out cases: finds for each region the temperature with the least cross-entropy over the
 voxels of the brain (Guo et al. 2017), tells how far probabilities are from frequencies before and

@@ -1,7 +1,7 @@
 """Dice of a model with every combination of its scans, on held-out BraTS cases.
 
     python Testing/Benchmarks/combinations.py BRATS_FOLDER OUTPUT_FOLDER [--model NAME]
-        [--names MISSUCore/training/validation_brats.txt]
+        [--names FILE ...]
 
 All 15 combinations of four scans, from all to one alone, also those that ``missu segment`` refuses.
 Each case is brought to the model's working grid once, and compared with its labels there, so that

@@ -21,7 +21,7 @@ import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from held_out import NAMES, split
+from held_out import add_names, split
 from networks import peer
 from paper_results import paper_cells, result_path, table
 from paper_rows import BRATS, CHAOS, TABLES, TASK_OF_TABLE, Row, Run
@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     length.add_argument("--core-hours", type=float, help="of every row and seed")
     made.add_argument("--seeds", type=int, nargs="+", default=[1000, 1001, 1002])
     made.add_argument("--rows", nargs="+", help="titles; by default all")
-    made.add_argument("--names", type=Path, default=NAMES, help="BraTS cases to hold out")
+    add_names(made)
     made.add_argument("--device", default="cpu")
     made.add_argument("--list", action="store_true", help="train nothing")
     return made

@@ -1,6 +1,6 @@
 """What changed scans cost: Dice of each region beside that of the scans as published.
 
-    python Testing/Benchmarks/robustness.py BRATS_FOLDER [--model NAME] [--names FILE]
+    python Testing/Benchmarks/robustness.py BRATS_FOLDER [--model NAME] [--names FILE ...]
         [--changes NAME ...] [--prepare]
 
 Each change is made to the scan files of every held-out case, which then goes through
@@ -12,22 +12,18 @@ and, for each change, the mean Dice and its mean loss against the same case unch
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 from bias_fields import with_field
-from held_out import NAMES, split
+from held_out import add_names, dice_of_scans, scans_and_truth, split
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from MISSUCore.contract.labels import BRATS
-from MISSUCore.evaluation.metrics import dice
-from MISSUCore.inference.case_files import segment_files
 from MISSUCore.io.geometry import image_like
-from MISSUCore.io.reading import read_image, read_label_map
 from MISSUCore.models.store import DEFAULT_MODEL, Model, load_model
 from MISSUCore.preprocessing.pipeline import PreprocessingOptions
 from MISSUCore.training.brats import LabeledCase
@@ -144,27 +140,14 @@ CHANGES: dict[str, Change] = {
 }
 
 
-def measured(images: Images, truth: NDArray[np.bool_], model: Model, prepare: bool) -> list[float]:
-    """Dice of each region of these scans, written to files and segmented."""
-    preprocessing = None if prepare else PreprocessingOptions(False, False, bias_field="never")
-    with tempfile.TemporaryDirectory() as name:
-        paths = {modality: Path(name) / f"{modality}.nii.gz" for modality in images}
-        for modality, image in images.items():
-            sitk.WriteImage(image, str(paths[modality]))
-        output = Path(name) / "found.nii.gz"
-        segment_files(paths, output, model=model, preprocessing=preprocessing)
-        found = BRATS.to_regions(sitk.GetArrayFromImage(read_label_map(output)))
-    return [dice(mask, expected) for mask, expected in zip(found, truth, strict=True)]
-
-
 def rows_of(case: LabeledCase, number: int, names: list[str], model: Model, prepare: bool) -> list:
     """Dice (changes, regions) of a case; printed as they come."""
-    truth = BRATS.to_regions(sitk.GetArrayFromImage(read_label_map(case.labels)))
-    images = {modality: read_image(path) for modality, path in case.images.items()}
+    images, truth = scans_and_truth(case)
+    preprocessing = None if prepare else PreprocessingOptions(False, False, bias_field="never")
     rows = []
     for name in names:
         changed = CHANGES[name](images, np.random.default_rng(number))
-        rows.append(measured(changed, truth, model, prepare))
+        rows.append(dice_of_scans(changed, truth, model, preprocessing)[0])
         print(case.name, name, *(f"{value:.3f}" for value in rows[-1]), sep="\t", flush=True)
     return rows
 
@@ -174,7 +157,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", default=DEFAULT_MODEL)
-    parser.add_argument("--names", type=Path, default=NAMES)
+    add_names(parser)
     parser.add_argument("--changes", nargs="+", choices=CHANGES, default=list(CHANGES))
     parser.add_argument("--prepare", action="store_true", help="register and correct bias fields")
     options = parser.parse_args()

@@ -1,20 +1,23 @@
 """What the second look brings, measured on labeled cases that were held out, through the product.
 
     python Testing/Benchmarks/two_looks.py BRATS_FOLDER OUTPUT_FOLDER --model missu-brats-precise
-        [--names MISSUCore/training/validation_brats.txt] [--without MODALITY]
+        [--names FILE ...] [--without MODALITY [--fitted-on FOLDER]]
 
 Both networks look at every case once; then it is segmented with the coarse model's answer, with the
 fine model's, and with the mean of both, as the product does it. Prints Dice by region (African
-gliomas apart), what a minimum volume of the innermost region and of islands would change,
-temperatures (Guo et al. 2017) with each case left out in turn, expected beside real Dice, and
-seconds of processor time. Leaves facts.json, which bundle_precise.py takes, and what the networks
-said of each case, so that a second run with the same folder takes a fraction of the time.
+gliomas apart), what other clean-ups would change (also where each case is cleaned up as is best for
+the others), temperatures (Guo et al. 2017) with each case left out in turn, expected beside real
+Dice, and seconds of processor time. With a scan missing ``--fitted-on`` takes the temperatures of
+the run with all scans, as the model does. Leaves facts.json, which bundle_precise.py takes, and
+what the networks said of each case, so that a second run with the same folder takes a fraction of
+the time.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +31,7 @@ from numpy.typing import NDArray
 from MISSUCore.contract.modalities import BRATS_MODALITIES
 from MISSUCore.contract.model_card import ModelCard
 from MISSUCore.core.events import Progress
+from MISSUCore.core.files import read_json
 from MISSUCore.evaluation.metrics import dice
 from MISSUCore.inference.postprocessing import Cleanup
 from MISSUCore.inference.predictor import Predictor
@@ -47,8 +51,8 @@ from MISSUCore.training.labels import read_labels
 
 ANSWERS = ("coarse", "fine", "mean")
 OPTIONS = SegmentationOptions()
-INNERMOST_MM3 = (0, 30, 60, 100, 200, 400)
-ISLANDS_MM3 = (0, 100, 400)
+INNERMOST_MM3 = (0, 30, 100, 400, 1000)
+ISLANDS_MM3 = (0, 100, 400, 1000, 3000)
 STEP = 23  # every so many voxels are enough to fit a temperature
 Odds = NDArray[np.float32]
 
@@ -191,35 +195,60 @@ def answers(cases: Cases) -> dict:
 
 
 def clean_ups(cases: Cases, averaged: list[int]) -> dict:
-    """Dice of the better answers with other clean-ups."""
-    scheme = cases.card.label_scheme()
-    inner = scheme.region_names[-1]
-    rows: dict[str, list] = {}
-    for said, labels in zip(cases.said, cases.labels):
-        odds, grid = put_together(said, averaged), said.grids["fine"]
-        for island in ISLANDS_MM3:
-            cleanup = replace(OPTIONS.cleanup, minimum_island_mm3=float(island))
-            result, found = segment(odds, grid, cases.card, labels, cleanup)
-            rows.setdefault(f"islands {island} mm3", []).append(found)
-            if island != OPTIONS.cleanup.minimum_island_mm3:
-                continue
-            truth = scheme.to_regions(sitk.GetArrayFromImage(labels))[-1].any()
-            for least in INNERMOST_MM3:
-                removed = 1000 * result.volumes_ml[inner] < least
-                score = [*found[:-1], float(not truth) if removed else found[-1]]
-                rows.setdefault(f"{inner} at least {least} mm3", []).append(score)
-    both = {name: np.array(values) for name, values in rows.items()}
-    return table("Clean-up of the better answers", cases.names, scheme.region_names, both)
+    """Dice of the better answers with other clean-ups, one setting changed at a time."""
+    regions, usual = cases.card.label_scheme().region_names, OPTIONS.cleanup
+    settings = {
+        "islands": {
+            f"islands from {least} mm3": replace(usual, minimum_island_mm3=float(least))
+            for least in ISLANDS_MM3
+        },
+        "innermost": {
+            f"{regions[-1]} from {least} mm3": replace(usual, minimum_innermost_mm3=float(least))
+            for least in INNERMOST_MM3
+        },
+        "holes": {
+            "holes filled": usual,
+            "holes left": replace(usual, fill_holes=False),
+        },
+    }
+    answered = [
+        (put_together(said, averaged), said.grids["fine"], cases.card, labels)
+        for said, labels in zip(cases.said, cases.labels)
+    ]
+    means = {}
+    for kind, cleanups in settings.items():
+        rows = {
+            name: np.array([segment(*one, cleanup)[1] for one in answered])
+            for name, cleanup in cleanups.items()
+        }
+        rows["best for the others"] = best_for_the_others(rows)
+        means[kind] = table(f"Clean-up: {kind}", cases.names, regions, rows)
+    return means
 
 
-def calibration(cases: Cases, averaged: list[int]) -> dict:
-    """Temperatures; expected and real Dice of the better answers, each case left out in turn."""
+def best_for_the_others(rows: Mapping[str, NDArray]) -> NDArray[np.float64]:
+    """Scores (cases, regions) of each case with what is best, over the regions, for the others."""
+    scores = np.stack(list(rows.values()))
+    totals = scores.mean(axis=2)
+    others = totals.sum(axis=1, keepdims=True) - totals
+    chosen: NDArray[np.float64] = scores[others.argmax(axis=0), np.arange(scores.shape[1])]
+    return chosen
+
+
+def calibration(cases: Cases, averaged: list[int], complete: list[Said]) -> dict:
+    """Temperatures; expected and real Dice of the better answers, each case left out in turn.
+
+    Args:
+        cases: what is expected of.
+        averaged: regions that are the mean of both models'.
+        complete: what was said of the same cases, for the temperatures to be fitted on.
+    """
     regions = cases.card.label_scheme().region_names
     numbers = range(len(regions))
     both = list(zip(cases.said, cases.labels))
     points = [
         voxels(put_together(said, averaged), said.grids["fine"], cases.card, labels)
-        for said, labels in both
+        for said, labels in zip(complete, cases.labels)
     ]
     fitted = [temperature([case[region] for case in points]) for region in numbers]
     rows = []
@@ -254,6 +283,7 @@ def main() -> None:
     """Ask, segment, fit, tell."""
     parser = measuring_parser(__doc__)
     parser.add_argument("--without", choices=BRATS_MODALITIES, help="leave this modality out")
+    parser.add_argument("--fitted-on", type=Path, metavar="FOLDER", help="of the run with all")
     options = parser.parse_args()
     model = load_model(options.model)
     card = replace(model.card, temperatures=(), doubtful_below=())
@@ -269,9 +299,13 @@ def main() -> None:
         cases.labels.append(read_labels(case, card.label_scheme()))
         print(case.name, cases.said[-1].seconds.round(2), flush=True)
     facts = {"cases": cases.names, "without": options.without, **answers(cases)}
+    complete = cases.said
+    if options.fitted_on:
+        complete = [Said.load(options.fitted_on / f"{name}.npz") for name in cases.names]
+        facts["averaged"] = read_json(options.fitted_on / "facts.json")["averaged"]
     averaged = [regions.index(name) for name in facts["averaged"]]
     facts["cleanup"] = clean_ups(cases, averaged)
-    facts.update(calibration(cases, averaged))
+    facts.update(calibration(cases, averaged, complete))
     facts["seconds"] = np.median([said.seconds for said in cases.said], axis=0).round(2).tolist()
     (options.output / "facts.json").write_text(json.dumps(facts, indent=2) + "\n")
     print("temperatures", facts["temperatures"])

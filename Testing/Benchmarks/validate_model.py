@@ -1,12 +1,12 @@
 """Dice and Hausdorff distances of a model on held-out BraTS cases, on their own grids.
 
     python Testing/Benchmarks/validate_model.py BRATS_FOLDER OUTPUT_FOLDER [--model NAME]
-        [--names MISSUCore/training/validation_brats.txt] [--without MODALITY] [--mirror]
+        [--names FILE ...] [--without MODALITY] [--mirror]
 
 Segments every case as ``missu segment`` does, and compares as ``missu evaluate`` does; the scores
 are left in OUTPUT_FOLDER/scores.csv and scores.json. Means are told with the 95 % bootstrap
-interval over the cases, and with medians: the cases are few. What the model expects is held against
-what it reached, with a scan missing also where it would not tell.
+interval over the cases, and with medians: the cases are few; of several lists each apart, too. What
+the model expects is held against what it reached, with a scan missing also where it would not tell.
 """
 
 from __future__ import annotations
@@ -57,6 +57,18 @@ def main() -> None:
     comparison = compare(options.output / "segmentations", references)
     comparison.write_csv(options.output / "scores.csv")
     comparison.write_json(options.output / "scores.json")
+    groups = {case.name: case.group for case in cases}
+    for group in sorted(set(groups.values())):
+        own = Comparison(tuple(row for row in comparison.rows if groups[row.case] == group))
+        print(f"\n{group}")
+        tell(own, expected, model)
+    if len(set(groups.values())) > 1:
+        print("\nall")
+        tell(comparison, expected, model)
+
+
+def tell(comparison: Comparison, expected: Mapping[str, Mapping[str, float]], model: Model) -> None:
+    """Print the table of some cases, and how well it was known beforehand."""
     print(comparison.format_intervals())
     for region in model.card.label_scheme().region_names:
         print(f"{region}: {expectation(comparison, expected, region)}")

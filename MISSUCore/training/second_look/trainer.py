@@ -10,10 +10,11 @@ from torch import Tensor
 
 from ..datasets import usable_workers
 from ..trainer import Trainer
+from ..validation import Scores
 from .batches import Batches, BatchStream
 from .cases import SeenCases
 from .crops import LesionCrops
-from .validation import ALONE, BOTH, box_scores
+from .validation import KINDS, box_scores
 
 
 @dataclass
@@ -34,22 +35,15 @@ class SecondLookTrainer(Trainer):
     validation: SeenCases
     crops: LesionCrops | None = None
 
-    def mean_scores(self) -> dict[str, float]:
-        """Mean Dice of the averaged weights: as answered, of the model alone, and of both."""
+    def scores(self) -> dict[str, Scores]:
+        """Dice of the averaged weights: as answered, of the model alone, and of both."""
         scores = box_scores(
             self.average, self.validation, self.membership, self.config, self.device, self._report
-        ).mean(axis=0)
-        averaged = self.config.first_look.averaged
-        names = self.region_names
-        rows = {
-            "": [scores[BOTH if name in averaged else ALONE][n] for n, name in enumerate(names)],
-            " alone": scores[ALONE],
-            " both": scores[BOTH],
-        }
+        )
         return {
-            f"{name}{kind}": float(mean)
-            for kind, means in rows.items()
-            for name, mean in zip(names, means)
+            f"{name}{kind}": scores[:, answer, region]
+            for answer, kind in enumerate(KINDS)
+            for region, name in enumerate(self.region_names)
         }
 
     def setup(self) -> dict[str, Any]:

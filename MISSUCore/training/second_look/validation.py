@@ -6,20 +6,18 @@ from copy import deepcopy
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...core.events import Stage
 from ...evaluation.metrics import dice
+from ...inference.postprocessing import outermost_regions
 from ...inference.predictor import Predictor
-from ...inference.second_look import CERTAIN, log_odds
+from ...inference.second_look import CERTAIN, Odds, log_odds, unsupported
 from ..config import TrainingConfig
-from ..distributed import rank_in_group, sum_over_ranks
-from ..validation import Report
+from ..validation import Report, Scores, score_cases
 from .cases import SeenCase, SeenCases
 
-# The answers, in the order of the scores.
-ALONE, BOTH = 0, 1
+# The answers, in the order of the scores, by what their columns are called after the region.
+KINDS = ("", " alone", " both")
 
 
 def box_scores(
@@ -29,11 +27,11 @@ def box_scores(
     config: TrainingConfig,
     device: torch.device,
     report: Report,
-) -> NDArray[np.float64]:
-    """Dice (cases, 2, regions) of the fine model alone, and of the mean of both models' log-odds.
+) -> Scores:
+    """Dice (cases, 3, regions) as the model will answer, of it alone, and of both models' mean.
 
-    Without clean-up, on the fine working grid; outside the boxes there is no tumor. The processes
-    of a group share the cases, and all get the scores of all.
+    As the product answers, without clean-up, on the fine working grid: outside the boxes there is
+    no tumor, and inside none of which the first look was nowhere sure.
 
     Args:
         network: stays as it is.
@@ -45,21 +43,33 @@ def box_scores(
     """
     # A copy, since a predictor short of memory moves its network to the CPU.
     predict = Predictor(deepcopy(network), membership, config.targets, device)
-    scores = np.zeros((len(cases), 2, len(membership)))
-    rank, ranks = rank_in_group()
-    for index in range(rank, len(cases), ranks):
-        report(Stage.VALIDATE, cases.cases[index].name)
-        scores[index] = _scores_of(cases.seen(index), predict, membership)
-    return sum_over_ranks(torch.from_numpy(scores), device).numpy()
+    names = cases.scheme.region_names
+    answered = [name in config.first_look.averaged for name in names]
+    averaged = np.array([answered, [False] * len(names), [True] * len(names)])
+    outermost = outermost_regions(cases.scheme)
+
+    def score(index: int) -> list[list[float]]:
+        case = cases.seen(index)
+        coarse = case.log_odds.float().numpy()
+        sure = coarse[outermost].max(axis=0)
+        alone, both = _answers(case, coarse, predict)
+        truth = membership[:, case.classes.long()].numpy()
+        rows = []
+        for chosen in averaged:
+            odds = np.where(chosen[:, None, None, None], both, alone)
+            found = (odds > 0) & ~unsupported(odds, sure, config.first_look.support)
+            rows.append([dice(f, t) for f, t in zip(found, truth)])
+        return rows
+
+    return score_cases(cases, score, averaged.shape, device, report)
 
 
-def _scores_of(case: SeenCase, predict: Predictor, membership: Tensor) -> NDArray[np.float64]:
-    answers = np.full((2, *case.log_odds.shape), -CERTAIN, dtype=np.float32)
+def _answers(case: SeenCase, coarse: Odds, predict: Predictor) -> Odds:
+    """Log-odds (2, regions, D, H, W) of the fine model alone, and of the mean of both models."""
+    answers: Odds = np.full((2, *coarse.shape), -CERTAIN, dtype=np.float32)
     for z, y, x in case.box_slices():
         volume = case.volume[:, z, y, x].float().contiguous()
         fine = log_odds(predict(volume).numpy())
-        coarse = case.log_odds[:, z, y, x].float().numpy()
-        answers[ALONE, :, z, y, x] = fine
-        answers[BOTH, :, z, y, x] = (fine + coarse) / 2
-    truth = membership[:, case.classes.long()].numpy()
-    return np.array([[dice(p > 0, t) for p, t in zip(answer, truth)] for answer in answers])
+        answers[0, :, z, y, x] = fine
+        answers[1, :, z, y, x] = (fine + coarse[:, z, y, x]) / 2
+    return answers

@@ -56,10 +56,16 @@ def tumor_case(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 class MemoryCases:
-    """In the place of PreparedCases: cases in memory; ``on_access`` hears of every access."""
+    """In the place of PreparedCases: cases in memory; ``on_access`` hears of every access.
 
-    def __init__(self, seeds, on_access=lambda count: None):
-        self.cases = [SimpleNamespace(name=f"case{seed}") for seed in seeds]
+    Each case is of the group at its place in ``groups``.
+    """
+
+    def __init__(self, seeds, on_access=lambda count: None, groups=None):
+        groups = groups or [""] * len(seeds)
+        self.cases = [
+            SimpleNamespace(name=f"case{seed}", group=group) for seed, group in zip(seeds, groups)
+        ]
         self.items = []
         for seed in seeds:
             scans, labels = tumor_case(seed)

@@ -16,6 +16,7 @@ from MISSUCore.training.brats import (
     LabeledCase,
     find_brats_cases,
     read_case_list,
+    read_groups,
     read_names,
     split_cases,
 )
@@ -186,15 +187,28 @@ def test_names_are_read_one_a_line(tmp_path):
         read_names(tmp_path / "gone.txt")
 
 
+def test_each_list_of_names_is_a_group(tmp_path):
+    one, other = tmp_path / "gliomas.txt", tmp_path / "far, away.txt"
+    one.write_text("b\na\nb\n", encoding="utf-8")
+    other.write_text("c\n", encoding="utf-8")
+    assert read_groups([]) == {}
+    assert read_groups([one, other]) == {"b": "gliomas", "a": "gliomas", "c": "far__away"}
+    other.write_text("c\na\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"case a is named in .*gliomas\.txt, too"):
+        read_groups([one, other])
+    with pytest.raises(InputError, match="are one group, gliomas; rename"):
+        read_groups([one, tmp_path / "other" / "gliomas.txt"])
+
+
 def test_split_holds_out_the_named_cases():
     cases = [LabeledCase(name, {}, Path()) for name in "abc"]
-    training_cases, validation = split_cases(cases, ["c", "b"])
+    training_cases, validation = split_cases(cases, {"c": "hard", "b": "easy"})
     assert [case.name for case in training_cases] == ["a"]
-    assert [case.name for case in validation] == ["b", "c"]
+    assert [(case.name, case.group) for case in validation] == [("b", "easy"), ("c", "hard")]
     with pytest.raises(InputError, match="no such case to validate on: x, y"):
-        split_cases(cases, ["y", "a", "x"])
+        split_cases(cases, dict.fromkeys("yax", ""))
     with pytest.raises(InputError, match="none is left to train on"):
-        split_cases(cases, ["a", "b", "c"])
+        split_cases(cases, dict.fromkeys("abc", ""))
 
 
 def test_the_published_split_holds_out_eleven_cases():

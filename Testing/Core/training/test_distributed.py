@@ -70,13 +70,15 @@ SETTINGS = {
     "average_decay": "0.5",
     "mixed_precision": "false",
 }
-HELD_OUT = ["BraTS2021_00000", "BraTS2021_00001"]
+HELD_OUT = {"BraTS2021_00000": "easy", "BraTS2021_00001": "hard"}  # groups
 
 
 def command(data: Path, output: Path) -> list[str]:
-    names = output.with_name("validation.txt")
-    names.write_text("\n".join(HELD_OUT))
-    line = ["train", "--brats", data, "--output", output, "--validation", names, "--name", "tiny"]
+    line = ["train", "--brats", data, "--output", output, "--name", "tiny"]
+    for case, group in HELD_OUT.items():
+        names = output.with_name(f"{group}.txt")
+        names.write_text(case)
+        line += ["--validation", names]
     for name, value in SETTINGS.items():
         line += ["--set", f"{name}={value}"]
     return [*map(str, line), "--device", "cpu"]
@@ -173,5 +175,6 @@ def test_two_processes_train_as_one(tmp_path, brats_folder, monkeypatch, capsys)
     alone.step = 4
     alone._validate()
     rows = [(folder / "validation.csv").read_text().splitlines() for folder in (two, alone.folder)]
+    assert rows[0][0] == "step,WT,TC,ET,easy WT,easy TC,easy ET,hard WT,hard TC,hard ET"
     assert len(rows[0]) == 3
     assert rows[0][-1] == rows[1][-1]

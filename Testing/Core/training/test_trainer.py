@@ -519,6 +519,52 @@ def test_validation_keeps_the_best_weights(make_trainer, tiny_config, memory_cas
     assert_same(resumed.best, second)
 
 
+def test_groups_of_validation_cases_are_reported_apart(
+    make_trainer, tiny_config, memory_cases, monkeypatch
+):
+    """The best weights are those with the best mean over all cases, not over the groups' means."""
+    # Of each case WT, TC, ET; the second validation is better by group, and worse by case.
+    first, second = "0.9 0.8 0.7 0.7 0.6 0.5 0.2 0.1 0", "0.6 0.6 0.6 0.6 0.4 0.2 0.5 0.4 0.3"
+    scores = map(float, f"{first} {second}".split())
+    monkeypatch.setattr(validation_module, "dice", lambda *masks: next(scores))
+    events = []
+    groups = ["gliomas", "gliomas", "african"]
+    settings = {"progress": Progress(events.append)}
+    config = tiny_config(epochs=2)
+    trainer = make_trainer(config, None, memory_cases([5, 6, 7], groups=groups), **settings)
+    trainer.run()
+    assert trainer.best_score == pytest.approx(0.5)
+    rows = read_rows(trainer.folder / "validation.csv")
+    regions = ("WT", "TC", "ET")
+    columns = [f"{group}{name}" for group in ("", "african ", "gliomas ") for name in regions]
+    assert [list(row) for row in rows] == [["step", *columns]] * 2
+    values = ["3", "0.6", "0.5", "0.4", "0.2", "0.1", "0", "0.8", "0.7", "0.6"]
+    assert list(rows[0].values()) == values
+    assert list(rows[1].values())[4:] == ["0.5", "0.4", "0.3", "0.6", "0.5", "0.4"]
+    assert next(event.message for event in events if event.message.startswith("Dice")) == (
+        "Dice WT 0.600, TC 0.500, ET 0.400; african: WT 0.200, TC 0.100, ET 0.000; "
+        "gliomas: WT 0.800, TC 0.700, ET 0.600"
+    )
+    # The columns of the log would be others.
+    with pytest.raises(InputError, match=r"other settings \(validation groups\)"):
+        make_trainer(config, None, memory_cases([5, 6, 7]))
+
+
+def test_a_run_that_knew_no_groups_goes_on_with_one(make_trainer, tiny_config, memory_cases):
+    config, cases = tiny_config(), memory_cases([5, 6], groups=["one", "one"])
+    trainer = make_trainer(config, None, memory_cases([5, 6]))
+    trainer.run(until=4)
+    saved = torch.load(trainer.checkpoint_path, weights_only=True)
+    del saved["setup"]["validation groups"]
+    torch.save(saved, trainer.checkpoint_path)
+    again = make_trainer(config, None, cases)
+    assert again.step == 4
+    again.run()
+    assert [len(row) for row in read_rows(again.folder / "validation.csv")] == [4, 4]
+    with pytest.raises(InputError, match=r"other settings \(validation groups\)"):
+        make_trainer(config, None, memory_cases([5, 6], groups=["one", "other"]))
+
+
 def test_a_predictor_short_of_memory_does_not_move_the_average(
     make_trainer, tiny_config, memory_cases, monkeypatch
 ):

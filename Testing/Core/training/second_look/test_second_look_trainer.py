@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from MISSUCore.core.errors import InputError
+from MISSUCore.inference.second_look import CERTAIN
 from MISSUCore.models import store
 from MISSUCore.models.store import load_model, save_model
 from MISSUCore.network.transunet import TransUNet
@@ -133,35 +134,60 @@ class Answer(nn.Module):
         return torch.where(x[:, :1] > 0, 3.0, -2.0).expand(-1, 3, -1, -1, -1)
 
 
-def test_the_boxes_are_scored_alone_and_with_the_first_look(
+def test_the_boxes_are_scored_as_answered_alone_and_with_the_first_look(
     make_trainer, seen_cases, second_look_config
 ):
     cases = seen_cases()
     config = second_look_config()
+    config = replace(config, first_look=replace(config.first_look, support=-CERTAIN))
     trainer = make_trainer(config, held_out=range(4))
     scores = box_scores(
         Answer(), cases, trainer.membership, config, torch.device("cpu"), lambda *told: None
     )
-    assert scores.shape == (4, 2, 3)
+    assert scores.shape == (4, 3, 3)
     for index in range(4):
         case = cases.seen(index)
         alone = np.where(case.volume[0].numpy() > 0, 3.0, -2.0)
         both = (alone + case.log_odds.float().numpy()) / 2
         for region, classes in enumerate(((1, 2, 3), (1, 3), (3,))):
             truth = np.isin(case.classes.numpy(), classes)
-            for answer, odds in enumerate((alone, both[region])):
+            # The mean is the answer for the regions that are averaged: WT.
+            for answer, odds in enumerate((alone if region else both[0], alone, both[region])):
                 found = odds > 0
                 dice = 2 * (found & truth).sum() / (found.sum() + truth.sum())
                 assert scores[index, answer, region] == pytest.approx(dice, abs=0.01)
-    # The mean is scored for the regions that are averaged, and the model alone for the others.
     trainer.average = Answer()  # type: ignore[assignment]
-    means = trainer.mean_scores()
-    alone, both = scores.mean(0)
-    assert list(means) == [
+    columns = trainer.scores()
+    assert list(columns) == [
         f"{region}{kind}" for kind in ("", " alone", " both") for region in ("WT", "TC", "ET")
     ]
-    expected = [both[0], alone[1], alone[2], *alone, *both]
-    np.testing.assert_allclose(list(means.values()), expected)
+    np.testing.assert_array_equal(np.transpose(list(columns.values())), scores.reshape(4, 9))
+
+
+@pytest.mark.parametrize(("surest", "kept"), [(1.5, False), (2.5, True)])
+def test_what_the_first_look_was_nowhere_sure_of_is_ruled_out(
+    make_trainer, seen_cases, second_look_config, surest, kept
+):
+    """Two parts are found; the first look is sure of one, and of the other up to ``surest``."""
+    cases = seen_cases([0])
+    case = cases.seen(0)
+    odds = torch.full((3, *case.classes.shape), -1.0)
+    odds[0, 3, 3, 3], odds[0, 12, 12, 12] = 4.0, surest
+    volume = torch.zeros_like(case.volume)
+    volume[0, 2:5, 2:5, 2:5] = volume[0, 11:14, 11:14, 11:14] = 1
+    classes = torch.zeros_like(case.classes)
+    classes[2:5, 2:5, 2:5] = 3
+    box = torch.tensor([[[0, size] for size in classes.shape]], dtype=torch.int16)
+    made = replace(case, log_odds=odds.half(), volume=volume, classes=classes, boxes=box)
+    cases.seen = lambda index: made  # type: ignore[method-assign]
+    config = second_look_config()
+    assert config.first_look.support == 2
+    trainer = make_trainer(config)
+    scores = box_scores(
+        Answer(), cases, trainer.membership, config, torch.device("cpu"), lambda *told: None
+    )
+    # 27 voxels are right, and as many too much where the other part stays.
+    np.testing.assert_allclose(scores[0], 2 * 27 / (27 + 54) if kept else 1.0)
 
 
 def test_outside_the_boxes_there_is_no_tumor(make_trainer, seen_cases, second_look_config):
@@ -181,7 +207,7 @@ def test_outside_the_boxes_there_is_no_tumor(make_trainer, seen_cases, second_lo
     )
     truth = case.classes.numpy() > 0
     expected = 2 * truth[..., :8].sum() / (16 * 16 * 8 + truth.sum())
-    assert scores[0, 0, 0] == pytest.approx(expected)
+    assert scores[0, 1, 0] == pytest.approx(expected)
 
 
 @pytest.fixture
