@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from .. import __version__
 from ..contract.requests import (
@@ -48,6 +49,23 @@ from .console import Console, flushed
 from .options import tell, tell_user
 
 CANCELLED = 130
+_JSON = "--json-progress"
+
+
+class _UsageError(Exception):
+    """A command line that cannot be parsed; ``parser`` knows how it is used."""
+
+    def __init__(self, parser: argparse.ArgumentParser, message: str) -> None:
+        super().__init__(message)
+        self.parser = parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """Parser of whose errors a program is told, too; argparse would end the process at once."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what is wrong."""
+        raise _UsageError(self, message)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -155,6 +173,15 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
     An empty argument is refused: it comes of a variable of a script that was never set, and would
     be taken for the default, or for the current folder.
     """
+    try:
+        return _checked_and_parsed(arguments)
+    except _UsageError as error:
+        if any(part.startswith("--json-") and _JSON.startswith(part) for part in arguments):
+            JsonLines()(ErrorEvent(Text(error), ErrorCode.INPUT))
+        argparse.ArgumentParser.error(error.parser, str(error))
+
+
+def _checked_and_parsed(arguments: Sequence[str]) -> argparse.Namespace:
     parser = _parser()
     for before, argument in zip(["", *arguments], arguments, strict=False):
         if not argument.strip() or (argument.startswith("--") and argument.endswith("=")):
@@ -165,10 +192,8 @@ def _parsed(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "--json-progress", action="store_true", help="write progress as one JSON object a line"
-    )
-    parser = argparse.ArgumentParser(
+    common.add_argument(_JSON, action="store_true", help="write progress as one JSON object a line")
+    parser = _Parser(
         prog="missu",
         description="Brain-tumor segmentation in multimodal MRI. Research software, not a medical "
         "device.",

@@ -12,13 +12,20 @@ from typing import TYPE_CHECKING
 from ..contract.requests import MeasureRequest, request_of
 from ..core.errors import InputError
 from ..core.events import Progress
+from ..core.messages import a_file
 from .options import Commands, add_maps, add_measurement, named_files, tell_warnings
 
 if TYPE_CHECKING:
     from ..contract.labels import LabelScheme
+    from ..contract.segmentation_report import SegmentationReport
     from ..measurement.case import MeasuredCase
     from ..reporting.dicom_scan import DicomScan
     from ..reporting.dicom_seg import Algorithm
+
+_MAKERS = (
+    "the report of missu segment (a JSON file), the name of another program (up to 64 letters), or "
+    "'manual'"
+)
 
 
 def add(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -142,10 +149,36 @@ def _inputs(request: MeasureRequest) -> list[Path]:
     scans = {"t1ce": request.t1ce, **{f"map {name}": path for name, path in request.maps.items()}}
     there = {name: path for name, path in scans.items() if path and path.exists()}
     read = input_files(there, None, None)
-    made_by = [Path(request.made_by)] if request.made_by else []
+    made_by = [Path(request.made_by)] if _is_report(request.made_by) else []
     # JSON itself is no file.
     scheme = [] if request.scheme.startswith("{") else [Path(request.scheme)]
     return [request.segmentation, *read, *made_by, *scheme]
+
+
+def _is_report(made_by: str) -> bool:
+    return made_by.casefold().endswith(".json")
+
+
+def _told(made_by: str) -> tuple[Algorithm, SegmentationReport | None]:
+    """Who is said to have drawn the segments, and the report that says it, if one does.
+
+    Raises:
+        InputError: if it is neither a report nor the name of a program.
+    """
+    from ..contract.segmentation_report import read_report
+    from ..reporting.dicom_seg import AUTOMATIC, LONGEST_TEXT, MANUAL, Algorithm
+
+    if made_by.casefold() == MANUAL.casefold():
+        return Algorithm(MANUAL), None
+    if _is_report(made_by):
+        return Algorithm(AUTOMATIC), read_report(Path(made_by))
+    plain = len(made_by) <= LONGEST_TEXT and made_by.isprintable() and not set(made_by) & set("/\\")
+    if not plain or Path(made_by).is_file():
+        raise InputError(
+            a_file(made_by),
+            f": is neither a report nor the name of a program; give --made-by with {_MAKERS}",
+        )
+    return Algorithm(AUTOMATIC, made_by, "unknown"), None
 
 
 def _archive(
@@ -156,9 +189,8 @@ def _archive(
     Raises:
         InputError: if something is missing, or cannot be referred to.
     """
-    from ..contract.segmentation_report import read_report
     from ..reporting.dicom_scan import read_dicom_scan
-    from ..reporting.dicom_seg import AUTOMATIC, MANUAL, Algorithm, check_dicom_seg
+    from ..reporting.dicom_seg import check_dicom_seg
     from ..reporting.dicom_sr import algorithm_of
 
     if request.dicom_sr and not request.dicom_seg:
@@ -166,13 +198,8 @@ def _archive(
     if not request.t1ce:
         raise InputError("a DICOM object refers to the scan; give --t1ce with a DICOM series")
     if request.dicom_seg and not request.made_by:
-        raise InputError(
-            "DICOM asks who drew the segments; give --made-by with the report of missu segment, "
-            "the name of another program, or 'manual'"
-        )
-    named = request.made_by
-    facts = read_report(Path(named)) if named.endswith(".json") else None
-    told = Algorithm(MANUAL) if named == "manual" else Algorithm(AUTOMATIC, named, "unknown")
+        raise InputError(f"DICOM asks who drew the segments; give --made-by with {_MAKERS}")
+    told, facts = _told(request.made_by)
     scan = read_dicom_scan(request.t1ce)
     if request.dicom_seg:
         check_dicom_seg(scan, scheme, told)
@@ -182,7 +209,7 @@ def _archive(
         if request.dicom_seg:
             _write_segments(stack, request, measured, scheme, scan, algorithm)
         if request.secondary_capture:
-            drawn_by = algorithm if named else None
+            drawn_by = algorithm if request.made_by else None
             _write_capture(stack, request.secondary_capture, measured, scan, drawn_by)
 
     return write

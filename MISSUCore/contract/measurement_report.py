@@ -17,7 +17,14 @@ from typing import Any
 from ..core.errors import InputError
 from ..core.files import read_json
 from ..core.messages import Text, a_file
-from ..core.serialization import JsonObject, settings_from_dict, settings_to_dict
+from ..core.serialization import (
+    JsonObject,
+    number_of,
+    numbers_of,
+    settings_from_dict,
+    settings_to_dict,
+    whole_number_of,
+)
 from .model_card import RESEARCH_ONLY
 from .segmentation_report import FileFact, MapStatistics, maps_from_dict, maps_to_dict
 
@@ -264,15 +271,15 @@ class MeasurementReport:
             simple = ("notice", "missu_version", "created", "scheme", "region", "plane")
             return cls(
                 **{key: str(values[key]) for key in simple if key in values},
-                segmentation=FileFact(**values.get("segmentation", {})),
-                scan=FileFact(**values.get("scan", {})),
+                segmentation=settings_from_dict(FileFact, values.get("segmentation", {})),
+                scan=settings_from_dict(FileFact, values.get("scan", {})),
                 settings=settings_from_dict(MeasurementSettings, values.get("settings", {})),
-                slice_mm=float(values["slice_mm"]),
-                volumes_ml=_numbers(values["volumes_ml"]),
+                slice_mm=number_of(values["slice_mm"]),
+                volumes_ml=numbers_of(values["volumes_ml"]),
                 lesions=tuple(map(_lesion_from_dict, values["lesions"])),
                 maps=maps_from_dict(values),
                 warnings=tuple(map(Text.from_json, values.get("warning_parts", ()))),
-                schema_version=int(values["schema_version"]),
+                schema_version=whole_number_of(values["schema_version"]),
             )
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"it is not a report of a measurement: {error!r}") from error
@@ -311,10 +318,10 @@ _LINES = ("longest", "perpendicular", "maximum")
 
 def _lesion_from_dict(values: Mapping[str, Any]) -> LesionMeasurement:
     return LesionMeasurement(
-        number=int(values["number"]),
+        number=whole_number_of(values["number"]),
         center_mm=_point(values["center_mm"]),
-        volumes_ml=_numbers(values["volumes_ml"]),
-        slices=int(values["slices"]),
+        volumes_ml=numbers_of(values["volumes_ml"]),
+        slices=whole_number_of(values["slices"]),
         **{name: _line_from_dict(values.get(name)) for name in _LINES},
         corrected=bool(values.get("corrected", False)),
         measurable=bool(values["measurable"]),
@@ -338,11 +345,5 @@ def _line_from_dict(values: Mapping[str, Any] | None) -> Line | None:
 
 
 def _point(values: Sequence[Any]) -> Point:
-    x, y, z = (float(value) for value in values)
-    if not all(map(math.isfinite, (x, y, z))):
-        raise ValueError("a point is not finite")
+    x, y, z = map(number_of, values)
     return x, y, z
-
-
-def _numbers(values: Mapping[str, Any]) -> Mapping[str, float]:
-    return {str(name): float(value) for name, value in values.items()}

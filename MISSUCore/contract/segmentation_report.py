@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..core.errors import InputError
 from ..core.files import read_json
@@ -15,8 +15,11 @@ from ..core.serialization import (
     by_name,
     many,
     maybe,
+    number_of,
+    numbers_of,
     settings_from_dict,
     settings_to_dict,
+    whole_number_of,
 )
 from .model_card import RESEARCH_ONLY
 from .model_identity import ModelIdentity
@@ -24,6 +27,7 @@ from .provenance.masks import MaskFact
 
 # 1 had no such number, and warnings without their parts.
 SCHEMA_VERSION = 2
+S = TypeVar("S")
 
 
 @dataclass(frozen=True)
@@ -203,34 +207,34 @@ class SegmentationReport:
         """
         try:
             registration, brain = values.get("registration") or {}, values.get("brain") or {}
-            simple = ("notice", "missu_version", "created", "output", "device", "windows")
+            simple = ("notice", "missu_version", "created", "output", "device")
+            brain_ml = brain.get("volume_ml")
             return cls(
-                **{key: values[key] for key in simple if key in values},
+                **{key: str(values[key]) for key in simple if key in values},
                 software=dict(_items(values, "software")),
-                inputs={name: FileFact(**scan) for name, scan in _items(values, "inputs")},
+                inputs=_each(FileFact, values, "inputs"),
                 sequences=dict(_items(values, "sequences")),
-                reference=FileFact(**dict(_items(values, "reference"))),
+                reference=settings_from_dict(FileFact, values.get("reference") or {}),
                 written=dict(_items(values, "written")),
-                grid=tuple(float(number) for number in values.get("grid") or ()),
-                masks={name: MaskFact(**mask) for name, mask in _items(values, "masks")},
-                model=ModelIdentity(**dict(_items(values, "model"))),
-                finder=ModelIdentity(**dict(_items(values, "finder"))),
+                grid=tuple(map(number_of, values.get("grid") or ())),
+                masks=_each(MaskFact, values, "masks"),
+                model=settings_from_dict(ModelIdentity, values.get("model") or {}),
+                finder=settings_from_dict(ModelIdentity, values.get("finder") or {}),
                 options=dict(_items(values, "options")),
-                seconds=_numbers(values, "seconds"),
+                windows=whole_number_of(values.get("windows", 1)),
+                seconds=numbers_of(values.get("seconds") or {}),
                 fixed=str(registration.get("fixed", "")),
-                registrations={
-                    name: ScanRegistration(**scan) for name, scan in _items(registration, "scans")
-                },
+                registrations=_each(ScanRegistration, registration, "scans"),
                 brain_method=str(brain.get("method") or ""),
-                brain_ml=brain.get("volume_ml"),
-                volumes_ml=_numbers(values, "volumes_ml"),
-                confidence=_numbers(values, "confidence"),
+                brain_ml=None if brain_ml is None else number_of(brain_ml),
+                volumes_ml=numbers_of(values.get("volumes_ml") or {}),
+                confidence=numbers_of(values.get("confidence") or {}),
                 maps=maps_from_dict(values),
                 warnings=tuple(
                     Text.from_json(warning)
                     for warning in values.get("warning_parts", values.get("warnings", ()))
                 ),
-                schema_version=int(values.get("schema_version", 1)),
+                schema_version=whole_number_of(values.get("schema_version", 1)),
             )
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"it is no report of a segmentation: {error}") from error
@@ -268,5 +272,6 @@ def _items(values: Mapping[str, Any], key: str) -> Sequence[tuple[str, Any]]:
     return list((values.get(key) or {}).items())
 
 
-def _numbers(values: Mapping[str, Any], key: str) -> Mapping[str, float]:
-    return {name: float(value) for name, value in _items(values, key)}
+def _each(kind: type[S], values: Mapping[str, Any], key: str) -> Mapping[str, S]:
+    """What stands under a key: values of a class by name."""
+    return {name: settings_from_dict(kind, facts) for name, facts in _items(values, key)}

@@ -11,7 +11,13 @@ from typing import Any
 from ..core.errors import InputError
 from ..core.files import read_json
 from ..core.messages import Text, a_file
-from ..core.serialization import JsonObject, settings_from_dict, settings_to_dict
+from ..core.serialization import (
+    JsonObject,
+    number_of,
+    settings_from_dict,
+    settings_to_dict,
+    whole_number_of,
+)
 from .measurement_report import LesionMeasurement, MeasurementReport, MeasurementSettings
 from .model_card import RESEARCH_ONLY
 from .response import TWO_D, VOLUME, Assessment, Category, ReaderEntry, ResponseRule, assess, notes
@@ -236,8 +242,8 @@ class VisitsReport:
                 visits=tuple(map(_visit_from_dict, values["visits"])),
                 lesions=tuple(
                     FollowedLesion(
-                        int(item["number"]),
-                        tuple(tuple(map(int, numbers)) for numbers in item["lesions"]),
+                        whole_number_of(item["number"]),
+                        tuple(tuple(map(whole_number_of, numbers)) for numbers in item["lesions"]),
                         tuple(map(str, item["events"])),
                         bool(item["target"]),
                     )
@@ -246,7 +252,7 @@ class VisitsReport:
                 surgery=tuple(map(_day, values.get("surgery", ()))),
                 radiotherapy=tuple(map(_day, values.get("radiotherapy", ()))),
                 warnings=tuple(map(Text.from_json, values.get("warning_parts", ()))),
-                schema_version=int(values["schema_version"]),
+                schema_version=whole_number_of(values["schema_version"]),
             )
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"it is not a report of visits: {error!r}") from error
@@ -283,8 +289,10 @@ def _visit_from_dict(values: Mapping[str, Any]) -> Visit:
         name=str(values["name"]),
         date=_day(values["date"]),
         measurement=MeasurementReport.from_dict(values["measurement"]),
-        registration=None if registration is None else ScanRegistration(**registration),
-        reader=ReaderEntry(**values.get("reader", {})),
+        registration=None
+        if registration is None
+        else settings_from_dict(ScanRegistration, registration),
+        reader=settings_from_dict(ReaderEntry, values.get("reader", {})),
         two_d=_assessment(values["two_d"]),
         volume=_assessment(values["volume"]),
         notes=tuple(map(str, values["notes"])),
@@ -292,7 +300,16 @@ def _visit_from_dict(values: Mapping[str, Any]) -> Visit:
 
 
 def _assessment(values: Mapping[str, Any]) -> Assessment:
-    return Assessment(**{**values, "category": Category(values["category"])})
+    amounts = {
+        name: None if values.get(name) is None else number_of(values[name])
+        for name in ("baseline_percent", "nadir", "nadir_percent")
+    }
+    return Assessment(
+        number_of(values["value"]),
+        **amounts,
+        category=Category(values["category"]),
+        reason=str(values.get("reason", "")),
+    )
 
 
 def _day(text: str) -> str:

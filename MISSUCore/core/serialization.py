@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
 from dataclasses import asdict, field, fields, is_dataclass, replace
 from enum import Enum
 from pathlib import PurePath
@@ -15,6 +17,7 @@ JsonObject = dict[str, Any]
 
 # Under these names a field says what its default does not show.
 _ITEMS, _KIND = "items", "kind"
+_SHOWN = 40  # characters of a wrong value in a message
 
 
 def many(kind: type) -> Any:
@@ -30,6 +33,41 @@ def by_name(kind: type) -> Any:
 def maybe(kind: type, items: type | None = None) -> Any:
     """Field of a settings class: ``kind`` (a dictionary of ``items``) or None, by default None."""
     return field(default=None, metadata={_KIND: kind, _ITEMS: items})
+
+
+def number_of(value: object) -> float:
+    """A number of JSON, which is also one that can be computed with.
+
+    Raises:
+        ValueError: if it is something else, NaN, infinite, or a whole number beyond all others.
+    """
+    if (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and abs(value) <= sys.float_info.max  # which NaN is not, either
+    ):
+        return float(value)
+    raise ValueError(f"{str(value)[:_SHOWN]!r} is not a number")
+
+
+def whole_number_of(value: object) -> int:
+    """A whole number of JSON.
+
+    Raises:
+        ValueError: if it is something else.
+    """
+    if type(value) is not int:
+        raise ValueError(f"{str(value)[:_SHOWN]!r} is not a whole number")
+    return value
+
+
+def numbers_of(values: Mapping[str, object]) -> dict[str, float]:
+    """Numbers of JSON by name.
+
+    Raises:
+        ValueError: see :func:`number_of`.
+    """
+    return {str(name): number_of(value) for name, value in values.items()}
 
 
 def settings_to_dict(settings: Any) -> JsonObject:
@@ -106,5 +144,5 @@ def _checked(key: str, value: Any, default: Any, items: type | None = None) -> A
 
 def _same_kind(value: Any, default: Any) -> bool:
     if type(default) is float:
-        return type(value) in (int, float)
+        return type(value) is float or (type(value) is int and abs(value) <= sys.float_info.max)
     return type(value) is type(default)

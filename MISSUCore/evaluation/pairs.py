@@ -42,7 +42,7 @@ def find_pairs(prediction: Path, reference: Path) -> list[Pair]:
         raise InputError(
             a_file(prediction), " and ", a_file(reference), ": give two files or two folders"
         )
-    if prediction.is_file():
+    if not prediction.is_dir():
         match = _LABEL_MAP.fullmatch(prediction.name)
         return [Pair(match["case"] if match else prediction.name, prediction, reference)]
 

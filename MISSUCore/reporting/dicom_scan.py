@@ -44,6 +44,7 @@ MAY_BE_EMPTY = (
     "StudyTime",
     "ReferringPhysicianName",
 )
+UTF8 = "ISO_IR 192"
 SEXES = ("M", "F", "O")
 
 
@@ -95,7 +96,26 @@ def read_dicom_scan(source: ScanSource) -> DicomScan:
             data = pydicom.dcmread(file.path, stop_before_pixels=True, force=True)
             _complete(file.path, data, distance_mm)
             headers.append(data)
+    _check_identifiers(source, header, headers)
     return DicomScan(source, headers)
+
+
+def _check_identifiers(source: ScanSource, header: SeriesHeader, headers: list[Dataset]) -> None:
+    """Refuse slices that cannot be told apart: what refers to one would refer to any of them."""
+    named: dict[str, str] = {}
+    for file, data in zip(header.files, headers):
+        other = named.setdefault(str(data.SOPInstanceUID), file.path.name)
+        if other != file.path.name:
+            raise InputError(
+                a_file(source),
+                f": {other} and {file.path.name} have one SOP Instance UID, so that a DICOM object "
+                "cannot tell them apart; export the series again from the scanner or the archive",
+            )
+    if len(set(header.places)) < len(header.places):
+        raise InputError(
+            a_file(source),
+            ": has several images of a slice; give a folder with one of each",
+        )
 
 
 def highdicom() -> ModuleType:
@@ -136,7 +156,13 @@ def referring(scan: DicomScan, kind: str) -> Iterator[None]:
 
 
 def _complete(path: Path, data: Dataset, distance_mm: float) -> None:
-    """Refuse a header that cannot be referred to, and put right what objects take over from it."""
+    """Refuse a header that cannot be referred to, and put right what objects take over from it.
+
+    Its text becomes UTF-8: objects take over the character set, too, which must hold our own words
+    and the user's, and highdicom knows neither several sets (as of Japanese names) nor wrong ones.
+    """
+    data.decode()
+    data.SpecificCharacterSet = UTF8
     missing = [keyword for keyword in NEEDED if not data.get(keyword)]
     if missing:
         raise InputError(

@@ -17,7 +17,7 @@ from MISSUCore.cli.main import main
 from MISSUCore.contract.labels import BRATS
 from MISSUCore.contract.model_card import ModelCard
 from MISSUCore.contract.network_config import NetworkConfig
-from MISSUCore.core.events import ProgressEvent, parse_line
+from MISSUCore.core.events import ErrorEvent, ProgressEvent, parse_line
 from MISSUCore.models.store import save_model
 from MISSUCore.network.transunet import TransUNet
 
@@ -141,6 +141,24 @@ def test_an_empty_value_is_not_taken_for_the_default(
         main(["segment", "--t1", "t1.nii.gz", *empty])
     assert ended.value.code == 2
     assert f"argument {empty[0].rstrip('=')}: is empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "wrong", [["segment", "--minimum-island", "nan"], ["measure"], ["segment", "--case", ""]]
+)
+def test_a_program_is_told_what_is_wrong_with_its_command_line(
+    wrong: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*wrong, "--json-progress"])
+    assert ended.value.code == 2
+    told = capsys.readouterr()
+    event = parse_line(told.out)
+    assert isinstance(event, ErrorEvent) and event.code == "input"
+    assert event.message in told.err
+    with pytest.raises(SystemExit):
+        main(wrong)
+    assert not capsys.readouterr().out
 
 
 def test_no_scan_at_all_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:

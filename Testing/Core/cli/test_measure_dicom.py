@@ -224,6 +224,28 @@ def test_an_edit_that_leaves_the_volumes_is_noticed(
     assert kinds == {kind}
 
 
+def test_a_person_is_one_however_it_is_written(case: Callable[..., Case]) -> None:
+    made = case()
+    assert made.run(made_by="Manual") == 0
+    for segment in pydicom.dcmread(made.seg).SegmentSequence:
+        assert segment.SegmentAlgorithmType == "MANUAL"
+        assert "SegmentAlgorithmName" not in segment
+
+
+@pytest.mark.parametrize("made_by", ["results/p1", "a\\b", "a\nb", "x" * 65, "seg.nrrd"])
+def test_what_is_no_name_of_a_program_is_not_taken_for_one(
+    case: Callable[..., Case],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    made_by: str,
+) -> None:
+    made = case()
+    monkeypatch.chdir(made.folder)
+    assert made.run(made_by=made_by) == 2
+    assert "is neither a report nor the name of a program" in capsys.readouterr().err
+    assert not made.seg.exists()
+
+
 @pytest.mark.parametrize(
     ("left_out", "words"),
     [

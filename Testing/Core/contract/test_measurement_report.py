@@ -86,6 +86,12 @@ def test_a_report_comes_back_from_its_file(tmp_path: Path) -> None:
         lambda v: v.update(slice_mm="thick"),
         lambda v: v.update(volumes_ml=[1]),
         lambda v: v.update(segmentation={"file": "x"}),
+        lambda v: v.update(segmentation={"path": 3}),
+        lambda v: v.update(volumes_ml={"WT": 10**400}),
+        lambda v: v.update(slice_mm=math.inf),
+        lambda v: v.update(schema_version=math.inf),
+        lambda v: v["lesions"][0].update(number=math.inf),
+        lambda v: v["lesions"][0].update(slices=2.5),
     ],
 )
 def test_something_else_is_refused(tmp_path: Path, change) -> None:

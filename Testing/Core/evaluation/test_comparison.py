@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
+import sys
 
 import numpy as np
 import pytest
@@ -183,6 +185,16 @@ def test_label_maps_without_partner_are_named(folders):
     (predictions / "B.nii.gz").unlink()
     with pytest.raises(InputError, match=r"no prediction in .*predictions for C\.nii\.gz$"):
         find_pairs(predictions, references)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such pipes")
+def test_a_pipe_is_no_label_map(folders):
+    predictions, references = folders
+    pipe = predictions / "pipe.nii.gz"
+    os.mkfifo(pipe)
+    for pair in ((pipe, references / "B.nii.gz"), (references / "B.nii.gz", pipe)):
+        with pytest.raises(InputError, match=r"pipe\.nii\.gz: is a pipe or device"):
+            compare(*pair)
 
 
 def test_many_label_maps_without_partner_are_counted(folders):

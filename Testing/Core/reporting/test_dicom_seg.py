@@ -236,6 +236,53 @@ def test_what_anonymizers_leave_out_may_be_missing(
     assert (made.PatientID, made.PatientSex) == ("", "")
 
 
+@pytest.mark.parametrize(
+    ("sets", "name", "program"),
+    [
+        ("ISO_IR 100", "Müller^Jörg", "nnU-Net"),
+        (["", "ISO 2022 IR 87"], "Yamada^Tarou=山田^太郎", "nnU-Net"),
+        ("NONSENSE", "Doe^Jane", "nnU-Net"),
+        (None, "Doe^Jane", "Ödemzeichner"),
+    ],
+)
+def test_names_are_readable_whatever_character_set_the_scan_has(
+    write_dicom: Callable[..., Path],
+    voxels: NDArray[np.int16],
+    labels: NDArray[np.uint8],
+    sets: str | list[str] | None,
+    name: str,
+    program: str,
+) -> None:
+    folder = write_dicom("t1ce", voxels)
+    for path in folder.iterdir():
+        data = pydicom.dcmread(path)
+        if sets:
+            data.SpecificCharacterSet = sets
+        data.PatientName = name
+        data.save_as(path)
+    made = written(folder, labels, Algorithm("AUTOMATIC", program, "1"))
+    assert str(made.PatientName) == name
+    assert made.SegmentSequence[0].SegmentAlgorithmName == program
+
+
+@pytest.mark.parametrize(
+    ("keyword", "words"),
+    [
+        ("SOPInstanceUID", r"t1ce: 1-00\d.dcm and 1-00\d.dcm have one SOP Instance UID"),
+        ("ImagePositionPatient", "t1ce: has several images of a slice"),
+    ],
+)
+def test_slices_that_cannot_be_told_apart_are_refused(
+    write_dicom: Callable[..., Path], voxels: NDArray[np.int16], keyword: str, words: str
+) -> None:
+    folder = write_dicom("t1ce", voxels)
+    first, second = (pydicom.dcmread(folder / f"1-00{number}.dcm") for number in (2, 3))
+    setattr(second, keyword, getattr(first, keyword))
+    second.save_as(folder / "1-003.dcm")
+    with pytest.raises(InputError, match=words):
+        read_dicom_scan(folder)
+
+
 VALIDATOR = shutil.which("dciodvfy") or ""
 
 

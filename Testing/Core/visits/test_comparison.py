@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ import pytest
 import SimpleITK as sitk
 
 from MISSUCore.contract.response import Category, GivenVisit, ReaderEntry
-from MISSUCore.contract.visits_report import VisitsReport, VisitsSettings
+from MISSUCore.contract.visits_report import VisitsReport, VisitsSettings, read_visits_report
 from MISSUCore.core.errors import ErrorCode, InputError
 from MISSUCore.core.events import Progress, ProgressEvent
 from MISSUCore.visits.comparison import ComparedVisits, compare_visits
@@ -145,6 +148,32 @@ def test_the_reader_decides_and_that_survives_saving(compared: ComparedVisits) -
     assert again.visits[2].volume.category is Category.PROGRESSION  # a proposal still
     assert any("clinical state is worse" in note for note in again.visits[2].notes)
     assert again.judged().to_dict() == again.to_dict()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda v: v.update(schema_version=math.inf),
+        lambda v: v["visits"][0].update(date=3),
+        lambda v: v["visits"][0]["volume"].update(value=10**400),
+        lambda v: v["visits"][0]["two_d"].update(nadir="deep"),
+        lambda v: v["visits"][1].update(registration={"moved_mm": []}),
+        lambda v: v["visits"][1]["reader"].update(comment={}),
+        lambda v: v["lesions"][0].update(number=math.nan),
+        lambda v: v["lesions"][0].update(lesions=[[math.inf]]),
+    ],
+)
+def test_a_damaged_report_is_refused(
+    compared: ComparedVisits, tmp_path: Path, change: Callable[[Any], None]
+) -> None:
+    values = json.loads(json.dumps(compared.report.to_dict()))
+    path = tmp_path / "visits.json"
+    path.write_text(json.dumps(values))
+    assert read_visits_report(path).to_dict() == values
+    change(values)
+    path.write_text(json.dumps(values))
+    with pytest.raises(InputError, match=r"visits\.json: cannot be read"):
+        read_visits_report(path)
 
 
 def test_a_later_baseline_counts_from_there(patient: Paths) -> None:
