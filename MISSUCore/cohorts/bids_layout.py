@@ -147,7 +147,8 @@ class BidsLayout(Layout):
 
     def _description(self) -> dict[str, Any]:
         raw = self.dataset.description
-        source = {"URL": self._link(), "DOI": raw.get("DatasetDOI")}
+        doi = raw.get("DatasetDOI")
+        source = {"URL": self._link(), "DOI": doi if isinstance(doi, str) else ""}
         return {
             "Name": f"Tumor segmentations of {raw['Name']}",
             "BIDSVersion": BIDS_VERSION,

@@ -86,6 +86,7 @@ class Overview:
     def _check_own(self, path: Path, overwrite: bool) -> None:
         if not os.path.lexists(path):
             return
+        self.written.read()  # another process may have written it just now
         older = path == self.summary and not self.written.knows(path) and is_summary(path)
         if overwrite or older:
             self.written.add(path, path)

@@ -61,9 +61,10 @@ def read_bids(folder: Path, participants: Sequence[str] = ()) -> BidsDataset:
     """The cases of a raw BIDS dataset: T1w, T1w with contrast, T2w and FLAIR of each session.
 
     A T1w is one with contrast if its name has the entity ``ce``, or its sidecars name an
-    ingredient, ``ContrastBolusIngredient``. Of several scans of one sequence the one with the
-    finest voxels is taken, and of equally fine ones the higher run. Sessions without any of these
-    scans are passed over; what ``.bidsignore`` names is not there, nor are phase images.
+    ingredient, ``ContrastBolusIngredient``; where there are several and nothing tells, that is a
+    problem of the case. Of several other scans of one sequence the one with the finest voxels is
+    taken, and of equally fine ones the higher run. Sessions without any of these scans are passed
+    over; what ``.bidsignore`` names is not there, nor are phase images.
 
     Args:
         folder: top of the dataset.
@@ -83,7 +84,7 @@ def read_bids(folder: Path, participants: Sequence[str] = ()) -> BidsDataset:
     subjects = {place.name: place for place in files.folders(folder, "sub")}
     if not subjects:
         raise InputError(f"{folder}: holds no subject, no folder sub-01 or the like")
-    asked = [f"sub-{label.removeprefix('sub-')}" for label in participants]
+    asked = list(dict.fromkeys(f"sub-{label.removeprefix('sub-')}" for label in participants))
     for name in asked:
         if name not in subjects:
             raise InputError(f"{folder}: there is no participant {name}")
@@ -135,36 +136,57 @@ def _cases_of_subject(files: BidsFolder, subject: Path) -> list[CasePaths]:
 
 
 def _case(files: BidsFolder, name: str, scans: Sequence[BidsFile]) -> CasePaths:
-    rivals: dict[str, list[BidsFile]] = {}
     try:
         for scan in scans:
             if not scan.path.name.startswith(f"{name}_"):
                 raise InputError(f"{scan.path}: is a scan of another subject or session, by name")
-            rivals.setdefault(_modality(files, scan), []).append(scan)
-        found = [modality for modality in BRATS_MODALITIES if modality in rivals]
-        images = {modality: _chosen(rivals[modality]).path for modality in found}
+        rivals = _by_modality(files, scans)
+        images = {modality: _chosen(rivals[modality]).path for modality in rivals}
     except InputError as error:
         return CasePaths(name, problem=str(error))
     return CasePaths(name, images)
 
 
-def _modality(files: BidsFolder, scan: BidsFile) -> str:
-    """As MISSU calls it.
+def _by_modality(files: BidsFolder, scans: Sequence[BidsFile]) -> dict[str, list[BidsFile]]:
+    """The scans of each modality of which there is one, in the order t1, t1ce, t2, flair.
 
     Raises:
-        InputError: if name and sidecar disagree about a contrast agent.
+        InputError: if there are several T1w and nothing tells which has contrast: the higher run is
+            often the one after the agent was given, and would be taken for one without.
     """
-    if scan.suffix != "T1w":
-        return _MODALITIES[scan.suffix]
-    label = scan.entities.get("ce", "none").lower()
-    named = label not in _NO_AGENTS
+    t1w = [scan for scan in scans if scan.suffix == "T1w"]
+    contrast = {scan.path: _contrast(files, scan) for scan in t1w}
+    unknown = [path for path, known in contrast.items() if known is None]
+    if len(t1w) > 1 and unknown and True not in contrast.values():
+        raise InputError(
+            f"{unknown[0]}: is one of {len(t1w)} T1w, and nothing tells which has contrast; give "
+            f"the entity ce or {_AGENT} in a sidecar (NONE is a value, too), or name all but one "
+            "in .bidsignore"
+        )
+    found: dict[str, list[BidsFile]] = {name: [] for name in BRATS_MODALITIES}
+    for scan in scans:
+        enhanced = contrast.get(scan.path)
+        found["t1ce" if enhanced else _MODALITIES[scan.suffix]].append(scan)
+    return {name: rivals for name, rivals in found.items() if rivals}
+
+
+def _contrast(files: BidsFolder, scan: BidsFile) -> bool | None:
+    """Whether a T1w is one with contrast; None if neither its name nor a sidecar tells.
+
+    Raises:
+        InputError: if they contradict each other, or a sidecar cannot be read.
+    """
+    label = scan.entities.get("ce", "")
+    named = (label.lower() not in _NO_AGENTS) if label else None
     ingredient = files.metadata(scan).get(_AGENT)
     told = ingredient.strip().lower() if isinstance(ingredient, str) else ""
-    if named and told in _NO_AGENTS:
+    if told in _UNKNOWN_AGENTS:
+        return named
+    if named is not None and named != (told not in _NO_AGENTS):
         raise InputError(
             f"{scan.path}: is named ce-{label}, but by its sidecar {_AGENT} is {told}; correct one"
         )
-    return "t1ce" if named or told not in (*_NO_AGENTS, *_UNKNOWN_AGENTS) else "t1"
+    return told not in _NO_AGENTS
 
 
 def _chosen(rivals: Sequence[BidsFile]) -> BidsFile:

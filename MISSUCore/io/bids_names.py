@@ -100,7 +100,8 @@ class BidsFolder:
         Raises:
             InputError: if the folder cannot be read.
         """
-        found = map(BidsFile.of, self._inside(place) if place.is_dir() else ())
+        is_there = place.is_dir() and not self._is_ignored(self._parts(place), True)
+        found = map(BidsFile.of, self._inside(place) if is_there else ())
         return [file for file in found if file]
 
     def metadata(self, file: BidsFile) -> dict[str, Any]:
@@ -128,11 +129,10 @@ class BidsFolder:
             paths = sorted(place.iterdir())
         except OSError as error:
             raise InputError(f"{place}: cannot be read: {error.strerror or error}") from error
-        return [
-            path
-            for path in paths
-            if not self._is_ignored(path.relative_to(self.folder).parts, path.is_dir())
-        ]
+        return [path for path in paths if not self._is_ignored(self._parts(path), path.is_dir())]
+
+    def _parts(self, path: Path) -> Sequence[str]:
+        return path.relative_to(self.folder).parts
 
 
 def _json_object(path: Path) -> dict[str, Any]:

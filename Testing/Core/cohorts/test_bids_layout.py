@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,16 @@ MORE_OF_01 = (
     "sub-01/anat/sub-01_space-orig_label-WT_desc-tumor_probseg.json",
     "sub-01/anat/sub-01_space-orig_label-WT_desc-tumor_probseg.nii.gz",
 )
+IMAGES = [
+    f"{case}_space-orig_{what}"
+    for case in ("sub-01", "sub-02_ses-pre")
+    for what in (
+        "desc-tumor_dseg",
+        "label-ET_desc-tumor_probseg",
+        "label-TC_desc-tumor_probseg",
+        "label-WT_desc-tumor_probseg",
+    )
+]
 SOURCES_02 = [
     "bids:raw:sub-02/ses-pre/anat/sub-02_ses-pre_acq-a_T1w.nii.gz",
     "bids:raw:sub-02/ses-pre/anat/sub-02_ses-pre_acq-b_T1w.nii.gz",
@@ -156,6 +167,18 @@ def test_the_dataset_is_described(run: Callable[..., CohortSummary], raw: Path) 
         b"2\tPeritumoral edema\tED\t#8ce0e4\n"
         b"4\tEnhancing tumor\tET\t#f06e3c\n"
     )
+
+
+def test_what_bids_has_no_name_for_is_ignored_and_nothing_else(
+    run: Callable[..., CohortSummary], raw: Path
+) -> None:
+    run(replace(AS_IS, quality_pages=True, probabilities=True))
+    out = raw / "derivatives" / "missu"
+    patterns = (out / ".bidsignore").read_text().splitlines()
+    names = {Path(name).name for name in files_in(out)} - {".bidsignore"}
+    kept = {name for name in names if not any(fnmatch(name, pattern) for pattern in patterns)}
+    images = {f"{stem}.nii.gz" for stem in IMAGES} | {f"{stem}.json" for stem in IMAGES}
+    assert kept == {"README.md", "dataset_description.json", "desc-tumor_dseg.tsv", *images}
 
 
 def test_pages_and_probabilities(run: Callable[..., CohortSummary], raw: Path) -> None:

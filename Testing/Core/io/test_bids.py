@@ -67,7 +67,7 @@ def test_only_participants_that_are_asked_for(write_bids: Write) -> None:
     folder = write_bids(
         {**scans("sub-01", "T1w"), **scans("sub-2", "T1w"), **scans("sub-3", "T1w")}
     )
-    assert list(found(folder, "sub-3", "01")) == ["sub-3", "sub-01"]
+    assert list(found(folder, "sub-3", "01", "3")) == ["sub-3", "sub-01"]
     with pytest.raises(InputError, match="there is no participant sub-4"):
         read_bids(folder, ["4"])
 
@@ -75,12 +75,12 @@ def test_only_participants_that_are_asked_for(write_bids: Write) -> None:
 @pytest.mark.parametrize(
     ("spacings", "taken"),
     [
-        ({"T1w": 1.0, "acq-fine_T1w": 0.5}, "acq-fine_T1w"),
-        ({"run-2_T1w": 2.0, "run-1_T1w": 1.0}, "run-1_T1w"),
-        ({"run-10_T1w": 1.0, "run-9_T1w": 1.0, "run-2_T1w": 1.0}, "run-10_T1w"),
-        ({"T1w": 1.0, "run-01_T1w": 1.0001}, "run-01_T1w"),  # a header that was rounded
+        ({"T2w": 1.0, "acq-fine_T2w": 0.5}, "acq-fine_T2w"),
+        ({"run-2_T2w": 2.0, "run-1_T2w": 1.0}, "run-1_T2w"),
+        ({"run-10_T2w": 1.0, "run-9_T2w": 1.0, "run-2_T2w": 1.0}, "run-10_T2w"),
+        ({"T2w": 1.0, "run-01_T2w": 1.0001}, "run-01_T2w"),  # a header that was rounded
         # 0.6 mm3 in thick slices before 1 mm3
-        ({"acq-thick_T1w": (0.4, 0.4, 4.0), "acq-iso_T1w": 1.0}, "acq-thick_T1w"),
+        ({"acq-thick_T2w": (0.4, 0.4, 4.0), "acq-iso_T2w": 1.0}, "acq-thick_T2w"),
     ],
 )
 def test_of_rivals_the_finest_is_taken_then_the_higher_run(
@@ -89,7 +89,7 @@ def test_of_rivals_the_finest_is_taken_then_the_higher_run(
     folder = write_bids(
         {f"sub-1/anat/sub-1_{end}.nii.gz": spacing for end, spacing in spacings.items()}
     )
-    assert found(folder) == {"sub-1": {"t1": taken}}
+    assert found(folder) == {"sub-1": {"t2": taken}}
 
 
 def test_a_tie_is_the_problem_of_its_case(write_bids: Write) -> None:
@@ -137,6 +137,20 @@ def test_what_does_not_apply_tells_nothing(write_bids: Write, sidecars: dict[str
     assert found(folder, "1") == {"sub-1": {"t1": "T1w"}}
 
 
+def test_of_t1w_that_are_known_the_higher_run_is_taken(write_bids: Write) -> None:
+    folder = write_bids(
+        {
+            **scans("sub-1", "run-1_T1w", "run-2_T1w", "ce-gd_T1w"),
+            **scans("sub-2", "run-1_T1w", "run-2_T1w"),
+            "sub-2/sub-2_T1w.json": NONE,
+        }
+    )
+    assert found(folder) == {
+        "sub-1": {"t1": "run-2_T1w", "t1ce": "ce-gd_T1w"},
+        "sub-2": {"t1": "run-2_T1w"},
+    }
+
+
 def test_a_name_that_says_none_is_no_contrast(write_bids: Write) -> None:
     folder = write_bids(scans("sub-1", "ce-none_T1w", "ce-gd_T1w"))
     assert found(folder) == {"sub-1": {"t1": "ce-none_T1w", "t1ce": "ce-gd_T1w"}}
@@ -149,13 +163,25 @@ def test_a_name_that_says_none_is_no_contrast(write_bids: Write) -> None:
             {**scans("sub-1", "ce-gd_T1w"), "sub-1/anat/sub-1_ce-gd_T1w.json": NONE},
             "is named ce-gd, but by its sidecar ContrastBolusIngredient is none",
         ),
+        (
+            scans("sub-1", "run-1_T1w", "run-2_T1w"),
+            "run-1_T1w.nii.gz: is one of 2 T1w, and nothing",
+        ),
+        (
+            {**scans("sub-1", "T1w", "acq-b_T1w"), "sub-1/anat/sub-1_acq-b_T1w.json": NONE},
+            "sub-1_T1w.nii.gz: is one of 2 T1w, and nothing tells which has contrast",
+        ),
+        (
+            {**scans("sub-1", "ce-none_T1w"), "ce-none_T1w.json": GADOLINIUM},
+            "is named ce-none, but by its sidecar ContrastBolusIngredient is gadolinium",
+        ),
         ({**scans("sub-1", "T1w"), "T1w.json": [1]}, "T1w.json: cannot be read as a sidecar"),
         (scans("sub-2", "T1w", folder="sub-1"), "sub-2_T1w.nii.gz: is a scan of another subject"),
         (scans("sub-1", "T1w", folder="sub-1/ses-1"), "is a scan of another subject or session"),
-        (scans("sub-1", "run-1_T1w", "run-b_T1w"), "run-b_T1w.nii.gz: its run is no number"),
+        (scans("sub-1", "run-1_T2w", "run-b_T2w"), "run-b_T2w.nii.gz: its run is no number"),
         (
-            {**scans("sub-1", "run-1_T1w"), "sub-1/anat/sub-1_run-2_T1w.nii.gz": "damaged"},
-            "sub-1_run-2_T1w.nii.gz: ",
+            {**scans("sub-1", "run-1_T2w"), "sub-1/anat/sub-1_run-2_T2w.nii.gz": "damaged"},
+            "sub-1_run-2_T2w.nii.gz: ",
         ),
         ({"sub-1/func/sub-1_task-rest_bold.nii.gz": 1.0}, "sub-1: has no T1w, T2w, FLAIR in anat"),
     ],
@@ -181,6 +207,19 @@ def test_what_is_wrong_with_a_case_is_its_problem(
 def test_what_is_ignored_is_not_there(write_bids: Write, pattern: str, left: list[str]) -> None:
     files = {name: spacing for n in "123" for name, spacing in scans(f"sub-{n}", "T1w").items()}
     assert list(found(write_bids({**files, ".bidsignore": pattern}))) == left
+
+
+def test_a_folder_that_is_ignored_is_not_looked_into(write_bids: Write) -> None:
+    files = {**scans("sub-1_ses-1", "T1w"), **scans("sub-1_ses-2", "T1w"), **scans("sub-1", "T1w")}
+    assert list(found(write_bids(files))) == ["sub-1", "sub-1_ses-1", "sub-1_ses-2"]
+    assert list(found(write_bids({".bidsignore": "/sub-1/anat/\n"}))) == [
+        "sub-1_ses-1",
+        "sub-1_ses-2",
+    ]
+    assert list(found(write_bids({".bidsignore": "ses-1/anat\nses-2\n"}))) == [
+        "sub-1",
+        "sub-1_ses-1",
+    ]
 
 
 @pytest.mark.parametrize(
