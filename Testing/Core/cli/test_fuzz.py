@@ -28,7 +28,7 @@ NUMBERS = ("nan", "inf", "-inf", "-5", "1e400", "-0.0", "", " ", "0x10", "1,5", 
 TEXTS = ("", " ", "-", "..", "/", "a/b", "../../up", "x" * 300, "\udcfc", "\n", "{}", "[" * 100_000)
 OPTIONS = (
     *("--minimum-island", "--minimum-enhancing", "--device", "--model", "--reference", "--image"),
-    *("--case", "--cases", "--output", "--report", "--brain-mask", "--t1"),
+    *("--case", "--cases", "--bids", "--output", "--report", "--brain-mask", "--t1"),
 )
 VALUES: tuple[Any, ...] = (
     *(None, True, -1, 0, 10**30, 1e308, float("nan"), float("inf")),
