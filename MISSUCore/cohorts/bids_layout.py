@@ -27,6 +27,8 @@ from ..io.case_lists import CasePaths
 from .layout import Layout
 
 BIDS_VERSION = "1.10.0"
+# What the names of a case's label map and report end with.
+LABELS_END, REPORT_END = "_space-orig_desc-tumor_dseg.nii.gz", "_desc-tumor_report.json"
 _RAW = "raw"  # the name of the raw dataset in BIDS URIs
 _IGNORED = (
     "cohort.json",
@@ -94,8 +96,8 @@ class BidsLayout(Layout):
         """The results of a case, in its folder."""
         stem = f"{case.name}_desc-tumor"
         return BidsFiles(
-            place / f"{case.name}_space-orig_desc-tumor_dseg.nii.gz",
-            report=place / f"{stem}_report.json",
+            place / f"{case.name}{LABELS_END}",
+            report=place / f"{case.name}{REPORT_END}",
             quality_page=place / f"{stem}_quality.html" if self.quality_pages else None,
             thumbnail=place / f"{stem}_thumbnail.svg",
             probabilities=self.probabilities,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..cohorts.bids_layout import LABELS_END, REPORT_END
 from ..contract.response import GivenVisit, ReaderEntry, iso_date
 from ..contract.segmentation_report import read_report
 from ..core.errors import InputError
@@ -52,7 +53,10 @@ def visit_of(text: str) -> GivenVisit:
 
 
 def _visit_in(folder: Path) -> GivenVisit:
-    segmentation, report = folder / SEGMENTATION, folder / REPORT
+    segmentation, report, name = folder / SEGMENTATION, folder / REPORT, folder.resolve().name
+    for path in folder.glob(f"*{LABELS_END}"):  # of a BIDS derivative dataset
+        name = path.name.removesuffix(LABELS_END)
+        segmentation, report = path, folder / f"{name}{REPORT_END}"
     for path in (segmentation, report):
         if not path.is_file():
             raise InputError(
@@ -67,7 +71,7 @@ def _visit_in(folder: Path) -> GivenVisit:
             a_file(report),
             f": names the scan {named!r}, which is not there; give SEGMENTATION,T1CE",
         )
-    return GivenVisit(folder.resolve().name, segmentation, scan)
+    return GivenVisit(name, segmentation, scan)
 
 
 def read_visits(path: Path) -> list[GivenVisit]:

@@ -50,6 +50,20 @@ def test_the_result_of_a_cohort(tmp_path: Path) -> None:
         visit_of(str(folder))
 
 
+def test_the_result_in_a_bids_dataset(tmp_path: Path) -> None:
+    folder = tmp_path / "sub-1" / "ses-2" / "anat"
+    folder.mkdir(parents=True)
+    scan = tmp_path / "scan.nii.gz"
+    scan.touch()
+    labels = folder / "sub-1_ses-2_space-orig_desc-tumor_dseg.nii.gz"
+    labels.touch()
+    with pytest.raises(InputError, match=r"anat: holds no sub-1_ses-2_desc-tumor_report\.json"):
+        visit_of(str(folder))
+    report = SegmentationReport(inputs={"t1ce": FileFact(str(scan))})
+    (folder / "sub-1_ses-2_desc-tumor_report.json").write_text(json.dumps(report.to_dict()))
+    assert visit_of(str(folder)) == GivenVisit("sub-1_ses-2", labels, scan)
+
+
 @pytest.mark.parametrize("text", ["nowhere", "seg.nii.gz", "seg.nii.gz,", ",t1ce.nii.gz"])
 def test_what_is_not_a_visit(text: str) -> None:
     with pytest.raises(InputError, match="is not a visit"):
