@@ -28,6 +28,7 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..contract.segmentation_report import SegmentationReport
+    from ..inference.radiomics.files import RadiomicsFiles
 
 LARGEST_PART_MM3 = 1_000_000  # more than any tumor has
 
@@ -126,6 +127,15 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         "--probabilities", action="store_true", help="also write a probability map per region"
     )
     parser.add_argument(
+        "--radiomics",
+        nargs="?",
+        type=Path,
+        const=True,
+        metavar="FOLDER",
+        help="folder to write with images and masks on one grid, and their list for pyradiomics "
+        "(of many cases: a folder radiomics for each)",
+    )
+    parser.add_argument(
         "--profile", action="store_true", help="print what each stage took, and the peak memory"
     )
 
@@ -149,6 +159,8 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
         raise InputError("no place for the result given; give --output")
     if options.quality_page is True:
         raise InputError("--quality-page: give a file")
+    if options.radiomics is True:
+        raise InputError("--radiomics: give a folder")
     values = {
         **vars(options),
         "scans": scan_inputs(options),
@@ -190,6 +202,7 @@ def perform(request: SegmentRequest, as_events: bool, progress: Progress) -> Seg
             request.quality_page,
             request.dicom_seg,
             probabilities=request.probabilities,
+            radiomics=_radiomics_files(request.radiomics),
         ),
         model=request.model or None,
         reference=scans.reference or None,
@@ -205,6 +218,13 @@ def perform(request: SegmentRequest, as_events: bool, progress: Progress) -> Seg
     if not as_events:
         _print_result(report)
     return report
+
+
+def _radiomics_files(folder: Path | None) -> RadiomicsFiles | None:
+    """The files in a folder for radiomics; the case is called as the folder."""
+    from ..inference.radiomics.files import RadiomicsFiles
+
+    return RadiomicsFiles(folder, folder.resolve().name) if folder else None
 
 
 def _print_result(report: SegmentationReport) -> None:
@@ -224,12 +244,17 @@ def _check_cohort(options: argparse.Namespace) -> None:
         raise InputError("no place for the results given; give --output-folder")
     if options.cases and options.bids:
         raise InputError("--cases and --bids: give one of them")
-    single = ("output", "report", "dicom_seg", "brain_mask", "case", "image", "maps")
-    wrong = [name for name in (*single, *BRATS_MODALITIES) if getattr(options, name)]
-    if wrong or isinstance(options.quality_page, Path):
-        name = wrong[0].replace("_", "-").replace("maps", "map") if wrong else "quality-page FILE"
+    single = ("output", "report", "dicom_seg", "brain_mask", "case", "image", *BRATS_MODALITIES)
+    wrong = [f"--{name.replace('_', '-')}" for name in single if getattr(options, name)]
+    wrong += ["--map"] if options.maps else []
+    for name, told in (
+        ("quality_page", "--quality-page FILE"),
+        ("radiomics", "--radiomics FOLDER"),
+    ):
+        wrong += [told] if isinstance(getattr(options, name), Path) else []
+    if wrong:
         many = "--bids" if options.bids else "--cases"
-        raise InputError(f"--{name} is for a single case; leave it out, or leave out {many}")
+        raise InputError(f"{wrong[0]} is for a single case; leave it out, or leave out {many}")
 
 
 def _segment_cohort(options: argparse.Namespace, progress: Progress) -> None:
@@ -244,6 +269,7 @@ def _segment_cohort(options: argparse.Namespace, progress: Progress) -> None:
         reference=options.reference,
         quality_pages=bool(options.quality_page),
         probabilities=options.probabilities,
+        radiomics=bool(options.radiomics),
         allow_missing=options.allow_missing,
         preprocessing=request_of(PreprocessingOptions, vars(options)),
         segmentation=request_of(SegmentationOptions, vars(options)),

@@ -24,7 +24,7 @@ from ..core.files import write_json
 from ..inference.outputs import ResultFiles
 from ..io.bids import DESCRIPTION_NAME, BidsDataset
 from ..io.case_lists import CasePaths
-from .layout import Layout
+from .layout import RADIOMICS_NAME, Layout
 
 BIDS_VERSION = "1.10.0"
 # What the names of a case's label map and report end with.
@@ -36,6 +36,8 @@ _IGNORED = (
     "*_xfm.tfm",
     "*.html",
     "*.svg",
+    f"{RADIOMICS_NAME}/",
+    "pyradiomics.csv",
     "summary.csv",
     "methods.txt",
     "written*.sha256",
@@ -101,6 +103,7 @@ class BidsLayout(Layout):
             quality_page=place / f"{stem}_quality.html" if self.quality_pages else None,
             thumbnail=place / f"{stem}_thumbnail.svg",
             probabilities=self.probabilities,
+            radiomics=self.radiomics_files(case, place),
             stem=case.name,
         )
 

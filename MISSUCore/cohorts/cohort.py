@@ -38,6 +38,7 @@ class CohortOptions:
         reference: modality whose grid a result has, where the list does not say another.
         quality_pages: also write ``quality.html``.
         probabilities: also write a probability map for each region.
+        radiomics: also write a folder for radiomics, and a list over all cases.
         allow_missing: go on without a scan of a case's folder that cannot be used.
         preprocessing: what is done to the scans.
         segmentation: how they are segmented.
@@ -46,6 +47,7 @@ class CohortOptions:
     reference: str | None = None
     quality_pages: bool = False
     probabilities: bool = False
+    radiomics: bool = False
     allow_missing: bool = False
     preprocessing: PreprocessingOptions = field(default_factory=PreprocessingOptions)
     segmentation: SegmentationOptions = field(default_factory=SegmentationOptions)
@@ -60,6 +62,8 @@ class CohortOptions:
             "reference": self.reference,
             "quality_page": self.quality_pages,
             "probabilities": self.probabilities,
+            # Records of before have no such key, and their cases stay done.
+            **({"radiomics": True} if self.radiomics else {}),
         }
 
 
@@ -129,16 +133,16 @@ def _cases_and_layout(
     options: CohortOptions,
 ) -> tuple[Sequence[CasePaths], Layout]:
     """The cases, which can be segmented into the folder, and where their results lie there."""
-    pages, maps = options.quality_pages, options.probabilities
+    wanted = (options.quality_pages, options.probabilities, options.radiomics)
     if isinstance(cases, BidsDataset):
         cases.check_output(folder)
         check_labels(card.label_scheme())
         check_cases(str(cases.folder), cases.cases, card.modalities, folder)
-        return cases.cases, BidsLayout(pages, maps, dataset=cases, folder=folder, card=card)
+        return cases.cases, BidsLayout(*wanted, dataset=cases, folder=folder, card=card)
     if isinstance(cases, Path):
-        return read_cases(cases, card.modalities, folder), Layout(pages, maps)
+        return read_cases(cases, card.modalities, folder), Layout(*wanted)
     check_cases("the list of cases", cases, card.modalities, folder)
-    return cases, Layout(pages, maps)
+    return cases, Layout(*wanted)
 
 
 def _segment_one(

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from ..contract.segmentation_report import SegmentationReport
 from ..inference.outputs import ResultFiles
+from ..inference.radiomics.files import RadiomicsFiles
 from ..io.case_lists import CasePaths
+
+RADIOMICS_NAME = "radiomics"
 
 
 @dataclass(frozen=True)
@@ -18,10 +21,12 @@ class Layout:
     Attributes:
         quality_pages: whether each case has a quality page.
         probabilities: whether each case has a map for each region.
+        radiomics: whether each case has a folder ``radiomics``.
     """
 
     quality_pages: bool = False
     probabilities: bool = False
+    radiomics: bool = False
 
     def place(self, case: CasePaths) -> Path:
         """Folder of a case's results, relative to that of the cohort."""
@@ -29,14 +34,18 @@ class Layout:
 
     def files(self, case: CasePaths, place: Path) -> ResultFiles:
         """The results of a case, in its folder."""
-        del case  # all have the same names
         return ResultFiles(
             place / "segmentation.nii.gz",
             report=place / "report.json",
             quality_page=place / "quality.html" if self.quality_pages else None,
             thumbnail=place / "thumbnail.svg",
             probabilities=self.probabilities,
+            radiomics=self.radiomics_files(case, place),
         )
+
+    def radiomics_files(self, case: CasePaths, place: Path) -> RadiomicsFiles | None:
+        """What a case has for radiomics, in its folder."""
+        return RadiomicsFiles(place / RADIOMICS_NAME, case.name) if self.radiomics else None
 
     def shared_files(self) -> Mapping[str, str]:
         """Texts by name of what lies in the folder of the cohort, beside what tells of all."""

@@ -16,10 +16,12 @@ from ..core.written import Written
 from ..io.case_lists import CasePaths
 from ..reporting.cohort_page import CohortPage, CohortRow, write_cohort_page
 from .layout import Layout
+from .radiomics_list import write_radiomics_list
 from .records import RECORD_NAME, read_record
 from .summary import DONE, CohortRecord, CohortSummary, is_summary
 
 SUMMARY_NAME, PAGE_NAME, METHODS_NAME = "summary.csv", "cohort.html", "methods.txt"
+RADIOMICS_LIST_NAME = "pyradiomics.csv"
 _MOST_BYTES = 200_000  # of a thumbnail; those that are written here have some 15 000
 # The methods of a finished case, and of how many.
 Describe = Callable[[SegmentationReport, int], str]
@@ -47,7 +49,7 @@ class Overview:
         self.folder, self.cases, self.layout = folder, cases, layout
         self.written, self.describe = written, describe
         self.summary, self.page = folder / SUMMARY_NAME, folder / PAGE_NAME
-        self.methods = folder / METHODS_NAME
+        self.methods, self.radiomics = folder / METHODS_NAME, folder / RADIOMICS_LIST_NAME
 
     def check(self, overwrite: bool) -> None:
         """Make sure that no file of somebody else is replaced, and none by a case.
@@ -55,13 +57,14 @@ class Overview:
         Raises:
             InputError: naming the file or the case.
         """
-        names = {SUMMARY_NAME, PAGE_NAME, METHODS_NAME}
+        names = {SUMMARY_NAME, PAGE_NAME, METHODS_NAME, RADIOMICS_LIST_NAME}
         for case in self.cases:
             if case.name.casefold() in names:
                 raise InputError(f"a case cannot have the name {case.name}, which a file has here")
             if self.written.is_record(case.name):
                 raise InputError(f"a case cannot have the name of the record, {case.name}")
-        for path in (self.summary, self.page, self.methods, *self._shared()):
+        own = [self.summary, self.page, self.methods, *self._shared()]
+        for path in [*own, self.radiomics] if self.layout.radiomics else own:
             self._check_own(path, overwrite)
 
     def _shared(self) -> dict[Path, str]:
@@ -156,9 +159,24 @@ class Overview:
         if methods:
             with atomic_write(self.methods) as temporary:
                 temporary.write_text(methods + "\n", encoding="utf-8")
-        elif self.written.owns(self.methods):  # of cases that are not done any more
-            with translate_os_errors(self.methods):
-                self.methods.unlink(missing_ok=True)
+        else:
+            self._delete_own(self.methods)
+        self._write_radiomics(summary)
+
+    def _write_radiomics(self, summary: CohortSummary) -> None:
+        """Write the list of all images and masks, if the cases have such."""
+        if not self.layout.radiomics:
+            self._delete_own(self.radiomics)
+            return
+        done = [case for case in self.cases if summary.records[case.name].state == DONE]
+        files = [self.layout.radiomics_files(case, self._place(case)) for case in done]
+        write_radiomics_list(self.radiomics, [one.table for one in files if one])
+
+    def _delete_own(self, path: Path) -> None:
+        """Delete what tells of cases that are not done any more, unless somebody has changed it."""
+        if self.written.owns(path):
+            with translate_os_errors(path):
+                path.unlink(missing_ok=True)
 
     def _methods(self, summary: CohortSummary) -> str:
         """The paragraph of the cases that are done, by the report of the first that has one."""

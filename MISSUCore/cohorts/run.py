@@ -202,9 +202,9 @@ def _segment(
 
 
 def _results(place: Path, written: Written) -> tuple[str, ...]:
-    """Names of the files in the folder of a case that are as they were written there."""
-    files = (path for path in place.iterdir() if path.is_file() and path.name != RECORD_NAME)
-    return tuple(sorted(path.name for path in files if written.owns(path)))
+    """Paths of the files in the folder of a case that are as they were written there."""
+    names = written.names_in(place) - {RECORD_NAME}
+    return tuple(sorted(n for n in names if (place / n).is_file() and written.owns(place / n)))
 
 
 def _adopt_older(place: Path, record: CohortRecord, written: Written) -> None:
@@ -232,8 +232,9 @@ def _remove_results(place: Path, earlier: Sequence[str], written: Written, overw
     """
     # Cohorts of an older version took all that lay in the folder for theirs.
     of_a_result = {name for name in earlier if name.startswith(RESULT_NAMES)}
+    of_a_result = {name for name in of_a_result if Path(name).name == name}
     results = [place / name for name in {*of_a_result, *written.names_in(place)} - {RECORD_NAME}]
-    there = [path for path in sorted(results) if path.is_file() and path.parent == place]
+    there = [path for path in sorted(results) if path.is_file()]
     changed = [path for path in there if not written.owns(path)]
     if changed and not overwrite:
         why = "was changed since it was written"
@@ -246,6 +247,9 @@ def _remove_results(place: Path, earlier: Sequence[str], written: Written, overw
     for path in there:
         with translate_os_errors(path):
             path.unlink()
+    for folder in {path.parent for path in there} - {place}:
+        with suppress(OSError):  # somebody has put a file of his own there
+            folder.rmdir()
 
 
 def _checked_record(place: Path) -> CohortRecord:

@@ -62,6 +62,7 @@ class SegmentRequest:
         quality_page: HTML file to write.
         dicom_seg: DICOM Segmentation to write.
         probabilities: also write a map for each region.
+        radiomics: folder to write, with images and masks on one grid.
         maps: further maps, as ADC, that are measured in the regions, by name.
         overwrite: replace files that exist.
         model: name or path; empty for the one in use.
@@ -75,6 +76,7 @@ class SegmentRequest:
     quality_page: Path | None = maybe(Path)
     dicom_seg: Path | None = maybe(Path)
     probabilities: bool = False
+    radiomics: Path | None = maybe(Path)
     maps: dict[str, Path] = by_name(Path)
     overwrite: bool = False
     model: str = ""

@@ -87,10 +87,9 @@ class Written:
         return self._name(path) in self.sums
 
     def names_in(self, folder: Path) -> set[str]:
-        """Names of the files that were written to a folder at some time."""
-        inside = self._name(folder)
-        paths = (name.rpartition("/") for name in self.sums)
-        return {name for place, _, name in paths if place == inside}
+        """Paths, relative to a folder, of the files that were written into it at some time."""
+        inside = f"{self._name(folder)}/"
+        return {name.removeprefix(inside) for name in self.sums if name.startswith(inside)}
 
     def check(self, path: Path) -> None:
         """Make sure that nothing of somebody else is replaced.

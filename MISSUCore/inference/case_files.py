@@ -29,6 +29,7 @@ from .case_plan import Inputs, Plan, plan_case
 from .case_report import report_of
 from .case_scans import ScansInOneSpace, read_scans
 from .outputs import ResultFiles, write_image, write_transform
+from .radiomics.folder import RadiomicsFolder, write_radiomics
 from .segmentation import Segmentation, SegmentationOptions, segment_case
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -157,10 +158,11 @@ def _write(
     with ExitStack() as stack:
         labels = scans.where_it_was(result.labels)
         new = _write_images(stack, plan, labels, maps, transforms)
+        made = _write_radiomics(stack, plan, scans, labels)
         seconds = {**scans.seconds, **result.seconds, "write": time.monotonic() - writing}
         seconds["total"] = time.monotonic() - began
         facts = replace(
-            report_of(plan, scans, result, measured, seconds),
+            report_of(plan, scans, result, measured, seconds, made.warnings),
             written={path.name: sha256(temporary) for path, temporary in new.items()},
             grid=grid_of(labels),
             masks=mask_facts(labels, plan.scheme),
@@ -175,10 +177,10 @@ def _write(
         if plan.files.report:
             temporary = stack.enter_context(atomic_write(plan.files.report))
             temporary.write_text(json.dumps(facts.to_dict(), indent=2) + "\n", encoding="utf-8")
-    known = {*plan.probability_maps.values(), *plan.transforms.values()}
+    known = {*plan.probability_maps.values(), *plan.transforms.values(), *plan.radiomics_files}
     if plan.files.dicom_seg and not segments:
         known.add(plan.files.dicom_seg)
-    for outdated in known - new.keys():
+    for outdated in known - new.keys() - made.paths:
         with translate_os_errors(outdated):
             outdated.unlink(missing_ok=True)
     return facts
@@ -198,6 +200,16 @@ def _write_images(
     for path, transform in transforms.items():
         new[path] = write_transform(stack, transform, path)
     return new
+
+
+def _write_radiomics(
+    stack: ExitStack, plan: Plan, scans: ScansInOneSpace, labels: sitk.Image
+) -> RadiomicsFolder:
+    """Write the folder for radiomics, if it is asked for."""
+    files, before = plan.files.radiomics, plan.inputs.preprocessing
+    if files is None:
+        return RadiomicsFolder()
+    return write_radiomics(stack, files, scans, labels, plan.scheme, before)
 
 
 def _write_pictures(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..contract.labels import LabelScheme
+from ..contract.model_card import ModelCard
 from ..core.errors import InputError
 from ..core.messages import a_file
 from ..io.dicom import ScanSource
@@ -66,6 +67,11 @@ class Plan:
     dicom_scan: DicomScan | None
 
     @property
+    def radiomics_files(self) -> list[Path]:
+        """All that may be written to the folder for radiomics."""
+        return _radiomics_files(self.files, self.model.card)
+
+    @property
     def algorithm(self) -> Algorithm:
         """What DICOM calls the model."""
         return Algorithm(AUTOMATIC, self.model.card.name)
@@ -82,6 +88,12 @@ def _model_files(model: str | Model | None) -> list[Path]:
         return []
     weights = find_model(model or default_model())
     return [weights, weights.with_suffix(".json")]
+
+
+def _radiomics_files(files: ResultFiles, card: ModelCard) -> list[Path]:
+    if files.radiomics is None:
+        return []
+    return files.radiomics.every(card.modalities, card.label_scheme())
 
 
 def plan_case(
@@ -108,7 +120,7 @@ def plan_case(
     maps = {name: files.probability_map(name) for name in regions}
     transforms = {name: files.transform(name) for name in card.modalities}
     check_outputs(
-        [*files.asked(), *maps.values(), *transforms.values()],
+        [*files.asked(), *maps.values(), *transforms.values(), *_radiomics_files(files, card)],
         [
             *input_files(inputs.paths, inputs.reference, inputs.brain_mask),
             *input_files(inputs.maps, None, None),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -29,8 +29,9 @@ def report_of(
     result: Segmentation,
     measured: MeasuredMaps,
     seconds: Mapping[str, float],
+    notes: Sequence[str] = (),
 ) -> SegmentationReport:
-    """What the scans, the result and the maps that were measured in it tell."""
+    """What the scans, the result and the maps that were measured in it tell; notes are of files."""
     case, prepared, name = scans.case, scans.prepared, scans.reference_name
     path = case.paths.get(name, Path(name))
     transforms = {scan: file.name for scan, file in plan.transforms.items()}
@@ -65,6 +66,7 @@ def report_of(
                 *result.warnings,
                 *measured.warnings,
                 *_left_out(plan, result),
+                *notes,
             )
         ],
     )

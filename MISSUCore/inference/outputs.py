@@ -12,6 +12,7 @@ from ..core.errors import InputError, ResourceError
 from ..core.files import atomic_write, check_output, itk_name
 from ..core.messages import a_file
 from ..io.reading import check_complete
+from .radiomics.files import RadiomicsFiles
 
 OUTPUT_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 
@@ -28,6 +29,7 @@ class ResultFiles:
             must be DICOM, and highdicom installed.
         thumbnail: SVG file with a small picture, see :func:`.write_thumbnail`.
         probabilities: whether a map for each region is written, ``seg_probability_WT.nii.gz``.
+        radiomics: folder with images and masks, see :func:`.write_radiomics`.
     """
 
     labels: Path
@@ -36,6 +38,7 @@ class ResultFiles:
     dicom_seg: Path | None = None
     thumbnail: Path | None = None
     probabilities: bool = False
+    radiomics: RadiomicsFiles | None = None
 
     def asked(self) -> list[Path]:
         """The files with fixed names that are to be written."""

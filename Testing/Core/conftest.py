@@ -55,6 +55,29 @@ def write_image(tmp_path: Path, make_image: Callable[..., sitk.Image]) -> Callab
 
 
 @pytest.fixture
+def truth() -> NDArray[np.uint8]:
+    """Label map with nested boxes, off the middle and of another length along every axis."""
+    labels = np.zeros((20, 24, 28), dtype=np.uint8)
+    labels[3:13, 11:20, 4:16] = 2
+    labels[5:11, 13:19, 6:14] = 1
+    labels[6:11, 13:18, 7:12] = 4
+    return labels
+
+
+@pytest.fixture
+def scans() -> Callable[[NDArray[np.uint8]], dict[str, NDArray[np.float32]]]:
+    """Function to scans in which each region is bright where the bright model looks for it."""
+
+    def make(labels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        brain = np.random.default_rng(0).normal(100, 2, (4, *labels.shape))
+        bright = [np.zeros_like(labels), labels == 4, np.isin(labels, (1, 4)), labels > 0]
+        voxels = (brain + 100 * np.array(bright)).astype(np.float32)
+        return dict(zip(("t1", "t1ce", "t2", "flair"), voxels))
+
+    return make
+
+
+@pytest.fixture
 def write_bids(tmp_path: Path, make_image: Callable[..., sitk.Image]) -> Callable[..., Path]:
     """Function that writes a raw BIDS dataset to the folder ``raw`` of the test.
 

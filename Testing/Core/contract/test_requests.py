@@ -53,6 +53,7 @@ REQUESTS: list[Request] = [
         Path("/page.html"),
         Path("/seg.dcm"),
         True,
+        Path("/radiomics"),
         {"ADC": Path("/a b/adc.nrrd")},
         True,
         "mine",

@@ -16,29 +16,6 @@ ORIGIN = (-31.0, 42.5, 17.25)
 
 
 @pytest.fixture
-def truth() -> Truth:
-    """Label map with nested boxes, off the middle and of another length along every axis."""
-    labels = np.zeros((20, 24, 28), dtype=np.uint8)
-    labels[3:13, 11:20, 4:16] = 2
-    labels[5:11, 13:19, 6:14] = 1
-    labels[6:11, 13:18, 7:12] = 4
-    return labels
-
-
-@pytest.fixture
-def scans() -> Callable[[Truth], dict[str, NDArray[np.float32]]]:
-    """Function to scans in which each region is bright where the bright model looks for it."""
-
-    def make(labels: Truth) -> dict[str, NDArray[np.float32]]:
-        brain = np.random.default_rng(0).normal(100, 2, (4, *labels.shape))
-        bright = [np.zeros_like(labels), labels == 4, np.isin(labels, (1, 4)), labels > 0]
-        voxels = (brain + 100 * np.array(bright)).astype(np.float32)
-        return dict(zip(("t1", "t1ce", "t2", "flair"), voxels))
-
-    return make
-
-
-@pytest.fixture
 def write_scans(
     write_image: Callable[..., Path], scans: Callable[[Truth], dict[str, NDArray[np.float32]]]
 ) -> Callable[..., dict[str, Path]]:

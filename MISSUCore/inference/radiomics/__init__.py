@@ -1,0 +1,1 @@
+"""A folder with what radiomics takes: images on one grid, masks, and a list of them."""
