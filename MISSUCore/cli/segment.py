@@ -235,7 +235,7 @@ def _print_result(report: SegmentationReport) -> None:
         expected = report.confidence.get(region)
         doubt = "" if expected is None else f"  expected Dice {expected:.2f}"
         print(f"{region:>8} {volume_ml:8.1f} ml{doubt}")
-    if report.maps:
+    if any(one.regions for one in report.maps.values()):
         print(f"\n{format_maps(report.maps)}")
 
 

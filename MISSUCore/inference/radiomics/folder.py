@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,12 +122,39 @@ def write_radiomics(
         write_image(stack, image_like(voxels, labels), path)
         made.paths.add(path)
 
+    brain, intensities = _write_scans(write, files, scans, made.warnings)
+    write(brain.astype(np.uint8), files.brain)
+    masks = _masks(labels, scheme)
+    filled = [name for name, mask in masks.items() if mask.any()]
+    for name in filled:
+        write(masks[name].astype(np.uint8), files.mask(name))
+    empty = [name for name in masks if name not in filled]
+    if empty:
+        made.warnings.append(f"left out of the radiomics folder, being empty: {', '.join(empty)}")
+    write_table(
+        stack.enter_context(atomic_write(files.table)), [*_rows(files, list(intensities), filled)]
+    )
+    facts = _processing(files, scans, options, intensities, masks, brain)
+    texts = {files.settings: _SETTINGS, files.processing: json.dumps(facts, indent=2) + "\n"}
+    for path, text in texts.items():
+        stack.enter_context(atomic_write(path)).write_text(text, encoding="utf-8")
+    made.paths |= {files.table, *texts}
+    return made
+
+
+def _write_scans(
+    write: Callable[[NDArray[Any], Path], None],
+    files: RadiomicsFiles,
+    scans: ScansInOneSpace,
+    warnings: list[str],
+) -> tuple[NDArray[np.bool_], dict[str, dict[str, float]]]:
+    """Write the images; where any shows brain, and mean and deviation of each, by modality."""
     intensities: dict[str, dict[str, float]] = {}
-    brain = np.zeros(labels.GetSize()[::-1], dtype=np.bool_)
+    brain = np.zeros(scans.reference.GetSize()[::-1], dtype=np.bool_)
     for modality, image in scans.prepared.images.items():
         scan = _on_grid(image, scans.reference)
         if not scan.deviation > 0:
-            made.warnings.append(f"left out of the radiomics folder, showing nothing: {modality}")
+            warnings.append(f"left out of the radiomics folder, showing nothing: {modality}")
             continue
         for kind in NORMALIZATIONS:
             write(scan.voxels(kind), files.image(modality, kind))
@@ -136,23 +163,7 @@ def write_radiomics(
             "brain_standard_deviation": scan.deviation,
         }
         brain |= scan.inside
-    write(brain.astype(np.uint8), files.brain)
-    masks = _masks(labels, scheme)
-    for name, mask in masks.items():
-        if mask.any():
-            write(mask.astype(np.uint8), files.mask(name))
-    empty = [name for name, mask in masks.items() if not mask.any()]
-    if empty:
-        made.warnings.append(f"left out of the radiomics folder, being empty: {', '.join(empty)}")
-    rows = list(_rows(files, list(intensities), [name for name in masks if name not in empty]))
-    write_table(stack.enter_context(atomic_write(files.table)), rows)
-    settings = stack.enter_context(atomic_write(files.settings))
-    settings.write_text(_SETTINGS, encoding="utf-8")
-    facts = _processing(files, scans, options, intensities, masks, brain)
-    processing = stack.enter_context(atomic_write(files.processing))
-    processing.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    made.paths |= {files.table, files.settings, files.processing}
-    return made
+    return brain, intensities
 
 
 def _on_grid(image: sitk.Image, reference: sitk.Image) -> _Scan:

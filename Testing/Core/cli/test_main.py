@@ -113,6 +113,9 @@ def test_segment_writes_labels_report_and_json_lines(
         (["--image", "pet=missing.nii.gz"], "pet"),
         (["--t1", "missing.nii.gz"], "missing.nii.gz"),
         (["--output", "seg.txt"], "seg.txt"),
+        (["--map", "ADC"], "--map ADC: write NAME=FILE"),
+        (["--map", "ADC=missing.nii.gz"], "missing.nii.gz"),
+        (["--radiomics"], "--radiomics: give a folder"),
     ],
 )
 def test_what_cannot_be_used_ends_with_2_and_one_line(
