@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .errors import InputError, ResourceError
-from .messages import a_file
+from .messages import a_file, an_option
 
 if sys.platform == "win32":
     import msvcrt
@@ -219,7 +219,9 @@ def check_output(path: Path, overwrite: bool) -> None:
             return
         # A link to nothing, too: it may be of a disk that is not there now.
         if (path.exists() or path.is_symlink()) and not overwrite:
-            raise InputError(a_file(path), ": exists already; add --overwrite to replace it")
+            raise InputError(
+                a_file(path), ": exists already; add ", an_option("--overwrite"), " to replace it"
+            )
         # Folders that are still to be made are made only when there is something to write.
         folder = next(parent for parent in path.parents if parent.exists())
         probe = folder / f".{secrets.token_hex(4)}-{path.name}"

@@ -1,7 +1,8 @@
-"""Sentences for the user in which scans and files can be called by another name.
+"""Sentences for the user in which scans, files and options can be called by another name.
 
-A :class:`Text` is an ordinary string. Beside its words it knows which of them name a modality or a
-file, so that whoever shows it (the Slicer module) can say "T1ce" and the name of a volume there.
+A :class:`Text` is an ordinary string. Beside its words it knows which of them name a modality, a
+file or an option of the command line, so that whoever shows it (the Slicer module) can say "T1ce"
+and the name of a volume there, and need not tell of options that a user there cannot give.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-MODALITY, FILE = "modality", "file"
+MODALITY, FILE, OPTION = "modality", "file", "option"
 
 
 @dataclass(frozen=True)
 class Name:
-    """A modality or a file that a sentence speaks of; ``kind`` is MODALITY or FILE."""
+    """What a sentence speaks of; ``kind`` is MODALITY, FILE or OPTION."""
 
     kind: str
     value: str
@@ -32,6 +33,11 @@ def a_modality(name: str) -> Name:
 def a_file(path: object) -> Name:
     """A file or folder in a sentence."""
     return Name(FILE, str(path))
+
+
+def an_option(text: str) -> Name:
+    """An option of the command line in a sentence, as ``--bias-field never``."""
+    return Name(OPTION, text)
 
 
 def modalities(names: Sequence[str]) -> Text:
@@ -89,11 +95,11 @@ def _part(part: object) -> Part:
         return part
     if isinstance(part, dict) and len(part) == 1:
         ((kind, value),) = part.items()
-        if kind in (MODALITY, FILE) and isinstance(value, str):
+        if kind in (MODALITY, FILE, OPTION) and isinstance(value, str):
             return Name(kind, value)
     raise ValueError(f"{part!r} is not a part of a sentence")
 
 
 def path_in(name: Name) -> Path | None:
-    """The path of a file that a sentence names; None for a modality."""
+    """The path of a file that a sentence names; None for anything else."""
     return Path(name.value) if name.kind == FILE else None

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..contract.labels import LabelScheme, same_task
 from ..contract.model_card import ModelCard
 from ..core.errors import InputError
-from ..core.messages import a_file
+from ..core.messages import a_file, an_option
 from ..core.messages import modalities as in_words
 from ..training.brats import LabeledCase, read_case_list
 from .library.store import CaseLibrary
@@ -45,7 +45,8 @@ def tuning_cases(
         if scheme and not same_task(scheme, found):
             raise InputError(
                 a_file(source.folder),
-                f": its labels mean {found.name}, not {scheme.name}; leave out --scheme",
+                f": its labels mean {found.name}, not {scheme.name}; leave out ",
+                an_option("--scheme"),
             )
     else:
         cases, found = read_case_list(source), scheme or base_scheme
@@ -76,7 +77,9 @@ def _with_modalities(cases: Sequence[LabeledCase], wanted: Sequence[str]) -> lis
             raise InputError(
                 f"case {case.name}: has no ",
                 in_words(missing),
-                "; leave it out, or say with --modalities which scans the model shall take",
+                "; leave it out, or say with ",
+                an_option("--modalities"),
+                " which scans the model shall take",
             )
     if not wanted:
         return list(cases)

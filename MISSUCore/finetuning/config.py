@@ -80,8 +80,8 @@ def planned_steps(minutes: float, used_seconds: float, step_seconds: float, new_
     if steps < MINIMUM_STEPS:
         needed = (used_seconds + MINIMUM_STEPS * step_seconds) / 60 / SPARE
         raise InputError(
-            f"{minutes:g} minutes do not suffice on this machine; give --minutes {needed + 1:.0f} "
-            "or more"
+            f"{minutes:g} minutes do not suffice on this machine; give {needed + 1:.0f} minutes or "
+            "more"
         )
     return min(steps, MAXIMUM_STEPS_OF_NEW_TASK if new_task else MAXIMUM_STEPS)
 

@@ -24,7 +24,7 @@ from ..contract.modalities import BRATS_MODALITIES
 from ..core.errors import InputError
 from ..core.events import Progress, Stage
 from ..core.files import tell_keeper, translate_os_errors
-from ..core.messages import a_file
+from ..core.messages import a_file, an_option
 from ..inference.outputs import write_image
 from ..inference.segmentation import segment_case
 from ..models.store import Model
@@ -55,7 +55,9 @@ def rehearsal_cases(
     if kind == "none":
         return [], []
     if not _knows_brats(base):
-        raise InputError(f"model {base.card.name} is not for BraTS cases; give --rehearsal none")
+        raise InputError(
+            f"model {base.card.name} is not for BraTS cases; give ", an_option("--rehearsal none")
+        )
     if kind != "simulated":
         return _published_cases(Path(kind), base.card.modalities)
     checked = range(FIRST_CHECKED_SEED, FIRST_CHECKED_SEED + CHECKED)

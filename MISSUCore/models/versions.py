@@ -15,7 +15,7 @@ from ..contract.model_card import ModelCard, write_card
 from ..contract.tuning.finetuning_run import MODEL_FOLDER, FineTuningRun
 from ..core.errors import InputError
 from ..core.files import atomic_write, folder_lock, translate_os_errors
-from ..core.messages import a_file
+from ..core.messages import a_file, an_option
 from ..core.written import RUN_RECORD, Written, adopt
 from .store import (
     DEFAULT_FILE,
@@ -58,8 +58,9 @@ def accept(run: Path, force: bool = False) -> ModelCard:
     if not test.may_be_installed and not force:
         raise InputError(
             a_file(run),
-            f": the candidate is refused ({test.verdict}: {test.reason}); --force installs it all "
-            "the same",
+            f": the candidate is refused ({test.verdict}: {test.reason}); ",
+            an_option("--force"),
+            " installs it all the same",
         )
     candidate = run / MODEL_FOLDER / f"{test.name}.pt"
     if not candidate.exists():

@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from ..core.errors import ErrorCode, InputError
 from ..core.events import Progress, Stage
-from ..core.messages import a_modality
+from ..core.messages import a_modality, an_option
 from ..io.geometry import image_like, same_grid
 from ..io.resampling import on_grid
 from .background import FAINT, background, content_mask, contrast_to_background
@@ -48,8 +48,10 @@ class BrainExtractionMissing(InputError):  # noqa: N818
         super().__init__(
             "the scans show the skull, and the package that takes it away is not installed: "
             "install it with pip install deepbet; or strip the scans with another tool, as HD-BET, "
-            "and give its mask with --brain-mask FILE; or, if they are stripped already, say "
-            "--brain-extraction never"
+            "and give its mask with ",
+            an_option("--brain-mask FILE"),
+            "; or, if they are stripped already, say ",
+            an_option("--brain-extraction never"),
         )
 
 
@@ -209,7 +211,8 @@ def extract_brain(image: sitk.Image) -> sitk.Image:
     except (AssertionError, ValueError) as error:  # nothing for a box, or for an island
         raise InputError(
             "no brain was found in the scan; look whether it shows a head, or strip the scans with "
-            "another tool and give its mask with --brain-mask FILE"
+            "another tool and give its mask with ",
+            an_option("--brain-mask FILE"),
         ) from error
     found = image_like(np.asarray(mask.dataobj).T.astype(np.uint8), turned)
     direction = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())

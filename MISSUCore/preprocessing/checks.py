@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from ..contract.modalities import BRATS_MODALITIES
 from ..core.errors import InputError
-from ..core.messages import Text, a_modality
+from ..core.messages import Text, a_modality, an_option
 from ..io.geometry import image_like, overlap
 from ..io.resampling import on_grid
 from ..sequences.appearance import guess_from_images
@@ -96,8 +96,8 @@ def check_anatomy(
             if not only_warn:
                 raise InputError(
                     told,
-                    "; give scans of one patient, or, if they are, leave this one out or go on by "
-                    "--allow-different-anatomy",
+                    "; give scans of one patient, or, if they are, leave this one out or go on by ",
+                    an_option("--allow-different-anatomy"),
                 )
         warnings.append(told)
     return warnings
@@ -143,7 +143,9 @@ def bias_field_warnings(strengths: Mapping[str, float]) -> list[str]:
         Text(
             a_modality(name),
             ": is much brighter in one part of the brain than in another (bias field of about "
-            f"{strength:.0%}), which can spoil the result; correct it (--bias-field) and compare",
+            f"{strength:.0%}), which can spoil the result; correct it (",
+            an_option("--bias-field"),
+            ") and compare",
         )
         for name, strength in strengths.items()
     ]

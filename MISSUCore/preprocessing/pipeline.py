@@ -18,7 +18,7 @@ from ..contract.options import PreprocessingOptions
 from ..contract.segmentation_report import ScanRegistration
 from ..core.errors import InputError
 from ..core.events import Progress, Stage
-from ..core.messages import Text, a_modality
+from ..core.messages import Text, a_modality, an_option
 from ..io.geometry import same_grid
 from .background import shift_to_nonnegative
 from .bias_field import correct_bias_field
@@ -314,7 +314,8 @@ def _even_out(case: AlignedCase, bias_field: str, progress: Progress) -> None:
         Text(
             a_modality(name),
             f": had a strong bias field (about {strength:.0%}), which was evened out; look whether "
-            "the result is right, and compare with --bias-field never",
+            "the result is right, and compare with ",
+            an_option("--bias-field never"),
         )
         for name, strength in strong.items()
     )

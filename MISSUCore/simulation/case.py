@@ -7,6 +7,7 @@ are plausible, not physical: each tissue is painted with the intensity it has in
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from ..inference.outputs import write_image
 from .anatomy import Anatomy, Volume, bent_template, smooth_noise
 from .contrast import BRATS_CONTRAST, Contrast, SequenceContrast
 from .lesion import ED, ET, NCR, grow_lesion
@@ -39,10 +41,15 @@ class SimulatedCase:
     labels: sitk.Image
 
     def write(self, folder: Path) -> None:
-        """Write NAME_t1.nii.gz to NAME_flair.nii.gz and NAME_seg.nii.gz, as BraTS names them."""
-        folder.mkdir(parents=True, exist_ok=True)
-        for kind, image in {**self.images, "seg": self.labels}.items():
-            sitk.WriteImage(image, str(folder / f"{self.name}_{kind}.nii.gz"))
+        """Write NAME_t1.nii.gz to NAME_flair.nii.gz and NAME_seg.nii.gz, as BraTS names them.
+
+        Raises:
+            InputError: if the folder cannot be written.
+            ResourceError: if the disk is full.
+        """
+        with ExitStack() as stack:  # all of them appear, or none
+            for kind, image in {**self.images, "seg": self.labels}.items():
+                write_image(stack, image, folder / f"{self.name}_{kind}.nii.gz")
 
 
 def simulate_case(

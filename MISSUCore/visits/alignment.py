@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from ..core.errors import ErrorCode, InputError
 from ..core.events import Progress
-from ..core.messages import Text, a_file
+from ..core.messages import Text, a_file, an_option
 from ..preprocessing.background import shift_to_nonnegative
 from ..preprocessing.registration.rigid import Registration, register
 from .one_patient import likeness
@@ -59,8 +59,9 @@ def align(
                     a_file(sources[number]),
                     " and ",
                     a_file(sources[0]),
-                    f": do not seem to {told}; give the visits of one patient, or "
-                    "--allow-different-anatomy if you have made sure",
+                    f": do not seem to {told}; give the visits of one patient, or ",
+                    an_option("--allow-different-anatomy"),
+                    " if you have made sure",
                     code=ErrorCode.ANATOMY_DIFFERS,
                 )
             warning = f"{names[number]} and {names[0]} do not seem to {told}"

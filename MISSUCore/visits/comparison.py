@@ -17,7 +17,7 @@ from ..contract.segmentation_report import FileFact, ScanRegistration
 from ..contract.visits_report import Visit, VisitsReport, VisitsSettings
 from ..core.errors import ErrorCode, InputError
 from ..core.events import Progress, Stage
-from ..core.messages import Text, a_file
+from ..core.messages import Text, a_file, an_option
 from ..evaluation.comparison import check_grids, read_regions
 from ..io.geometry import image_like
 from ..io.reading import checksum, read_image
@@ -168,7 +168,9 @@ def _read(visit: GivenVisit, scheme: LabelScheme, allow_empty: bool) -> _Read:
     if not masks.any() and not allow_empty:
         raise InputError(
             a_file(visit.segmentation),
-            ": is empty; if the tumor is gone, give --allow-empty, else segment again",
+            ": is empty; if the tumor is gone, give ",
+            an_option("--allow-empty"),
+            ", else segment again",
             code=ErrorCode.LABELS_EMPTY,
         )
     scan = read_image(visit.t1ce)

@@ -11,7 +11,7 @@ from ..cohorts.bids_layout import LABELS_END, REPORT_END
 from ..contract.response import GivenVisit, ReaderEntry, iso_date
 from ..contract.segmentation_report import read_report
 from ..core.errors import InputError
-from ..core.messages import a_file
+from ..core.messages import a_file, an_option
 from ..io.dicom import series_header
 from ..io.dicom_file import is_dicom
 
@@ -139,7 +139,10 @@ def checked(visits: Sequence[GivenVisit]) -> list[CheckedVisit]:
         )
         if not day:
             raise InputError(
-                a_file(visit.t1ce), ": does not say from which day it is; give --dates, one a visit"
+                a_file(visit.t1ce),
+                ": does not say from which day it is; give its date (",
+                an_option("--dates"),
+                ")",
             )
         found.append(
             CheckedVisit(

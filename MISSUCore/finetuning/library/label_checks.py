@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from ...contract.labels import LabelScheme
 from ...core.errors import ErrorCode, InputError
-from ...core.messages import a_modality
+from ...core.messages import a_modality, an_option
 from ...io.geometry import overlap
 from ...preprocessing.brain_extraction import PLAUSIBLE_BRAIN_ML, content_ml
 
@@ -54,13 +54,14 @@ def check_labels(
         if count:
             raise InputError(
                 f"the labels have {count * voxel_ml:.1f} ml, though the case is said to have none; "
-                "leave out --no-tumor"
+                "leave out ",
+                an_option("--no-tumor"),
             )
         return []
     if not count:
         raise InputError(
-            "the labels are empty; if there is nothing to label in this case, say so with "
-            "--no-tumor",
+            "the labels are empty; if there is nothing to label in this case, say so with ",
+            an_option("--no-tumor"),
             code=ErrorCode.LABELS_EMPTY,
         )
     warnings = []

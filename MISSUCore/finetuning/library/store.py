@@ -27,7 +27,7 @@ from ...contract.labels import LabelScheme
 from ...contract.model_identity import ModelIdentity
 from ...core.errors import ErrorCode, InputError
 from ...core.files import NAME, folder_lock, translate_os_errors
-from ...core.messages import a_file
+from ...core.messages import a_file, an_option
 from ...evaluation.metrics import dice
 from ...evaluation.volumes import volumes_ml
 from ...inference.outputs import write_image
@@ -156,8 +156,9 @@ class CaseLibrary:
             if known and not replacing:
                 raise InputError(
                     a_file(self.folder),
-                    f": these scans are in the library already, as {known.id}; add "
-                    "--replace to take the new labels",
+                    f": these scans are in the library already, as {known.id}; add ",
+                    an_option("--replace"),
+                    " to take the new labels",
                     code=ErrorCode.SCANS_KNOWN,
                 )
             if known:

@@ -14,7 +14,7 @@ from MISSUCore.contract.modalities import TITLES
 from MISSUCore.contract.requests import Request
 from MISSUCore.core.errors import ErrorCode, InputError, MISSUError
 from MISSUCore.core.events import ProgressEvent, Stage
-from MISSUCore.core.messages import Name, Text, path_in
+from MISSUCore.core.messages import OPTION, Name, Text, path_in
 
 from .CoreInstallation import InstallationError, torchProblem
 from .CoreProcess import CoreProcess
@@ -223,7 +223,9 @@ class CoreRun:
         return sentence if sentence.endswith(".") else f"{sentence}."
 
     def _nameOf(self, name: Name) -> str:
-        """What users call a modality or a file."""
+        """What users call a modality or a file; options are those of the command line."""
+        if name.kind == OPTION:
+            return f'"{name.value.lstrip("-")}" (an option on the command line)'
         path = path_in(name)
         return self.names.get(path, str(path)) if path else TITLES.get(name.value, name.value)
 

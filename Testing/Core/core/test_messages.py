@@ -9,7 +9,7 @@ import pytest
 
 from MISSUCore.core.errors import ErrorCode, InputError
 from MISSUCore.core.events import ErrorEvent, ResultEvent, WarningEvent, parse_line
-from MISSUCore.core.messages import Name, Text, a_file, a_modality, modalities
+from MISSUCore.core.messages import Name, Text, a_file, a_modality, an_option, modalities
 
 
 def test_a_text_is_a_string_whose_names_can_be_changed() -> None:
@@ -34,6 +34,7 @@ def test_a_text_within_a_text_keeps_its_names() -> None:
     [
         ErrorEvent(Text(a_file("/\xe4"), ": is\nempty"), ErrorCode.INPUT),
         WarningEvent(Text(a_modality("t2"), " is missing")),
+        ErrorEvent(Text("leave out ", an_option("--no-tumor")), ErrorCode.INPUT),
         ResultEvent({"case": "case-1"}),
     ],
 )

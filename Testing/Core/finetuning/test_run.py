@@ -359,7 +359,9 @@ def test_two_cases_are_too_few(tune: Callable, brats_folder: Path) -> None:
 
 def test_too_little_time_says_how_much_is_needed(tune: Callable) -> None:
     options = replace(OPTIONS, minutes=0.01, changes={"patch_size": "[16,16,16]"})
-    with pytest.raises(InputError, match=r"0.01 minutes do not suffice .* give --minutes \d+"):
+    with pytest.raises(
+        InputError, match=r"0.01 minutes do not suffice .* give \d+ minutes or more"
+    ):
         tune(options=options)
 
 

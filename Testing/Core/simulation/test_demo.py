@@ -26,6 +26,7 @@ def test_a_demonstration_finds_the_tumor_and_shows_it(
     assert dice["WT"] > 0.9
     names = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*"))
     assert names == [
+        ".written.sha256",
         "scans/simulated1_flair.nii.gz",
         "scans/simulated1_seg.nii.gz",
         "scans/simulated1_t1.nii.gz",
@@ -37,6 +38,27 @@ def test_a_demonstration_finds_the_tumor_and_shows_it(
     ]
     page = result.page.read_text(encoding="utf-8")
     assert 'class="region"' in page and 'class="reference"' in page
+
+
+@pytest.mark.parametrize("name", ["simulated1.html", "scans/simulated1_t1.nii.gz"])
+def test_a_file_of_the_users_own_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    drawn = partial(simulate_case, spacing_mm=4.0, anatomy=drawn_brain)
+    monkeypatch.setattr(demo, "simulate_case", drawn)
+    own = tmp_path / name
+    own.parent.mkdir(exist_ok=True)
+    own.write_text("mine")
+    with pytest.raises(InputError, match=f"{own.name}: is there, and not written by this command"):
+        demo.run_demo(tmp_path, 1, "missu-brats-fast", "cpu")
+    assert own.read_text() == "mine"
+    assert [path for path in tmp_path.rglob("*.*") if path.suffix in (".html", ".gz")] == [own]
+
+
+def test_a_name_that_itk_cannot_read_is_refused(tmp_path: Path) -> None:
+    case = simulate_case(1, spacing_mm=8.0, anatomy=drawn_brain)
+    with pytest.raises(InputError, match="the name cannot be read by ITK"):
+        case.write(tmp_path / "M\udcfcller")
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

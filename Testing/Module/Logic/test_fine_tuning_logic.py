@@ -187,7 +187,7 @@ def test_a_corrected_case_is_stored_and_comes_back_voxel_for_voxel(
     assert drawnBy == "SEMIAUTOMATIC"
 
     # What was loaded from the library is known there.
-    with pytest.raises(SegmentationError, match=r"in the library already.*--replace"):
+    with pytest.raises(SegmentationError, match=r'in the library already.*"replace"'):
         logic.add(library, loaded, node, settings=AS_THEY_ARE)
     assert keptLabels(node) is None
     logic.remove(library, [case.id])
@@ -218,7 +218,7 @@ def test_an_empty_segmentation_must_be_meant(
 ) -> None:
     for name in BRATS.region_names:
         paint(segmentation, name, np.zeros(SHAPE, bool), volumes["t1"])
-    with pytest.raises(SegmentationError, match=r"with --no-tumor\.$"):
+    with pytest.raises(SegmentationError, match=r'with "no-tumor" \(an option .*\)\.$'):
         FineTuningLogic().add(library, volumes, segmentation, settings=AS_THEY_ARE)
     assert not library.exists()
 

@@ -18,7 +18,7 @@ slicer = pytest.importorskip("slicer", reason="needs the package slicer-core")
 from MISSUCore.contract.labels import BRATS
 from MISSUCore.core.errors import ErrorCode
 from MISSUCore.core.events import ErrorEvent, ProgressEvent
-from MISSUCore.core.messages import Text, a_file, a_modality
+from MISSUCore.core.messages import Text, a_file, a_modality, an_option
 from MISSUSegmentationLib.Core import CoreProcess as processModule
 from MISSUSegmentationLib.Core.CoreRun import CoreRun
 from MISSUSegmentationLib.Logic import SegmentationLogic as logicModule
@@ -242,6 +242,10 @@ def test_messages_call_scans_what_the_user_calls_them() -> None:
         "T1ce: fits T1 poorly; see Case t2 (flair?), --t1, t1-like."
     )
     assert run.inUsersWords(Text("t1: as given.")) == "t1: as given."
+    advice = Text("compare with ", an_option("--bias-field never"))
+    assert run.inUsersWords(Text.from_json(advice.to_json())) == (
+        'compare with "bias-field never" (an option on the command line).'
+    )
 
 
 def test_a_skull_that_nothing_takes_off_is_an_error_of_its_own(

@@ -507,7 +507,7 @@ def test_a_run_that_is_refused_leaves_nothing(
     tuning: Panel, threeCases: list[str], missu: SimpleNamespace, library: Path
 ) -> None:
     tuning.widget.fineTuning.refresh()
-    missu.behave(error="2 minutes do not suffice on this machine; give --minutes 9 or more")
+    missu.behave(error="2 minutes do not suffice on this machine; give 9 minutes or more")
     tune(tuning)
     assert "do not suffice" in tuning.ui.tuningStatusLabel.text
     assert not list((library / "runs").iterdir())
