@@ -7,10 +7,10 @@ Both networks look at every case once; then it is segmented with the coarse mode
 fine model's, and with the mean of both, as the product does it. Prints Dice by region (African
 gliomas apart), what other clean-ups would change (also where each case is cleaned up as is best for
 the others), temperatures (Guo et al. 2017) with each case left out in turn, expected beside real
-Dice, and seconds of processor time. With a scan missing ``--fitted-on`` takes the temperatures of
-the run with all scans, as the model does. Leaves facts.json, which bundle_precise.py takes, and
-what the networks said of each case, so that a second run with the same folder takes a fraction of
-the time.
+Dice, and seconds of processor time. With a scan missing ``--fitted-on`` tells and keeps what is
+expected with the temperatures of the run with all scans, as the model has them. Leaves facts.json,
+which bundle_precise.py takes, and what the networks said of each case, so that a second run with
+the same folder takes a fraction of the time.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from MISSUCore.training.labels import read_labels
 
 ANSWERS = ("coarse", "fine", "mean")
 OPTIONS = SegmentationOptions()
-INNERMOST_MM3 = (0, 30, 100, 400, 1000)
+INNERMOST_MM3 = (0, 100, 400, 1000, 1400, 2000)
 ISLANDS_MM3 = (0, 100, 400, 1000, 3000)
 STEP = 23  # every so many voxels are enough to fit a temperature
 Odds = NDArray[np.float32]
@@ -299,13 +299,16 @@ def main() -> None:
         cases.labels.append(read_labels(case, card.label_scheme()))
         print(case.name, cases.said[-1].seconds.round(2), flush=True)
     facts = {"cases": cases.names, "without": options.without, **answers(cases)}
-    complete = cases.said
     if options.fitted_on:
-        complete = [Said.load(options.fitted_on / f"{name}.npz") for name in cases.names]
         facts["averaged"] = read_json(options.fitted_on / "facts.json")["averaged"]
     averaged = [regions.index(name) for name in facts["averaged"]]
-    facts["cleanup"] = clean_ups(cases, averaged)
-    facts.update(calibration(cases, averaged, complete))
+    if not options.without:
+        facts["cleanup"] = clean_ups(cases, averaged)
+    facts.update(calibration(cases, averaged, cases.said))
+    if options.fitted_on:
+        print("\nwith the temperatures of the run with all scans:")
+        complete = [Said.load(options.fitted_on / f"{name}.npz") for name in cases.names]
+        facts.update(calibration(cases, averaged, complete))
     facts["seconds"] = np.median([said.seconds for said in cases.said], axis=0).round(2).tolist()
     (options.output / "facts.json").write_text(json.dumps(facts, indent=2) + "\n")
     print("temperatures", facts["temperatures"])
