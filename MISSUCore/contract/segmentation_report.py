@@ -118,7 +118,7 @@ class SegmentationReport:
         reference: file on whose grid the label map lies.
         output: path of the label map.
         written: SHA-256 of the label map, probability maps and transforms, by file name.
-        grid: of the label map, see :class:`.Provenance`.
+        grid: of the label map, see :class:`.Contents`.
         masks: what the label map's regions are, by name; empty in reports of before.
         model: that segmented.
         finder: model that found where that one looked; empty if it looked at all.

@@ -10,7 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..contract.labels import BRATS, LabelScheme
-from ..contract.provenance.masks import Mask, MaskFact, start_on_grid, voxel_ml
+from ..contract.provenance.masks import Contents, Mask, MaskFact, start_on_grid, voxel_ml
 from ..contract.provenance.record import Computation, Provenance
 from ..contract.provenance.sentences import history, summary
 from ..contract.provenance.tag import TAG, from_tag
@@ -28,7 +28,7 @@ class Verification:
     """What is known of a segmentation in a file.
 
     Attributes:
-        record: with the regions as the file has them.
+        record: with the contents that the file has.
         is_same_file: whether it has the bytes that MISSU wrote.
         is_on_grid: whether its voxels lie where those of the record do.
     """
@@ -51,11 +51,12 @@ class Verification:
             summary(self.record),
             *([] if self.is_on_grid else [moved]),
             *history(self.record),
-            *(self._volume(name) for name in self.record.masks),
+            *(self._volume(name) for name in self.record.contents.masks),
         ]
 
     def _volume(self, name: str) -> str:
-        fact, computed = self.record.masks[name], self.record.computed.masks.get(name)
+        fact = self.record.contents.masks[name]
+        computed = self.record.computed.contents.masks.get(name)
         text = f"{name}: {fact.volume_ml:.2f} ml"
         if computed is None or not self.is_on_grid:
             return text
@@ -109,10 +110,10 @@ def verify(
             "--scheme",
         )
     named = {name: Mask.of(mask) for name, mask in zip(scheme.region_names, masks)}
-    found, is_on_grid = facts_on_grid(named, image, facts.grid)
-    record = Provenance(computed=Computation.of(facts), grid=tuple(facts.grid), masks=found)
-    same = sha256(segmentation) in facts.written.values()
-    return Verification(record, same, is_on_grid)
+    contents = contents_on_grid(named, image, facts.grid)
+    record = Provenance(computed=Computation.of(facts), contents=contents)
+    same_file = sha256(segmentation) in facts.written.values()
+    return Verification(record, same_file, contents.grid == tuple(facts.grid))
 
 
 def _verify_segments(path: Path) -> Verification:
@@ -125,32 +126,27 @@ def _verify_segments(path: Path) -> Verification:
     except ValueError as error:
         raise InputError(a_file(path), f": its record is damaged: {error}") from error
     masks = {name: segment.mask for name, segment in given.segments.items()}
-    found, is_on_grid = facts_on_grid(masks, given.image, record.grid)
-    return Verification(replace(record, masks=found), is_on_grid=is_on_grid)
+    contents = contents_on_grid(masks, given.image, record.contents.grid)
+    is_on_grid = contents.grid == record.contents.grid
+    return Verification(replace(record, contents=contents), is_on_grid=is_on_grid)
 
 
-def facts_on_grid(
+def contents_on_grid(
     masks: Mapping[str, Mask], image: sitk.Image, grid: Sequence[float]
-) -> tuple[dict[str, MaskFact], bool]:
-    """What identifies regions on the grid of a record.
+) -> Contents:
+    """What regions are on the grid of a record, or on their own if their voxels lie elsewhere.
 
     Args:
         masks: by name of the region.
         image: on whose voxels they lie.
-        grid: see :class:`.Provenance`.
-
-    Returns:
-        Facts by name, and whether the image's voxels are some of the grid; else facts have no
-        checksum.
+        grid: see :class:`.Contents`.
     """
     place = grid_of(image)
     start = start_on_grid(grid, place) if grid else None
     facts = {
         name: mask.shifted(start or (0, 0, 0)).fact(voxel_ml(place)) for name, mask in masks.items()
     }
-    if start is None:
-        return {name: replace(fact, sha256="") for name, fact in facts.items()}, False
-    return facts, True
+    return Contents(place if start is None else tuple(grid), facts)
 
 
 def mask_facts(labels: sitk.Image, scheme: LabelScheme) -> dict[str, MaskFact]:
@@ -161,6 +157,6 @@ def mask_facts(labels: sitk.Image, scheme: LabelScheme) -> dict[str, MaskFact]:
 
 
 def grid_of(image: sitk.Image) -> tuple[float, ...]:
-    """Grid of an image as a record has it, see :class:`.Provenance`."""
+    """Grid of an image as a record has it, see :class:`.Contents`."""
     axes = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
     return tuple(np.column_stack((axes, image.GetOrigin())).ravel().tolist())

@@ -16,10 +16,9 @@ import numpy as np
 from .. import __version__
 from ..contract.labels import LabelScheme
 from ..contract.measurement_report import LesionMeasurement, Line
-from ..contract.provenance.masks import Mask
-from ..contract.provenance.record import same_masks
+from ..contract.provenance.masks import Contents, Mask
 from ..contract.segmentation_report import SegmentationReport
-from ..evaluation.verification import facts_on_grid
+from ..evaluation.verification import contents_on_grid
 from ..measurement.case import MeasuredCase
 from .dicom_scan import DicomScan, highdicom, referring
 from .dicom_seg import (
@@ -52,8 +51,8 @@ def algorithm_of(report: SegmentationReport, measured: MeasuredCase) -> Algorith
     volumes = measured.report.volumes_ml
     if report.masks:
         named = {name: Mask.of(mask) for name, mask in zip(volumes, measured.masks)}
-        found, _ = facts_on_grid(named, measured.image, report.grid)
-        same = same_masks(found, report.masks)
+        found = contents_on_grid(named, measured.image, report.grid)
+        same = found.same_as(Contents(tuple(report.grid), dict(report.masks)))
     else:  # a report of an older version
         same = volumes.keys() == report.volumes_ml.keys() and all(
             abs(volumes[name] - told) <= _SAME_ML for name, told in report.volumes_ml.items()

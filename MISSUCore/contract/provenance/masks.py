@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ...core.serialization import by_name, many
+
 Start = tuple[int, int, int]
 # Of two grids: how far their axes, and the places of their voxels, may differ, in voxels. Files in
 # single precision are off by less, and another grid by more.
@@ -36,6 +38,33 @@ class MaskFact:
     voxels: int = 0
     volume_ml: float = 0.0
     sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What segments hold at a moment.
+
+    Attributes:
+        grid: on which checksums are taken: 3 rows of 4 numbers, from voxel indices (i, j, k, 1) to
+            mm, LPS; in Slicer before the segmentation's parent transform. Empty if unknown.
+        masks: the regions by name.
+    """
+
+    grid: tuple[float, ...] = many(float)
+    masks: dict[str, MaskFact] = by_name(MaskFact)
+
+    def has_grid_of(self, other: Contents) -> bool:
+        """Whether checksums of the two can be compared."""
+        if not (self.grid and other.grid):
+            return self.grid == other.grid
+        return start_on_grid(self.grid, other.grid) == (0, 0, 0)
+
+    def same_as(self, other: Contents) -> bool:
+        """Whether both hold the same regions with the same voxels at the same places."""
+        ours, theirs = (
+            {name: fact.sha256 for name, fact in one.masks.items()} for one in (self, other)
+        )
+        return ours == theirs and self.has_grid_of(other)
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 
 from ...core.serialization import by_name, many, maybe, settings_from_dict, settings_to_dict
 from ..model_identity import ModelIdentity
 from ..segmentation_report import SegmentationReport
-from .masks import MaskFact
+from .masks import Contents, MaskFact
 
 SCHEMA_VERSION = 1
 LONGEST_NAME = 64  # of a reader, as DICOM has it
@@ -21,7 +21,7 @@ LONGEST_JSON = 1 << 20
 LARGEST = 1e9  # of any number in a record
 # An edit of a region goes on with the last one, if no more time than this lies between them.
 SESSION = timedelta(hours=1)
-Masks = Mapping[str, MaskFact]
+LONG_AGO = datetime.fromtimestamp(0, timezone.utc)
 # Of a region, by name and checksum before: ml that were added, and removed; None if unknown.
 Difference = Callable[[str, str], "tuple[float, float] | None"]
 
@@ -36,7 +36,7 @@ class Computation:
         missu_version: of the program.
         created: when, ISO 8601.
         inputs: SHA-256 of each scan's file, by modality.
-        masks: the regions as they were computed, by name.
+        contents: what was computed.
     """
 
     model: ModelIdentity = field(default_factory=ModelIdentity)
@@ -44,7 +44,7 @@ class Computation:
     missu_version: str = ""
     created: str = ""
     inputs: dict[str, str] = by_name(str)
-    masks: dict[str, MaskFact] = by_name(MaskFact)
+    contents: Contents = field(default_factory=Contents)
 
     @classmethod
     def of(cls, report: SegmentationReport) -> Computation:
@@ -55,7 +55,7 @@ class Computation:
             report.missu_version,
             report.created,
             {modality: scan.sha256 for modality, scan in report.inputs.items()},
-            dict(report.masks),
+            Contents(tuple(report.grid), dict(report.masks)),
         )
 
 
@@ -67,6 +67,7 @@ class Edit:
         region: its name.
         began: when, ISO 8601.
         ended: when, ISO 8601.
+        watched: whether it was seen as it was made; else the times say when it was found.
         by: name that the reader had typed in; empty if none.
         before: the region as it was.
         after: and as it became; one of the two is empty if it was added or removed as a whole.
@@ -77,6 +78,7 @@ class Edit:
     region: str = ""
     began: str = ""
     ended: str = ""
+    watched: bool = True
     by: str = ""
     before: MaskFact = field(default_factory=MaskFact)
     after: MaskFact = field(default_factory=MaskFact)
@@ -92,14 +94,14 @@ class SignOff:
         reader: name, as typed in.
         when: ISO 8601.
         comment: any text.
-        masks: the regions that were signed off, by name.
+        contents: what was signed off.
         withdrawn: when it was taken back, ISO 8601; empty if it was not.
     """
 
     reader: str = ""
     when: str = ""
     comment: str = ""
-    masks: dict[str, MaskFact] = by_name(MaskFact)
+    contents: Contents = field(default_factory=Contents)
     withdrawn: str = ""
 
 
@@ -110,30 +112,30 @@ class Provenance:
     Attributes:
         schema_version: of the record.
         computed: what computed them.
-        grid: on which checksums are taken: from voxel indices (i, j, k, 1) to mm, LPS, 3 rows of 4
-            numbers; before the segmentation's parent transform in Slicer.
-        masks: the regions as they were last seen, by name.
+        contents: what they held when they were last seen.
         edits: oldest first.
         sign_offs: oldest first.
     """
 
     schema_version: int = SCHEMA_VERSION
     computed: Computation = field(default_factory=Computation)
-    grid: tuple[float, ...] = many(float)
-    masks: dict[str, MaskFact] = by_name(MaskFact)
+    contents: Contents = field(default_factory=Contents)
     edits: tuple[Edit, ...] = many(Edit)
     sign_offs: tuple[SignOff, ...] = many(SignOff)
 
     @property
     def is_as_computed(self) -> bool:
         """Whether the regions, as last seen, are those that were computed."""
-        return bool(self.computed.masks) and same_masks(self.masks, self.computed.masks)
+        computed = self.computed.contents
+        return bool(computed.masks) and computed.same_as(self.contents)
 
     @property
     def valid_sign_offs(self) -> tuple[SignOff, ...]:
         """Sign-offs of what was last seen that were not withdrawn."""
         return tuple(
-            one for one in self.sign_offs if not one.withdrawn and same_masks(one.masks, self.masks)
+            one
+            for one in self.sign_offs
+            if not one.withdrawn and one.contents.same_as(self.contents)
         )
 
     @property
@@ -142,48 +144,55 @@ class Provenance:
         valid = self.valid_sign_offs
         return tuple(one for one in self.sign_offs if not one.withdrawn and one not in valid)
 
+    @property
+    def latest(self) -> datetime:
+        """When the last event was recorded; long ago if none was."""
+        texts = [self.computed.created, *(edit.ended for edit in self.edits)]
+        texts += [text for one in self.sign_offs for text in (one.when, one.withdrawn)]
+        return max([LONG_AGO, *(_time(text) for text in texts if text)])
+
     def noted(
         self,
-        masks: Masks,
-        difference: Difference,
+        contents: Contents,
+        difference: Difference = lambda *_: None,
         by: str = "",
-        began: str | None = None,
+        began: str = "",
     ) -> Provenance:
-        """The record after the regions were seen as ``masks``.
+        """The record after the segments were seen to hold something.
 
         What changed is an edit; it goes on with the last edit of the region where that was by the
         same reader, not long ago, and not signed off since. Taken back as a whole, it was none.
 
         Args:
-            masks: by name.
+            contents: of the segments.
             difference: tells what was added and removed.
             by: name that the reader has typed in.
-            began: when the first change was noticed, ISO 8601; by default now.
+            began: when the first change was seen, ISO 8601; empty if nobody watched.
         """
         ended = now()
-        record = self
-        for region in dict.fromkeys((*self.masks, *masks)):
-            before, after = (one.get(region, MaskFact()) for one in (self.masks, masks))
-            if before.sha256 == after.sha256:
+        same_grid = contents.has_grid_of(self.contents)
+        edits = list(self.edits)
+        for region in dict.fromkeys((*self.contents.masks, *contents.masks)):
+            before, after = (one.masks.get(region, MaskFact()) for one in (self.contents, contents))
+            if same_grid and before.sha256 == after.sha256:
                 continue
-            edits = list(record.edits)
-            edit = Edit(region, began or ended, ended, plain(by, LONGEST_NAME), before)
+            edit = Edit(region, began or ended, ended, bool(began), plain(by, LONGEST_NAME), before)
             last = next((one for one in reversed(edits) if one.region == region), None)
-            if last and self._goes_on(last, edit):
+            if last and same_grid and self._goes_on(last, edit):
                 edits.remove(last)
                 edit = replace(last, ended=ended)
-            if edit.before.sha256 != after.sha256:
-                changed = difference(region, edit.before.sha256) or (None, None)
-                edits.append(replace(edit, after=after, added_ml=changed[0], removed_ml=changed[1]))
-            record = replace(record, edits=tuple(edits))
-        return replace(record, masks=dict(masks))
+            if same_grid and edit.before.sha256 == after.sha256:
+                continue
+            added, removed = difference(region, edit.before.sha256) or (None, None)
+            edits.append(replace(edit, after=after, added_ml=added, removed_ml=removed))
+        return replace(self, contents=contents, edits=tuple(edits))
 
     def _goes_on(self, last: Edit, edit: Edit) -> bool:
         """Whether an edit belongs to the same session as the last one of its region."""
         pause = _time(edit.began) - _time(last.ended)
         signed = any(_time(one.when) >= _time(last.ended) for one in self.sign_offs)
         return (
-            last.by == edit.by
+            (last.by, last.watched) == (edit.by, edit.watched)
             and last.after.sha256 == edit.before.sha256
             and pause <= SESSION
             and not signed
@@ -198,7 +207,7 @@ class Provenance:
         name = plain(reader, LONGEST_NAME)
         if not name:
             raise ValueError("a sign-off needs the reader's name")
-        one = SignOff(name, now(), plain(comment, LONGEST_COMMENT), dict(self.masks))
+        one = SignOff(name, now(), plain(comment, LONGEST_COMMENT), self.contents)
         return replace(self, sign_offs=(*self.sign_offs, one))
 
     def withdrawn(self) -> Provenance:
@@ -239,36 +248,33 @@ def check_record(record: Provenance) -> None:
     """
     if record.schema_version != SCHEMA_VERSION:
         raise ValueError(f"the record is of version {record.schema_version}; update MISSU")
-    _check_grid(record.grid)
-    facts = [*record.masks.values(), *record.computed.masks.values()]
-    times = [record.computed.created] if record.computed.created else []
-    for edit in record.edits:
-        facts += [edit.before, edit.after]
-        times += [edit.began, edit.ended]
-        for volume in (edit.added_ml, edit.removed_ml):
-            if volume is not None and not 0 <= volume < LARGEST:
-                raise ValueError(f"a volume cannot be {volume} ml")
-    for one in record.sign_offs:
-        facts += one.masks.values()
-        times += [one.when, *([one.withdrawn] if one.withdrawn else [])]
+    states = [record.contents, record.computed.contents]
+    states += [one.contents for one in record.sign_offs]
+    facts = [fact for state in states for fact in state.masks.values()]
+    facts += [fact for edit in record.edits for fact in (edit.before, edit.after)]
+    for state in states:
+        if state.grid and (len(state.grid) != 12 or not all(map(_is_sane, state.grid))):
+            raise ValueError("a grid is not a matrix")
     for fact in facts:
-        sane = 0 <= fact.voxels < LARGEST and 0 <= fact.volume_ml < LARGEST
+        sane = _is_volume(fact.voxels) and _is_volume(fact.volume_ml)
         if not sane or not re.fullmatch("([0-9a-f]{64})?", fact.sha256):
             raise ValueError(f"a region cannot be {asdict(fact)}")
-    for time in times:
-        _time(time)
+    for edit in record.edits:
+        if not all(one is None or _is_volume(one) for one in (edit.added_ml, edit.removed_ml)):
+            raise ValueError("a volume is no number")
+        _time(edit.began)
+        _time(edit.ended)
+    for one in record.sign_offs:
+        _time(one.when)
+    _ = record.latest  # reads the other times
 
 
-def _check_grid(grid: tuple[float, ...]) -> None:
-    if grid and (len(grid) != 12 or not all(abs(number) < LARGEST for number in grid)):
-        raise ValueError("the grid is not a matrix")
+def _is_sane(number: float) -> bool:
+    return abs(number) < LARGEST  # false for what is no number
 
 
-def same_masks(ours: Masks, theirs: Masks) -> bool:
-    """Whether the same regions have the same voxels."""
-    return {name: fact.sha256 for name, fact in ours.items()} == {
-        name: fact.sha256 for name, fact in theirs.items()
-    }
+def _is_volume(number: float) -> bool:
+    return number >= 0 and _is_sane(number)
 
 
 def now() -> str:

@@ -19,7 +19,7 @@ def summary(record: Provenance) -> str:
             f"Changed since it was signed off by {_names(outdated)}: that no longer holds for what "
             "is here now."
         )
-    if not record.computed.masks:
+    if not record.computed.contents.masks:
         return "What computed it was not recorded. Nobody has signed it off."
     if record.is_as_computed:
         return "As the model computed it. Nobody has signed it off."
@@ -58,11 +58,13 @@ def _computed(record: Provenance) -> str:
 
 def _edited(edit: Edit, titles: Mapping[str, str]) -> str:
     began, ended = shown_time(edit.began), shown_time(edit.ended)
+    title = titles.get(edit.region, edit.region)
+    if not edit.watched:
+        return f"{title} {_what(edit)} out of sight of MISSU, found {ended}: {_volumes(edit)}."
     day, _, minute = ended.rpartition(", ")
     if ended != began:
         began += f" to {minute if began.startswith(day) else ended}"
     by = f" by {edit.by}" if edit.by else ""
-    title = titles.get(edit.region, edit.region)
     return f"{title} {_what(edit)}{by}, {began}: {_volumes(edit)}."
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from MISSUCore.cli.main import main
 from MISSUCore.contract.labels import BRATS, CHAOS_LIVER
 from MISSUCore.contract.model_identity import ModelIdentity
-from MISSUCore.contract.provenance.masks import Mask
+from MISSUCore.contract.provenance.masks import Contents, Mask
 from MISSUCore.contract.provenance.record import Provenance
 from MISSUCore.contract.provenance.tag import TAG, to_tag
 from MISSUCore.contract.segmentation_report import SegmentationReport
@@ -144,7 +144,7 @@ def save_slicer(path: Path, image: sitk.Image, tag: str | None) -> None:
 
 def slicer_record(image: sitk.Image) -> Provenance:
     masks = {label.name: Mask.of(label.value == LABELS).fact(VOXEL_ML) for label in BRATS.labels}
-    return Provenance(grid=grid_of(image), masks=masks)
+    return Provenance(contents=Contents(grid_of(image), masks))
 
 
 def test_a_file_of_slicer_tells_itself_who_signed_it(tmp_path: Path, image: sitk.Image) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from MISSUCore.contract.model_identity import ModelIdentity
 from MISSUCore.contract.provenance import record as module
-from MISSUCore.contract.provenance.masks import MaskFact
+from MISSUCore.contract.provenance.masks import Contents, MaskFact
 from MISSUCore.contract.provenance.record import Computation, Edit, Provenance
 from MISSUCore.contract.provenance.sentences import history, summary
 from MISSUCore.contract.provenance.tag import from_tag, to_tag
@@ -24,6 +24,7 @@ def fact(volume_ml: float, letter: str) -> MaskFact:
 
 WT, ET = fact(40.0, "a"), fact(12.3, "b")
 ET2, ET3 = fact(13.0, "c"), fact(13.5, "d")
+GRID = (1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 RECORD = Provenance(
     computed=Computation(
         model=ModelIdentity("missu-brats-precise", "e" * 64),
@@ -31,10 +32,9 @@ RECORD = Provenance(
         missu_version="0.1.0",
         created="2026-11-27T10:31:00+00:00",
         inputs={"t1ce": "0" * 64},
-        masks={"WT": WT, "ET": ET},
+        contents=Contents(GRID, {"WT": WT, "ET": ET}),
     ),
-    grid=(1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0),
-    masks={"WT": WT, "ET": ET},
+    contents=Contents(GRID, {"WT": WT, "ET": ET}),
 )
 
 
@@ -63,9 +63,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def seen(record: Provenance, et: MaskFact | None, by: str = "", began: str = "") -> Provenance:
     """The record after ET was seen as this, and WT as it was."""
-    masks = {"WT": record.masks["WT"]} | ({"ET": et} if et else {})
-    start = f"2026-11-27T{began}:00+00:00" if began else None
-    return record.noted(masks, lambda region, before: (0.9, 0.2), by, start)
+    masks = {"WT": WT} | ({"ET": et} if et else {})
+    start = f"2026-11-27T{began}:00+00:00" if began else module.now()
+    return record.noted(Contents(GRID, masks), lambda region, before: (0.9, 0.2), by, start)
 
 
 def test_untouched_it_is_as_computed(clock: Any) -> None:
@@ -85,6 +85,7 @@ def test_an_edit_has_time_reader_region_and_volumes(clock: Any) -> None:
             "ET",
             "2026-11-27T10:40:00+00:00",
             "2026-11-27T10:52:00+00:00",
+            True,
             "A. Reader",
             ET,
             ET2,
@@ -129,8 +130,36 @@ def test_regions_that_were_added_or_removed_are_told(clock: Any) -> None:
     record = seen(RECORD, None)
     assert history(record)[1] == "ET was removed, 27 Nov 2026, 10:40: 12.30 ml."
     assert not record.is_as_computed
-    again = replace(RECORD, masks={"WT": WT}).noted({"WT": WT, "ET": ET2}, lambda *_: None)
+    before = replace(RECORD, contents=Contents(GRID, {"WT": WT}))
+    again = seen(before, ET2)
     assert history(again)[1] == "ET was added, 27 Nov 2026, 10:40: 13.00 ml."
+
+
+def test_what_nobody_watched_has_no_reader_and_the_time_it_was_found(clock: Any) -> None:
+    record = RECORD.noted(Contents(GRID, {"WT": WT, "ET": ET2}))
+    assert history(record)[1] == (
+        "ET was edited out of sight of MISSU, found 27 Nov 2026, 10:40: 12.30 ml before, "
+        "13.00 ml after."
+    )
+    assert len(seen(record, ET3).edits) == 2, "what is watched is another edit"
+
+
+def test_the_same_voxels_on_another_grid_are_an_edit(clock: Any) -> None:
+    moved = (*GRID[:3], 0.4, *GRID[4:])
+    record = RECORD.signed_off("A").noted(Contents(moved, {"WT": WT, "ET": ET}))
+    assert [edit.region for edit in record.edits] == ["WT", "ET"]
+    assert not record.is_as_computed and not record.valid_sign_offs
+    rounded = Contents(tuple(1.000001 * number for number in GRID), {"WT": WT, "ET": ET})
+    assert not RECORD.noted(rounded).edits
+
+
+def test_the_latest_event_tells_which_copy_is_newer(clock: Any) -> None:
+    edited = seen(RECORD, ET2)
+    clock("10:50")
+    signed = edited.signed_off("A")
+    clock("10:55")
+    records = [Provenance(), RECORD, edited, signed, signed.withdrawn()]
+    assert sorted(records, key=lambda record: record.latest) == records
 
 
 def test_a_sign_off_holds_until_something_changes(clock: Any) -> None:
@@ -188,19 +217,21 @@ def test_a_record_comes_back_as_it_was(clock: Any) -> None:
 
 
 HOSTILE: list[tuple[str, Any]] = [
-    ("masks.ET.sha256", "../../etc/passwd"),
-    ("masks.ET.volume_ml", float("nan")),
-    ("masks.ET.volume_ml", 10**400),
-    ("masks.ET.voxels", -1),
-    ("masks.ET", []),
-    ("grid", [1.0] * 11),
-    ("grid", [float("inf")] * 12),
+    ("contents.masks.ET.sha256", "../../etc/passwd"),
+    ("contents.masks.ET.volume_ml", float("nan")),
+    ("contents.masks.ET.volume_ml", 10**400),
+    ("contents.masks.ET.voxels", -1),
+    ("contents.masks.ET", []),
+    ("contents.grid", [1.0] * 11),
+    ("contents.grid", [float("inf")] * 12),
     ("edits.0.began", "yesterday"),
     ("edits.0.began", "2026-11-27T10:40:00"),  # without a zone
     ("edits.0.added_ml", float("nan")),
     ("edits.0.by", 3),
     ("sign_offs.0.withdrawn", "x"),
     ("computed.created", "x"),
+    ("computed.contents.grid", [0.0] * 13),
+    ("sign_offs.0.contents.masks.ET.sha256", "x"),
     ("schema_version", 2),
     ("schema_version", "1"),
     ("unknown", 1),
