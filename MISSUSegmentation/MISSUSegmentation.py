@@ -38,9 +38,9 @@ from MISSUSegmentationLib.Panel.PanelMeasure import PanelMeasure
 from MISSUSegmentationLib.Panel.PanelModels import PanelModels
 from MISSUSegmentationLib.Panel.PanelResult import PanelResult, showInViews
 from MISSUSegmentationLib.Panel.PanelRun import PanelRun
+from MISSUSegmentationLib.Panel.Provenance.PanelProvenance import watchEdits
 from MISSUSegmentationLib.Panel.Visits.PanelVisits import PanelVisits
 from MISSUSegmentationLib.Scene.SampleData import registerSampleData
-from MISSUSegmentationLib.Scene.SegmentAlgorithm import watchScene
 
 HOMEPAGE = "https://github.com/SlicerMISSU/SlicerMISSU"
 
@@ -79,7 +79,7 @@ class MISSUSegmentation(ScriptedLoadableModule):
             self.resourcePath("Terminologies/SegmentationCategoryTypeModifier-MISSU.term.json")
         )
         registerSampleData(Path(self.resourcePath("Icons")))
-        watchScene(slicer.mrmlScene)
+        self._editTimer = watchEdits(slicer.mrmlScene)
 
 
 class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -99,7 +99,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.layout.addWidget(uiWidget)
         sections = uiWidget.layout()
         advanced = slicer.util.findChild(uiWidget, "advancedCollapsibleButton")
-        for file in ("UI/Measure.ui", "UI/Visits.ui", "UI/FineTuning.ui"):
+        for file in ("UI/Provenance.ui", "UI/Measure.ui", "UI/Visits.ui", "UI/FineTuning.ui"):
             section = slicer.util.loadUI(self.resourcePath(file))
             sections.insertWidget(sections.indexOf(advanced), section)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
@@ -142,6 +142,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.logic.cancel()
         self.fineTuning.cleanup()
         self.visits.cleanup()
+        self.result.cleanup()
         self.run.stop()
         self.exit()
         self.removeObservers()
@@ -159,6 +160,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
     def onSceneClose(self, caller, event) -> None:
         self.exit()
+        self.result.forget()
         self.run.showMessage("")  # it told of the scene that goes
 
     def onSceneEnd(self, caller, event) -> None:

@@ -102,6 +102,7 @@ def perform_add(request: AddCaseRequest, as_events: bool, progress: Progress) ->
         note=request.note,
         tumor=not request.no_tumor,
         replacing=request.replace,
+        provenance=request.provenance,
         progress=progress.part(0.03, 1.0),
     )
     tell_warnings(warnings, as_events)

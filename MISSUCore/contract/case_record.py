@@ -14,11 +14,13 @@ from ..core.serialization import (
     JsonObject,
     by_name,
     many,
+    maybe,
     settings_from_dict,
     settings_to_dict,
 )
 from .labels import LabelScheme
 from .model_identity import ModelIdentity
+from .provenance.record import Provenance, check_record
 
 RECORD_FILE = "record.json"
 
@@ -62,6 +64,8 @@ class CaseRecord:
         scans_sha256: of the voxels of each scan as it was read, before preprocessing, by modality.
         stored_sha256: of the voxels of each scan as it is stored.
         labels_sha256: of the voxels of the labels.
+        provenance: what computed the segmentation that the labels were written from, who edited it
+            and who signed it off; None if that is unknown.
     """
 
     id: str = ""
@@ -78,6 +82,7 @@ class CaseRecord:
     scans_sha256: dict[str, str] = by_name(str)
     stored_sha256: dict[str, str] = by_name(str)
     labels_sha256: str = ""
+    provenance: Provenance | None = maybe(Provenance)
 
     def label_scheme(self) -> LabelScheme:
         """What its label values mean."""
@@ -127,6 +132,8 @@ def _check(record: CaseRecord) -> None:
     if missing:
         raise ValueError(f"volumes_ml lack {', '.join(sorted(missing))}")
     record.added_at()
+    if record.provenance:
+        check_record(record.provenance)
 
 
 def write_record(path: Path, record: CaseRecord) -> None:

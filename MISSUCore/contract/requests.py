@@ -25,6 +25,7 @@ from ..core.serialization import (
 from .measurement_report import MeasurementSettings
 from .naming.rules import Guess
 from .options import PreprocessingOptions, SegmentationOptions
+from .provenance.record import Provenance
 from .response import GivenVisit
 from .tuning.request import FineTuneRequest
 from .visits_report import VisitsSettings
@@ -98,6 +99,7 @@ class AddCaseRequest:
         note: any text.
         no_tumor: the labels are empty because there is none.
         replace: take the new labels if the scans are there already.
+        provenance: who changed what in the labels; None if unknown.
     """
 
     command: ClassVar[str] = "library add"
@@ -111,6 +113,7 @@ class AddCaseRequest:
     note: str = ""
     no_tumor: bool = False
     replace: bool = False
+    provenance: Provenance | None = maybe(Provenance)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ LONGEST_JSON = 1 << 20
 LARGEST = 1e9  # of any number in a record
 # An edit of a region goes on with the last one, if no more time than this lies between them.
 SESSION = timedelta(hours=1)
-LONG_AGO = datetime.fromtimestamp(0, timezone.utc)
+LONG_AGO = datetime(1971, 1, 1, tzinfo=timezone.utc)
+FAR_OFF = datetime(2999, 1, 1, tzinfo=timezone.utc)
 # Of a region, by name and checksum before: ml that were added, and removed; None if unknown.
 Difference = Callable[[str, str], "tuple[float, float] | None"]
 
@@ -149,7 +150,7 @@ class Provenance:
         """When the last event was recorded; long ago if none was."""
         texts = [self.computed.created, *(edit.ended for edit in self.edits)]
         texts += [text for one in self.sign_offs for text in (one.when, one.withdrawn)]
-        return max([LONG_AGO, *(_time(text) for text in texts if text)])
+        return max([LONG_AGO, *(time_of(text) for text in texts if text)])
 
     def noted(
         self,
@@ -189,8 +190,8 @@ class Provenance:
 
     def _goes_on(self, last: Edit, edit: Edit) -> bool:
         """Whether an edit belongs to the same session as the last one of its region."""
-        pause = _time(edit.began) - _time(last.ended)
-        signed = any(_time(one.when) >= _time(last.ended) for one in self.sign_offs)
+        pause = time_of(edit.began) - time_of(last.ended)
+        signed = any(time_of(one.when) >= time_of(last.ended) for one in self.sign_offs)
         return (
             (last.by, last.watched) == (edit.by, edit.watched)
             and last.after.sha256 == edit.before.sha256
@@ -262,10 +263,10 @@ def check_record(record: Provenance) -> None:
     for edit in record.edits:
         if not all(one is None or _is_volume(one) for one in (edit.added_ml, edit.removed_ml)):
             raise ValueError("a volume is no number")
-        _time(edit.began)
-        _time(edit.ended)
+        time_of(edit.began)
+        time_of(edit.ended)
     for one in record.sign_offs:
-        _time(one.when)
+        time_of(one.when)
     _ = record.latest  # reads the other times
 
 
@@ -279,10 +280,10 @@ def _is_volume(number: float) -> bool:
 
 def now() -> str:
     """The time as a record has it: UTC, ISO 8601."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
 
 
-def _time(text: str) -> datetime:
+def time_of(text: str) -> datetime:
     """A time of a record.
 
     Raises:
@@ -291,6 +292,8 @@ def _time(text: str) -> datetime:
     time = datetime.fromisoformat(text)
     if time.tzinfo is None:
         raise ValueError(f"{text} has no time zone")
+    if not LONG_AGO <= time < FAR_OFF:
+        raise ValueError(f"{text} is no time of a record")
     return time
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 
 from .masks import MaskFact
-from .record import Edit, Provenance, SignOff
+from .record import Edit, Provenance, SignOff, time_of
 
 
 def summary(record: Provenance) -> str:
@@ -36,12 +35,13 @@ def history(record: Provenance, titles: Mapping[str, str] | None = None) -> list
     events = [(edit.began, _edited(edit, titles or {})) for edit in record.edits]
     events += [(one.when, _signed(one, record)) for one in record.sign_offs]
     computed = [_computed(record)] if record.computed.model.name else []
-    return computed + [sentence for _, sentence in sorted(events, key=lambda event: event[0])]
+    events.sort(key=lambda event: time_of(event[0]))
+    return computed + [sentence for _, sentence in events]
 
 
 def shown_time(text: str) -> str:
     """A time of a record, as clocks here show it."""
-    return datetime.fromisoformat(text).astimezone().strftime("%d %b %Y, %H:%M")
+    return time_of(text).astimezone().strftime("%d %b %Y, %H:%M")
 
 
 def _names(sign_offs: tuple[SignOff, ...]) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from ...contract.case_record import CaseRecord
 from ...contract.labels import BRATS, LabelScheme
 from ...contract.model_identity import ModelIdentity
+from ...contract.provenance.record import Provenance
 from ...core.events import Progress, Stage
 from ...inference.case_scans import read_scans
 from ...io.dicom import ScanSource
@@ -38,6 +39,7 @@ def add_case(
     note: str = "",
     tumor: bool = True,
     replacing: bool = False,
+    provenance: Provenance | None = None,
     progress: Progress | None = None,
 ) -> AddedCase:
     """Bring the scans of a case into one space, skull-stripped, and store them with their labels.
@@ -56,6 +58,7 @@ def add_case(
         note: any text.
         tumor: whether there is one; a label map without any must be meant.
         replacing: take the new labels if the scans are in the library already.
+        provenance: who changed what in the labels.
         progress: reports the stages.
 
     Raises:
@@ -71,17 +74,9 @@ def add_case(
     found = read_scans(scans, scheme, reference, brain_mask, preprocessing, steps.part(0, 0.8))
     steps(Stage.ADD, 0.8, "checking and storing")
     record = library.add(
-        found.on_reference(),
-        labels,
-        scheme,
-        as_read=found.case.images,
-        result=result,
-        model=model,
-        scene=scene,
-        note=note,
-        tumor=tumor,
-        replacing=replacing,
-    )
+        found.on_reference(), labels, scheme, as_read=found.case.images, result=result, model=model,
+        scene=scene, note=note, tumor=tumor, replacing=replacing, provenance=provenance,
+    )  # fmt: skip
     return _done(steps, record, found.prepared.warnings)
 
 

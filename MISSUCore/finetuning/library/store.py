@@ -25,6 +25,7 @@ import SimpleITK as sitk
 from ...contract.case_record import RECORD_FILE, CaseRecord, Change, read_record, write_record
 from ...contract.labels import LabelScheme
 from ...contract.model_identity import ModelIdentity
+from ...contract.provenance.record import Provenance
 from ...core.errors import ErrorCode, InputError
 from ...core.files import NAME, folder_lock, translate_os_errors
 from ...core.messages import a_file, an_option
@@ -117,6 +118,7 @@ class CaseLibrary:
         note: str = "",
         tumor: bool = True,
         replacing: bool = False,
+        provenance: Provenance | None = None,
     ) -> CaseRecord:
         """Store a corrected case.
 
@@ -132,6 +134,7 @@ class CaseLibrary:
             note: any text.
             tumor: whether there is one; a label map without any must be meant.
             replacing: take the new labels if the scans are in the library already.
+            provenance: who changed what in the labels.
 
         Raises:
             InputError: if the labels cannot be right, or the scans are in the library already.
@@ -148,23 +151,31 @@ class CaseLibrary:
             model=model or ModelIdentity(),
             changes=_changes(result, label_map, scheme) if result else {},
             warnings=tuple(warnings),
+            provenance=provenance,
         )
         files = {_scan(name): image for name, image in stored.items()}
         files[LABELS] = image_like(sitk.GetArrayViewFromImage(label_map), label_map)
         with self._changing():
-            known = next((other for other in self._records() if record.shares_scans(other)), None)
-            if known and not replacing:
-                raise InputError(
-                    a_file(self.folder),
-                    f": these scans are in the library already, as {known.id}; add ",
-                    an_option("--replace"),
-                    " to take the new labels",
-                    code=ErrorCode.SCANS_KNOWN,
-                )
-            if known:
-                record = _in_place_of(known, record)
+            record = self._in_its_place(record, replacing)
             self._store(record, files)
         return record
+
+    def _in_its_place(self, record: CaseRecord, replacing: bool) -> CaseRecord:
+        """The record of a new case, or that of the one with the same scans, which it replaces.
+
+        Raises:
+            InputError: if the scans are in the library already, and it is not to be replaced.
+        """
+        known = next((other for other in self._records() if record.shares_scans(other)), None)
+        if known and not replacing:
+            raise InputError(
+                a_file(self.folder),
+                f": these scans are in the library already, as {known.id}; add ",
+                an_option("--replace"),
+                " to take the new labels",
+                code=ErrorCode.SCANS_KNOWN,
+            )
+        return _in_place_of(known, record) if known else record
 
     def exclude(self, case_id: str, excluded: bool = True) -> None:
         """Leave a case out of fine-tuning, or take it in again.

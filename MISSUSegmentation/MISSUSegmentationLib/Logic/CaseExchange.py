@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,14 @@ import slicer
 
 from MISSUCore.contract.labels import BRATS
 from MISSUCore.contract.modalities import BRATS_MODALITIES
+from MISSUCore.contract.provenance.record import Provenance
 from MISSUCore.contract.requests import AddCaseRequest
 
 from ..Core.CoreInstallation import findCard
 from ..Core.CoreRun import CoreRun
 from ..Core.Errors import ExchangeError
+from ..Scene.Provenance.EditRecorder import recorderOf
+from ..Scene.Provenance.SegmentContents import contentsOf, masksOf
 from ..Scene.ResultOrigin import keptLabels, keptModel
 from ..Scene.SceneExchange import readGrid, referenceVolume, scanOf, volumeLike, writeVolume
 from ..Scene.SegmentAlgorithm import markCorrected
@@ -75,7 +79,16 @@ def writeTrainingCase(
         result=result,
         model=model,
         scheme=json.dumps(scheme.as_dict()),
+        provenance=_provenance(segmentationNode),
     )
+
+
+def _provenance(node: slicer.vtkMRMLSegmentationNode) -> Provenance | None:
+    """Who changed what; None if that is unknown, or cannot be checked against the voxels."""
+    try:
+        return recorderOf(node.GetScene()).note(node)
+    except ExchangeError:
+        return None
 
 
 def _writeLabels(
@@ -103,10 +116,18 @@ def loadTrainingCase(
         modality: slicer.util.addVolumeFromArray(voxels, ijkToRas, f"{case.id}_{modality}")
         for modality, (voxels, ijkToRas) in images.items()
     }
-    segmentation = importSegmentation(labels, volumes, case.scheme)
+    record = case.record.provenance
+    # As they were when they were stored, so that a sign-off of then can hold still.
+    names = {label.name for label in case.scheme.labels}
+    exclusive = record is not None and set(record.contents.masks) == names
+    segmentation = importSegmentation(labels, volumes, case.scheme, exclusive)
     segmentation.SetName(f"{case.id} segmentation")
     if case.record.changes:  # else nobody knows where its segments come from
         markCorrected(segmentation)
+    if record:
+        grid, masks = masksOf(segmentation, record.contents.grid)
+        record = replace(record, contents=contentsOf(grid, masks))
+        recorderOf(segmentation.GetScene()).keep(segmentation, record, masks)
     return volumes, segmentation
 
 

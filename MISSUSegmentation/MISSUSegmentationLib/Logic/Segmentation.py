@@ -10,6 +10,7 @@ from pathlib import Path
 
 import slicer
 
+from MISSUCore.contract.provenance.record import Computation
 from MISSUCore.contract.requests import ScanInputs, SegmentRequest, request_of
 from MISSUCore.contract.segmentation_report import read_report
 from MISSUCore.core.events import Stage
@@ -18,6 +19,7 @@ from ..Core.CoreInstallation import findCard
 from ..Core.CoreRun import CoreRun
 from ..Core.Errors import ExchangeError
 from ..Scene.MovedScans import Places, distanceMm, layOnResult, readMoves
+from ..Scene.Provenance.EditRecorder import recorderOf
 from ..Scene.ResultOrigin import keepOrigin
 from ..Scene.SceneExchange import (
     readVoxels,
@@ -202,6 +204,7 @@ def readResult(
     node = importSegmentation(labels, present, scheme, settings.exclusive)
     keepOrigin(node, labels, settings.model or report.model.name)
     markAutomatic(node, report.model.name)
+    recorderOf(node.GetScene()).begin(node, Computation.of(report))
     maps = {
         region: readVoxels(run.folder / f"labels_probability_{region}.nrrd")
         for region in (scheme.region_names if settings.probabilities else ())

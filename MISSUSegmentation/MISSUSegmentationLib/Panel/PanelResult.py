@@ -1,4 +1,4 @@
-"""The Result section of the panel: table, warnings, editing, comparing."""
+"""The Result section of the panel: table, warnings, editing, comparing, and the history."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from ..Logic.Segmentation import SegmentationResult
 from ..Logic.SegmentationLogic import SegmentationLogic
 from ..Scene.SceneExchange import scanOf
 from .PanelStatus import openFile
+from .Provenance.PanelProvenance import PanelProvenance
 from .ResultTable import ResultTable
 
 # Where a segmentation keeps what its run said of it.
@@ -60,6 +61,7 @@ class PanelResult:
         self._onStarted = onStarted
         self._onFailed = onFailed
         self._table = ResultTable(ui.resultTable)
+        self._provenance = PanelProvenance(ui)
         self._scores: Scores = {}
         # By segmentation ID. Not in the scene: what that names is not to be opened unseen.
         self._qualityPages: dict[str, Path] = {}
@@ -67,6 +69,15 @@ class PanelResult:
         ui.editButton.clicked.connect(self.onEditButton)
         ui.qualityPageButton.clicked.connect(self.onQualityPageButton)
         ui.compareButton.clicked.connect(self.onCompareButton)
+
+    def cleanup(self) -> None:
+        """The panel goes."""
+        self._provenance.cleanup()
+
+    def forget(self) -> None:
+        """The scene is closed."""
+        self._provenance.show(None)
+        self._provenance.forgetReader()
 
     def update(self) -> None:
         """Show the chosen segmentation if another one, or another reference, was chosen."""
@@ -84,6 +95,7 @@ class PanelResult:
         self._ui.resultTable.toolTip = _exportHint(node)
         self._ui.warningsLabel.text = "\n".join(f"⚠ {text}" for text in report.warnings)
         self._ui.warningsLabel.visible = bool(report.warnings)
+        self._provenance.show(node)
         self._ui.show3DButton.setSegmentationNode(node)
         self._ui.show3DButton.enabled = node is not None
 

@@ -1,7 +1,7 @@
 """Label maps to segmentation nodes: segments, their looks, and their place in the scene.
 
 The first result of some volumes makes a node; later ones go into the same node, unless the user
-renamed it or edited its segments: then it is the user's, and is left alone.
+renamed it, edited its segments or signed them off: then it is the user's, and is left alone.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import vtk
 
 from MISSUCore.contract.labels import Label, LabelScheme, Region
 from MISSUCore.contract.modalities import BRATS_MODALITIES
+from MISSUCore.contract.provenance.masks import bounding_box
 from MISSUCore.contract.terminology import Code
 
 from ..Core.Errors import ExchangeError
+from .Provenance.ProvenanceRecord import isSignedOff
 from .SceneExchange import arrayFromImage, ijkToRas, referenceVolume, volumeLike
 
 TERMINOLOGY_CONTEXT = "MISSU"
@@ -107,6 +109,7 @@ def _untouchedResult(
             all(node.GetNodeReference(inputRole(m)) is volumes.get(m) for m in BRATS_MODALITIES)
             and node.GetName() == node.GetAttribute("MISSU.Name")
             and checksumOf(node) == node.GetAttribute("MISSU.Checksum")
+            and not isSignedOff(node)
         ):
             return node
     return None
@@ -154,27 +157,17 @@ def voxelsOf(segment: slicer.vtkSegment) -> bytes:
     if image is None or image.IsEmpty():
         return b""
     mask = arrayFromImage(image) == segment.GetLabelValue()
-    mask = mask[_boundingBox(mask)]
+    mask = mask[bounding_box(mask)]
     return f"{mask.shape}".encode() + np.packbits(mask).tobytes()
-
-
-def _boundingBox(mask: np.ndarray) -> tuple[slice, ...]:
-    """Around all voxels that are not 0; empty if there is none."""
-    box = []
-    for axis in range(mask.ndim):
-        others = tuple(other for other in range(mask.ndim) if other != axis)
-        found = np.flatnonzero(mask.any(axis=others))
-        box.append(slice(found[0], found[-1] + 1) if len(found) else slice(0))
-    return tuple(box)
 
 
 def _labelmap(
     voxels: np.ndarray, reference: slicer.vtkMRMLVolumeNode
 ) -> slicer.vtkOrientedImageData:
     """Image of the part of the voxels (k, j, i) that is not 0, on the grid of a volume."""
-    box = _boundingBox(voxels)
+    box = bounding_box(voxels)
     image = slicer.vtkOrientedImageData()
-    image.SetExtent([end for part in reversed(box) for end in (part.start or 0, part.stop - 1)])
+    image.SetExtent([end for part in reversed(box) for end in (part.start, part.stop - 1)])
     image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
     if voxels.any():
         arrayFromImage(image)[:] = voxels[box]

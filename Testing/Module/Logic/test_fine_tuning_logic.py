@@ -26,7 +26,9 @@ import vtk
 
 from MISSUCore.contract.case_record import CaseRecord, write_record
 from MISSUCore.contract.labels import BRATS
+from MISSUCore.contract.model_identity import ModelIdentity
 from MISSUCore.contract.options import PreprocessingOptions
+from MISSUCore.contract.provenance.record import Computation
 from MISSUCore.contract.tuning.finetuning_run import FineTuningRun, TuningSettings
 from MISSUCore.contract.tuning.verdict import AcceptanceTest, Verdict
 from MISSUCore.core.events import ErrorEvent, ProgressEvent
@@ -37,8 +39,10 @@ from MISSUSegmentationLib.Core.CoreRun import SegmentationError
 from MISSUSegmentationLib.Logic.CaseExchange import loadTrainingCase, writeTrainingCase
 from MISSUSegmentationLib.Logic.CaseLibrary import readCases
 from MISSUSegmentationLib.Logic.FineTuningLogic import FineTuningLogic
+from MISSUSegmentationLib.Logic.Provenance.SignOff import provenanceOf, signOff
 from MISSUSegmentationLib.Logic.Segmentation import SegmentationSettings
 from MISSUSegmentationLib.Logic.TuningRun import installedAs, newRun, readRuns
+from MISSUSegmentationLib.Scene.Provenance.EditRecorder import recorderOf
 from MISSUSegmentationLib.Scene.ResultOrigin import keepOrigin, keptLabels, keptModel
 from MISSUSegmentationLib.Scene.SceneExchange import arrayFromImage, ijkToRasArray
 from MISSUSegmentationLib.Scene.SegmentationNodes import importSegmentation
@@ -110,9 +114,10 @@ def paint(node: Any, segmentId: str, mask: NDArray[np.bool_], volume: Any) -> No
     image = slicer.vtkOrientedImageData()
     image.SetExtent([end for size in reversed(mask.shape) for end in (0, size - 1)])
     image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
-    arrayFromImage(image)[:] = mask
+    segment = node.GetSegmentation().GetSegment(segmentId)
+    arrayFromImage(image)[:] = mask * segment.GetLabelValue()
     image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(ijkToRasArray(volume)))
-    node.GetSegmentation().GetSegment(segmentId).AddRepresentation("Binary labelmap", image)
+    segment.AddRepresentation("Binary labelmap", image)
 
 
 @pytest.fixture
@@ -192,6 +197,28 @@ def test_a_corrected_case_is_stored_and_comes_back_voxel_for_voxel(
     assert keptLabels(node) is None
     logic.remove(library, [case.id])
     assert logic.listCases(library) == [] and not case.folder.exists()
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_the_history_goes_along_and_a_sign_off_still_holds(
+    volumes: dict[str, Any], library: Path, exclusive: bool
+) -> None:
+    node = importSegmentation(labelsOfModel(), volumes, BRATS, exclusive)
+    recorderOf(node.GetScene()).begin(node, Computation(ModelIdentity(BUNDLED)))
+    smaller = labelsOfModel() == 4
+    smaller[5, 7, 6] = False
+    paint(node, "ET", smaller, volumes["t1ce"])
+    record = signOff(node, "A. Reader", "cavity left out")
+    assert [(edit.region, edit.removed_ml) for edit in record.edits] == [("ET", VOXEL_ML)]
+    case = FineTuningLogic().add(library, volumes, node, settings=AS_THEY_ARE)
+    assert case.record.provenance == record
+    _, loaded = loadTrainingCase(case)
+    found = provenanceOf(loaded)
+    assert found.edits == record.edits
+    assert found.valid_sign_offs == record.sign_offs
+    segmentId = "ED" if exclusive else "WT"
+    paint(loaded, segmentId, np.zeros(SHAPE, bool), volumes["t1ce"])
+    assert not provenanceOf(loaded).valid_sign_offs
 
 
 def test_labels_are_written_on_the_scan_they_were_drawn_on(

@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 
 slicer = pytest.importorskip("slicer", reason="needs the package slicer-core")
 from MISSUCore.contract.labels import BRATS
+from MISSUCore.contract.provenance.masks import Contents
+from MISSUCore.contract.provenance.record import Computation
 from MISSUCore.core.errors import ErrorCode
 from MISSUCore.core.events import ErrorEvent, ProgressEvent
 from MISSUCore.core.messages import Text, a_file, a_modality, an_option
 from MISSUSegmentationLib.Core import CoreProcess as processModule
 from MISSUSegmentationLib.Core.CoreRun import CoreRun
 from MISSUSegmentationLib.Logic import SegmentationLogic as logicModule
+from MISSUSegmentationLib.Logic.Provenance.SignOff import provenanceOf
 from MISSUSegmentationLib.Logic.SegmentationLogic import (
     BrainExtractionMissing,
     SegmentationError,
@@ -120,7 +123,9 @@ def box(name: str) -> NDArray[np.bool_]:
 
 
 def test_volumes_become_segments_in_one_call(
-    volumes: dict[str, Any], settings: SegmentationSettings, temporaryFolder: Path
+    volumes: dict[str, Any],
+    settings: SegmentationSettings,
+    temporaryFolder: Path,
 ) -> None:
     events: list[ProgressEvent] = []
     results: list[SegmentationResult] = []
@@ -141,6 +146,21 @@ def test_volumes_become_segments_in_one_call(
     assert [event.stage for event in events][:2] == ["export", "read"]
     assert "missu segment" in result.logPath.read_text()
     assert not leftFolders(temporaryFolder)
+
+
+def test_the_report_and_the_segments_have_the_same_checksums(
+    volumes: dict[str, Any], settings: SegmentationSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reported: list[Contents] = []
+    of = Computation.of
+    monkeypatch.setattr(
+        Computation, "of", lambda report: reported.append(of(report).contents) or of(report)
+    )
+    node = SegmentationLogic().segment(**volumes, settings=settings)
+    record = provenanceOf(node)
+    assert (record.computed.model.name, len(record.computed.inputs)) == ("bright", 4)
+    assert record.is_as_computed and record.contents.same_as(reported[0])
+    assert record.contents.masks["ET"].voxels == box("ET").sum()
 
 
 def test_volumes_of_other_grids_and_transforms_give_the_same_segments(

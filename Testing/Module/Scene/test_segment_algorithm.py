@@ -143,7 +143,8 @@ def test_an_edit_after_a_saved_scene_was_loaded_is_noticed(
     watchScene(another)
     another.SetURL(str(tmp_path / "scene.mrml"))
     assert another.Import()
-    (node,) = slicer.util.getNodesByClass("vtkMRMLSegmentationNode", another)
+    # Not getNodesByClass of slicer.util, which looks in slicer.mrmlScene whatever it is given.
+    node = another.GetFirstNodeByClass("vtkMRMLSegmentationNode")
     assert types(node) == 3 * ["AUTOMATIC"]
     segmentId = "ED" if exclusive else "WT"
     erase(node, segmentId)

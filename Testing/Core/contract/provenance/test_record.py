@@ -226,6 +226,8 @@ HOSTILE: list[tuple[str, Any]] = [
     ("contents.grid", [float("inf")] * 12),
     ("edits.0.began", "yesterday"),
     ("edits.0.began", "2026-11-27T10:40:00"),  # without a zone
+    ("edits.0.ended", "0001-01-01T00:00:00+14:00"),  # clocks cannot show it
+    ("sign_offs.0.when", "9999-12-31T23:59:59-12:00"),
     ("edits.0.added_ml", float("nan")),
     ("edits.0.by", 3),
     ("sign_offs.0.withdrawn", "x"),

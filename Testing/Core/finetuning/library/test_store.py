@@ -14,11 +14,13 @@ import SimpleITK as sitk
 from MISSUCore.contract.case_record import Change
 from MISSUCore.contract.labels import BRATS
 from MISSUCore.contract.model_identity import ModelIdentity
+from MISSUCore.contract.provenance.record import Edit, Provenance
 from MISSUCore.core.errors import InputError, ResourceError
 from MISSUCore.core.files import folder_lock
 from MISSUCore.finetuning.library.store import CaseLibrary
 from MISSUCore.io.reading import read_case
 
+NOW = "2026-11-27T10:40:00+00:00"
 SHAPE = (12, 14, 16)
 BLOCK = (slice(2, 10), slice(2, 12), slice(3, 13))  # the brain
 OBLIQUE = sitk.Euler3DTransform((0, 0, 0), 0.3, -0.2, 0.4).GetMatrix()
@@ -342,6 +344,13 @@ def test_a_full_disk_leaves_no_case(
     assert library.records() == [] and list(library.cases.iterdir()) == []
 
 
+def test_who_changed_what_is_stored(library: CaseLibrary, add: Callable) -> None:
+    assert add(seed=1).provenance is None
+    history = Provenance(edits=(Edit("ET", NOW, NOW, by="A. Reader"),)).signed_off("B", "fine")
+    record = add(provenance=history)
+    assert library.records()[-1] == record and record.provenance == history
+
+
 def test_a_damaged_record_is_named(library: CaseLibrary, add: Callable) -> None:
     path = library.cases / add().id / "record.json"
     record = json.loads(path.read_text())
@@ -355,6 +364,9 @@ def test_a_damaged_record_is_named(library: CaseLibrary, add: Callable) -> None:
         {"changes": {"WT": {"added_ml": "much"}}},
         {"volumes_ml": {"WT": 1.0}},
         {"added": "on Monday"},
+        {"provenance": {"edits": [{"began": "on Monday"}]}},
+        {"provenance": {"contents": {"grid": [float("nan")]}}},
+        {"provenance": 3},
     ):
         path.write_text(json.dumps({**record, **change}))
         with pytest.raises(InputError, match=r"record.json: is damaged: .*add the case again"):

@@ -1,0 +1,87 @@
+"""Who changed what in a segmentation, and a reader's sign-off, with or without Slicer's GUI.
+
+In Slicer's Python console, or with the package slicer-core::
+
+    from MISSUCore.contract.provenance.sentences import history
+    from MISSUSegmentationLib.Logic.Provenance.SignOff import provenanceOf, signOff
+
+    print(*history(provenanceOf(segmentation)), sep=" ")
+    signOff(segmentation, "A. Reader", "resection cavity left out")
+"""
+
+from __future__ import annotations
+
+import slicer
+
+from MISSUCore.contract.provenance.masks import Contents
+from MISSUCore.contract.provenance.record import Provenance
+
+from ...Core.Errors import ExchangeError
+from ...Scene.Provenance.EditRecorder import recorderOf
+from ...Scene.Provenance.SegmentContents import contentsOf, masksOf
+
+
+def provenanceOf(node: slicer.vtkMRMLSegmentationNode) -> Provenance:
+    """What is recorded of a segmentation as it is now; an empty record if nothing is.
+
+    Raises:
+        ExchangeError: if its segments cannot be read.
+    """
+    return recorderOf(node.GetScene()).note(node) or Provenance()
+
+
+def contentsNow(node: slicer.vtkMRMLSegmentationNode) -> Contents:
+    """What the segments hold, as a sign-off would record it.
+
+    Raises:
+        ExchangeError: if they cannot be read.
+    """
+    record = recorderOf(node.GetScene()).note(node)
+    return record.contents if record else contentsOf(*masksOf(node))
+
+
+def signOff(
+    node: slicer.vtkMRMLSegmentationNode,
+    reader: str,
+    comment: str = "",
+    contents: Contents | None = None,
+) -> Provenance:
+    """Record that a reader vouches for the segments as they are now; returns the record.
+
+    Any segmentation can be signed off, also one that was not made here. The name is taken as it is
+    given; nobody's identity is checked.
+
+    Args:
+        node: the segmentation.
+        reader: name.
+        comment: any text; nothing that names the patient.
+        contents: that the reader has seen; by default what there is.
+
+    Raises:
+        ExchangeError: if its segments cannot be read, or are others than the reader has seen.
+        ValueError: if no name is given.
+    """
+    recorder = recorderOf(node.GetScene())
+    record, masks = recorder.note(node), None
+    if record is None:
+        grid, masks = masksOf(node)
+        record = Provenance(contents=contentsOf(grid, masks))
+    if contents is not None and not record.contents.same_as(contents):
+        raise ExchangeError(
+            f"{node.GetName()} was changed meanwhile and is not signed off; look at it again."
+        )
+    record = record.signed_off(reader, comment)
+    recorder.keep(node, record, masks)
+    return record
+
+
+def withdrawSignOff(node: slicer.vtkMRMLSegmentationNode) -> Provenance:
+    """Take back the last sign-off, which stays in the history as withdrawn; returns the record.
+
+    Raises:
+        ExchangeError: if its segments cannot be read.
+    """
+    record = provenanceOf(node).withdrawn()
+    if record.sign_offs:
+        recorderOf(node.GetScene()).keep(node, record)
+    return record

@@ -1,0 +1,1 @@
+"""Who changed what in a segmentation, and who vouches for it."""

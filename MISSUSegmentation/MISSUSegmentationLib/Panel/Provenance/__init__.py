@@ -1,0 +1,1 @@
+"""The History section of the panel."""

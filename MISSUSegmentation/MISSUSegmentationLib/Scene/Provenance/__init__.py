@@ -1,0 +1,1 @@
+"""What segments hold, and the record of who changed it, kept with their segmentation."""
