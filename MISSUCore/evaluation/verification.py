@@ -13,7 +13,7 @@ from ..contract.labels import BRATS, LabelScheme
 from ..contract.provenance.masks import Contents, Mask, MaskFact, start_on_grid, voxel_ml
 from ..contract.provenance.record import Computation, Provenance
 from ..contract.provenance.sentences import history, summary
-from ..contract.provenance.tag import TAG, from_tag
+from ..contract.provenance.tag import TAG, newest
 from ..contract.segmentation_report import read_report
 from ..core.errors import InputError
 from ..core.files import sha256
@@ -121,10 +121,9 @@ def _verify_segments(path: Path) -> Verification:
     tags = [segment.tags[TAG] for segment in given.segments.values() if TAG in segment.tags]
     if not tags:
         raise InputError(a_file(path), ": MISSU has recorded nothing in it")
-    try:
-        record = from_tag(tags[0])
-    except ValueError as error:
-        raise InputError(a_file(path), f": its record is damaged: {error}") from error
+    record = newest(tags)
+    if record is None:
+        raise InputError(a_file(path), ": the record in it is damaged")
     masks = {name: segment.mask for name, segment in given.segments.items()}
     contents = contents_on_grid(masks, given.image, record.contents.grid)
     is_on_grid = contents.grid == record.contents.grid

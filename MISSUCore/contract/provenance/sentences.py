@@ -15,8 +15,7 @@ def summary(record: Provenance) -> str:
         return f"Signed off by {_names(record.valid_sign_offs)}, and not changed since."
     if outdated:
         return (
-            f"Changed since it was signed off by {_names(outdated)}: that no longer holds for what "
-            "is here now."
+            f"Changed since it was signed off by {_names(outdated)}: the sign-off no longer holds."
         )
     if not record.computed.contents.masks:
         return "What computed it was not recorded. Nobody has signed it off."
@@ -89,7 +88,7 @@ def _signed(one: SignOff, record: Provenance) -> str:
     if one.withdrawn:
         return f"{what}; withdrawn, {shown_time(one.withdrawn)}.{comment}"
     valid = one in record.valid_sign_offs
-    return f"{what}{'' if valid else '; changed since, so it no longer holds'}.{comment}"
+    return f"{what}{'' if valid else '; it no longer holds'}.{comment}"
 
 
 def _ml(fact: MaskFact) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
+from collections.abc import Iterable
 
 from .record import LONGEST_JSON, Provenance
 
@@ -31,3 +33,15 @@ def from_tag(text: str) -> Provenance:
         return Provenance.from_json(base64.urlsafe_b64decode(text.encode()).decode())
     except binascii.Error as error:
         raise ValueError(f"not a record: {error}") from error
+
+
+def newest(tags: Iterable[str]) -> Provenance | None:
+    """The record with the latest event in the tags of several segments; None if none is sound.
+
+    They may differ: undo in the Segment Editor brings back the tags of then.
+    """
+    found = []
+    for tag in sorted(set(tags)):
+        with contextlib.suppress(ValueError):
+            found.append(from_tag(tag))
+    return max(found, key=lambda record: record.latest, default=None)

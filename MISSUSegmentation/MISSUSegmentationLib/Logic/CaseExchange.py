@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ from ..Core.CoreInstallation import findCard
 from ..Core.CoreRun import CoreRun
 from ..Core.Errors import ExchangeError
 from ..Scene.Provenance.EditRecorder import recorderOf
-from ..Scene.Provenance.SegmentContents import contentsOf, masksOf
 from ..Scene.ResultOrigin import keptLabels, keptModel
 from ..Scene.SceneExchange import readGrid, referenceVolume, scanOf, volumeLike, writeVolume
 from ..Scene.SegmentAlgorithm import markCorrected
@@ -125,9 +123,7 @@ def loadTrainingCase(
     if case.record.changes:  # else nobody knows where its segments come from
         markCorrected(segmentation)
     if record:
-        grid, masks = masksOf(segmentation, record.contents.grid)
-        record = replace(record, contents=contentsOf(grid, masks))
-        recorderOf(segmentation.GetScene()).keep(segmentation, record, masks)
+        recorderOf(segmentation.GetScene()).adopt(segmentation, record)
     return volumes, segmentation
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import slicer
 
 from MISSUCore.contract.labels import BRATS, LabelScheme, numbering_of
+from MISSUCore.contract.provenance.record import Computation, Provenance
 from MISSUCore.contract.requests import VisitsRequest
 from MISSUCore.contract.response import GivenVisit
 from MISSUCore.contract.segmentation_report import FileFact, SegmentationReport, read_report
@@ -23,6 +24,7 @@ from ..Core.CoreInstallation import InstallationError, findCard
 from ..Core.CoreRun import CoreRun, SegmentationError, newProcess
 from ..Core.Errors import ExchangeError
 from ..Core.OneRun import OneRun
+from ..Scene.Provenance.EditRecorder import recorderOf
 from ..Scene.SceneExchange import (
     readGrid,
     relativeTo,
@@ -243,6 +245,10 @@ def loadResultFolder(folder: Path) -> SceneVisit:
     labels = scheme.to_labels(numbering.to_regions(labels))
     segmentation = importSegmentation(labels, {"t1ce": scan}, scheme)
     segmentation.SetName(f"{folder.name} segmentation")
+    if facts.masks:  # else an older version wrote it
+        computed = Computation.of(facts)
+        record = Provenance(computed=computed, contents=computed.contents)
+        recorderOf(segmentation.GetScene()).adopt(segmentation, record)
     return SceneVisit(segmentation, scan)
 
 

@@ -16,11 +16,14 @@ slicer = pytest.importorskip("slicer", reason="needs the package slicer-core")
 
 from MISSUCore.contract.labels import BRATS
 from MISSUCore.contract.model_identity import ModelIdentity
+from MISSUCore.contract.provenance.record import Provenance
 from MISSUCore.contract.response import Category, ReaderEntry
-from MISSUCore.contract.segmentation_report import FileFact, SegmentationReport
+from MISSUCore.contract.segmentation_report import FileFact, SegmentationReport, read_report
 from MISSUCore.core.errors import ErrorCode
+from MISSUCore.evaluation.verification import grid_of, mask_facts
 from MISSUSegmentationLib.Core.CoreRun import SegmentationError
 from MISSUSegmentationLib.Core.Errors import ExchangeError
+from MISSUSegmentationLib.Logic.Provenance.SignOff import provenanceOf
 from MISSUSegmentationLib.Logic.VisitsLogic import VisitsLogic, loadResultFolder, writeVisits
 from MISSUSegmentationLib.Scene import VisitNodes as nodes
 from MISSUSegmentationLib.Scene.SceneExchange import LPS_TO_RAS
@@ -226,6 +229,25 @@ def test_a_result_folder_comes_into_the_scene(scene: Any, folder: Path, images: 
     assert visit.name == f"{folder.name} segmentation" and visit.date == ""
     found = slicer.util.arrayFromSegmentBinaryLabelmap(visit.segmentation, "ET", visit.scan)
     np.testing.assert_array_equal(found != 0, arrays(images[0][1])[0] == 4)
+    assert provenanceOf(visit.segmentation) == Provenance(), "an old report has no checksums"
+
+
+@pytest.mark.parametrize("corrected", [False, True])
+def test_a_result_folder_tells_whether_somebody_has_corrected_it(
+    scene: Any, folder: Path, images: Any, corrected: bool
+) -> None:
+    _, labels = images[0]
+    report = folder / "report.json"
+    facts = replace(read_report(report), grid=grid_of(labels), masks=mask_facts(labels, BRATS))
+    report.write_text(json.dumps(facts.to_dict()))
+    if corrected:
+        inside = np.argwhere(sitk.GetArrayViewFromImage(labels) == 4)[0]
+        edited = sitk.Image(labels)
+        edited[tuple(inside[::-1].tolist())] = 1
+        sitk.WriteImage(edited, str(folder / "segmentation.nii.gz"))
+    record = provenanceOf(loadResultFolder(folder).segmentation)
+    assert record.computed.model.name == "missu-brats-fast"
+    assert record.is_as_computed is not corrected
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_a_reader_signs_off_and_withdraws(
     asked = answered(slicerApplication, monkeypatch, True)
     panel.click("signOffButton")
     assert lines(panel)[0] == "Signed off by A. Reader, and not changed since."
-    assert lines(panel)[1].startswith("Signed off by A. Reader, ")
+    assert lines(panel)[1].startswith("• Signed off by A. Reader, ")
     assert lines(panel)[1].endswith("Comment: cavity left out")
     assert section(panel).text == "History and sign-off (signed off)"
     assert (panel.ui.readerLineEdit.text, panel.ui.signOffCommentLineEdit.text) == ("A. Reader", "")
@@ -182,4 +182,4 @@ def test_a_run_begins_the_history(
     panel.segment()
     panel.expand("provenanceCollapsibleButton")
     assert lines(panel)[0] == "As the model computed it. Nobody has signed it off."
-    assert lines(panel)[1].startswith("Segmented by missu-brats-fast")
+    assert lines(panel)[1].startswith("• Segmented by missu-brats-fast")

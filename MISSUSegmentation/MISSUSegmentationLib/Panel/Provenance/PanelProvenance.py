@@ -136,7 +136,8 @@ class PanelProvenance:
             lines = [self._problem]
         elif self._node:
             mark = "⚠ " if _isOutdated(self._record) else ""
-            lines = [mark + summary(self._record), *history(self._record, self._titles())]
+            events = history(self._record, self._titles())
+            lines = [mark + summary(self._record), *(f"• {event}" for event in events)]
         self._ui.provenanceLabel.text = "\n".join(lines)
         self._ui.provenanceLabel.visible = bool(lines)
         section = self._ui.provenanceCollapsibleButton

@@ -76,6 +76,15 @@ class EditRecorder:
         self.keep(node, record, masks)
         return record
 
+    def adopt(self, node: slicer.vtkMRMLSegmentationNode, record: Provenance) -> None:
+        """Go on with the record of segments that come from files.
+
+        Raises:
+            ExchangeError: if the segments cannot be read.
+        """
+        grid, masks = masksOf(node, record.contents.grid)
+        self.keep(node, replace(record, contents=contentsOf(grid, masks)), masks)
+
     def keep(
         self,
         node: slicer.vtkMRMLSegmentationNode,

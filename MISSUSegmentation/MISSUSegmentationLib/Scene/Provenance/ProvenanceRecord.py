@@ -12,7 +12,7 @@ import slicer
 import vtk
 
 from MISSUCore.contract.provenance.record import Provenance
-from MISSUCore.contract.provenance.tag import TAG, from_tag, to_tag
+from MISSUCore.contract.provenance.tag import TAG, newest, to_tag
 
 PROVENANCE_ATTRIBUTE = "MISSU.Provenance"
 # What could not be read is not thrown away.
@@ -22,16 +22,16 @@ DAMAGED_ATTRIBUTE = "MISSU.Provenance.Damaged"
 def recordOf(node: slicer.vtkMRMLSegmentationNode) -> Provenance | None:
     """The record kept with a segmentation, the newest if there are several; None if none is sound.
 
-    Undo in the Segment Editor brings back old tags, and a file may be newer than its scene.
+    A file of segments may be newer than its scene.
     """
     found = []
     text = node.GetAttribute(PROVENANCE_ATTRIBUTE)
     if text:
         with contextlib.suppress(ValueError):
             found.append(Provenance.from_json(text))
-    for tag in {_tagOf(segment) for segment in _segments(node)}:
-        with contextlib.suppress(ValueError):
-            found.append(from_tag(tag))
+    tagged = newest(map(_tagOf, _segments(node)))
+    if tagged:
+        found.append(tagged)
     return max(found, key=lambda record: record.latest, default=None)
 
 

@@ -15,7 +15,7 @@ from MISSUCore.contract.provenance import record as module
 from MISSUCore.contract.provenance.masks import Contents, MaskFact
 from MISSUCore.contract.provenance.record import Computation, Edit, Provenance
 from MISSUCore.contract.provenance.sentences import history, summary
-from MISSUCore.contract.provenance.tag import from_tag, to_tag
+from MISSUCore.contract.provenance.tag import from_tag, newest, to_tag
 
 
 def fact(volume_ml: float, letter: str) -> MaskFact:
@@ -174,7 +174,7 @@ def test_a_sign_off_holds_until_something_changes(clock: Any) -> None:
     changed = seen(record, ET2)
     assert changed.outdated_sign_offs == (one,) and not changed.valid_sign_offs
     assert summary(changed).startswith("Changed since it was signed off by Dr. A. Reader")
-    assert "changed since, so it no longer holds" in history(changed)[1]
+    assert "it no longer holds" in history(changed)[1]
     assert seen(changed, ET).valid_sign_offs == (one,), "undone: it is what was signed"
 
 
@@ -256,6 +256,15 @@ def test_what_is_no_record_is_refused(clock: Any, path: str, value: Any) -> None
 def test_what_is_no_json_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         Provenance.from_json(text)
+
+
+def test_of_several_tags_the_newest_sound_one_counts(clock: Any) -> None:
+    edited = seen(RECORD, ET2)
+    clock("10:50")
+    signed = edited.signed_off("A")
+    tags = [to_tag(record) for record in (signed, edited, RECORD)]
+    assert newest(["", *tags, "damaged"]) == signed
+    assert newest(["", "damaged"]) is None and newest([]) is None
 
 
 @pytest.mark.parametrize("text", ["=", "e30", "\u00e4", "W10=", "/////w=="])
