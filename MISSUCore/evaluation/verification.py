@@ -11,13 +11,13 @@ import SimpleITK as sitk
 
 from ..contract.labels import BRATS, LabelScheme
 from ..contract.provenance.masks import Contents, Mask, MaskFact, start_on_grid, voxel_ml
-from ..contract.provenance.record import Computation, Provenance
+from ..contract.provenance.record import Computation, Provenance, check_record
 from ..contract.provenance.sentences import history, summary
 from ..contract.provenance.tag import TAG, newest
 from ..contract.segmentation_report import read_report
 from ..core.errors import InputError
 from ..core.files import sha256
-from ..core.messages import a_file
+from ..core.messages import a_file, an_option
 from ..core.serialization import JsonObject, settings_to_dict
 from ..io.slicer_segments import ENDING, read_slicer_segments
 from .comparison import read_regions
@@ -91,13 +91,15 @@ def verify(
         if report:
             raise InputError(
                 a_file(segmentation),
-                ": a segmentation of 3D Slicer holds its record itself; leave --report out",
+                ": a segmentation of 3D Slicer holds its record itself; leave out ",
+                an_option("--report"),
             )
         return _verify_segments(segmentation)
     if report is None:
         raise InputError(
             a_file(segmentation),
-            ": give --report with the JSON file that missu segment wrote beside it",
+            ": give the JSON file that missu segment wrote of it: ",
+            an_option("--report FILE"),
         )
     facts = read_report(report)
     if not facts.masks:
@@ -106,12 +108,18 @@ def verify(
     if set(facts.masks) != set(scheme.region_names):
         raise InputError(
             a_file(report),
-            f": is about {', '.join(facts.masks)}, not {', '.join(scheme.region_names)}; give "
-            "--scheme",
+            f": is about {', '.join(facts.masks)}, not {', '.join(scheme.region_names)}; say what "
+            "the labels mean: ",
+            an_option("--scheme"),
         )
     named = {name: Mask.of(mask) for name, mask in zip(scheme.region_names, masks)}
+    record = Provenance(computed=Computation.of(facts))
+    try:
+        check_record(record)
+    except ValueError as error:
+        raise InputError(a_file(report), f": is damaged: {error}; segment again") from error
     contents = contents_on_grid(named, image, facts.grid)
-    record = Provenance(computed=Computation.of(facts), contents=contents)
+    record = replace(record, contents=contents)
     same_file = sha256(segmentation) in facts.written.values()
     return Verification(record, same_file, contents.grid == tuple(facts.grid))
 

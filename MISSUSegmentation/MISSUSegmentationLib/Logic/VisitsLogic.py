@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ import numpy as np
 import slicer
 
 from MISSUCore.contract.labels import BRATS, LabelScheme, numbering_of
-from MISSUCore.contract.provenance.record import Computation, Provenance
+from MISSUCore.contract.provenance.record import Computation, Provenance, check_record
 from MISSUCore.contract.requests import VisitsRequest
 from MISSUCore.contract.response import GivenVisit
 from MISSUCore.contract.segmentation_report import FileFact, SegmentationReport, read_report
@@ -245,10 +246,12 @@ def loadResultFolder(folder: Path) -> SceneVisit:
     labels = scheme.to_labels(numbering.to_regions(labels))
     segmentation = importSegmentation(labels, {"t1ce": scan}, scheme)
     segmentation.SetName(f"{folder.name} segmentation")
-    if facts.masks:  # else an older version wrote it
-        computed = Computation.of(facts)
-        record = Provenance(computed=computed, contents=computed.contents)
-        recorderOf(segmentation.GetScene()).adopt(segmentation, record)
+    computed = Computation.of(facts)
+    record = Provenance(computed=computed, contents=computed.contents)
+    with contextlib.suppress(ValueError):  # then it is unknown who changed what
+        check_record(record)
+        if facts.masks:  # else an older version wrote it
+            recorderOf(segmentation.GetScene()).adopt(segmentation, record)
     return SceneVisit(segmentation, scan)
 
 

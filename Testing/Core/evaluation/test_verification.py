@@ -179,14 +179,21 @@ def test_what_cannot_be_compared_is_refused(
     tmp_path: Path, written: tuple[Path, Path], image: sitk.Image
 ) -> None:
     path, report = written
-    with pytest.raises(InputError, match=r"seg\.nii\.gz: give --report"):
+    with pytest.raises(InputError, match=r"seg\.nii\.gz: give the JSON file .*--report FILE"):
         verify(path)
-    with pytest.raises(InputError, match=r"is about WT, TC, ET, not liver; give --scheme"):
+    with pytest.raises(InputError, match=r"is about WT, TC, ET, not liver; .*--scheme"):
         sitk.WriteImage(sitk.Cast(image > 0, sitk.sitkUInt8), str(tmp_path / "one.nii.gz"))
         verify(tmp_path / "one.nii.gz", report, CHAOS_LIVER)
     save_slicer(tmp_path / "a.seg.nrrd", image, "")
-    with pytest.raises(InputError, match="leave --report out"):
+    with pytest.raises(InputError, match="leave out --report"):
         verify(tmp_path / "a.seg.nrrd", report)
+    facts = json.loads(report.read_text())
+    for change in ({"created": "on Monday"}, {"grid": [1.0]}, {"masks": {"WT": {"sha256": "?"}}}):
+        report.write_text(json.dumps({**facts, **change}))
+        with pytest.raises(
+            InputError, match=r"report\.json: (is damaged: .*segment again|is about)"
+        ):
+            verify(path, report)
     old = replace(SegmentationReport(), volumes_ml={"WT": 0.375})
     report.write_text(json.dumps(old.to_dict()))
     with pytest.raises(InputError, match=r"report\.json: holds no checksums"):
