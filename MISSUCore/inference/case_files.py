@@ -167,7 +167,7 @@ def _write(
             grid=grid_of(labels),
             masks=mask_facts(labels, plan.scheme),
         )
-        _write_pictures(stack, plan, scans, result, facts)
+        _write_pictures(stack, plan, scans, result, measured.maps, facts)
         segments = []
         if plan.files.dicom_seg:
             segments = region_segments(sitk.GetArrayViewFromImage(result.labels), plan.scheme)
@@ -217,6 +217,7 @@ def _write_pictures(
     plan: Plan,
     scans: ScansInOneSpace,
     result: Segmentation,
+    maps: Sequence[FurtherMap],
     facts: SegmentationReport,
 ) -> None:
     """Write the thumbnail and the quality page, if they are asked for."""
@@ -227,6 +228,13 @@ def _write_pictures(
         write_thumbnail(temporary, scan, result.labels, plan.scheme)
     if plan.files.quality_page:
         temporary = stack.enter_context(atomic_write(plan.files.quality_page))
+        shown = {one.name: prepared.moved_along(one.image, scans.reference_scan) for one in maps}
         write_quality_page(
-            temporary, prepared.whole, result.labels, plan.scheme, facts, prepared.brain
+            temporary,
+            prepared.whole,
+            result.labels,
+            plan.scheme,
+            facts,
+            prepared.brain,
+            maps=shown,
         )

@@ -45,10 +45,12 @@ class MeasuredMaps:
     """What maps show in the regions of a case.
 
     Attributes:
+        maps: as they were read.
         statistics: by the name of the map.
         warnings: what to know before trusting them, one sentence each.
     """
 
+    maps: Sequence[FurtherMap]
     statistics: Mapping[str, MapStatistics]
     warnings: Sequence[Text]
 
@@ -88,7 +90,7 @@ def measure_read_maps(
             str(one.source), checksum(one.source), one.image.GetSpacing(), found
         )
         warnings += [*map(Text, one.warnings), *_doubts(one, found)]
-    return MeasuredMaps(statistics, warnings)
+    return MeasuredMaps(maps, statistics, warnings)
 
 
 def check_overlap(one: FurtherMap, image: sitk.Image) -> None:
@@ -188,22 +190,28 @@ def _filled(mask: Masks, labels: sitk.Image, seen: sitk.Image) -> NDArray[np.flo
 
 
 def _doubts(one: FurtherMap, found: Mapping[str, RegionStatistics]) -> list[Text]:
-    """What to know of the figures of a map, one sentence a region."""
+    """What to know of the figures of a map, one sentence for each kind of doubt."""
+    covered = [
+        f"{told.covered:.0%} of {region}"
+        for region, told in found.items()
+        if told.covered < LEAST_COVERED
+    ]
+    thin = [region for region, told in found.items() if not told.voxels and told.covered > 0]
+    zeros = [
+        f"{told.zeros / told.voxels:.0%} of its voxels in {region}"
+        for region, told in found.items()
+        if told.zeros > MOST_ZEROS * told.voxels
+    ]
     doubts = []
-    for region, told in found.items():
-        if told.covered < LEAST_COVERED:
-            doubts.append(
-                f": the map {one.name} covers only {told.covered:.0%} of {region}"
-                + ("; its figures are of that part" if told.voxels else "")
-            )
-        if not told.voxels and told.covered > 0:
-            doubts.append(
-                f": no voxel of the map {one.name} is filled by {region} at least by half, so "
-                "there are no figures of it"
-            )
-        if told.zeros > MOST_ZEROS * told.voxels:
-            doubts.append(
-                f": {told.zeros / told.voxels:.0%} of the voxels of the map {one.name} in {region} "
-                "are exactly 0, and are counted; where 0 stands for no data, set it to NaN"
-            )
-    return [Text(a_file(one.source), doubt) for doubt in doubts]
+    if covered:
+        doubts.append(f"covers only {', '.join(covered)}; its figures are of what it covers")
+    if thin:
+        doubts.append(
+            f"has no voxel that is filled at least by half by {', '.join(thin)}, and so no figures"
+        )
+    if zeros:
+        doubts.append(
+            f"is exactly 0 in {', '.join(zeros)}, which are counted; where 0 stands for no data, "
+            "set it to NaN"
+        )
+    return [Text(a_file(one.source), f": the map {one.name} {doubt}") for doubt in doubts]

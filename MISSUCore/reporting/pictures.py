@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle
 
 import numpy as np
@@ -152,6 +152,22 @@ class Drawing:
             reference=[] if reference is None else _region_masks(reference, scheme),
             tissue=tissue,
         )
+
+    def with_maps(self, maps: Mapping[str, sitk.Image]) -> Drawing:
+        """The same with further images, which do not decide what is shown.
+
+        Args:
+            maps: on any grid in the same space, by name; where they are NaN they are black.
+        """
+        images, windows = dict(self.images), dict(self.windows)
+        tissue = image_like(self._anywhere(self.tissue).astype(np.float32), self.grid)
+        for name, image in maps.items():
+            voxels = sitk.GetArrayViewFromImage(image)
+            known = np.isfinite(voxels)
+            shown = name if name not in images else f"{name} (map)"
+            windows[shown] = gray_window(voxels[known & inside(tissue, image)])
+            images[shown] = image_like(np.where(known, voxels, np.float32(0)), image)
+        return replace(self, images=images, windows=windows)
 
     def outlined(self) -> list[Row]:
         """A row for each slice, a tile for each scan, all with the outlines."""

@@ -32,6 +32,7 @@ def write_quality_page(
     report: SegmentationReport,
     brain: sitk.Image | None = None,
     reference: sitk.Image | None = None,
+    maps: Mapping[str, sitk.Image] | None = None,
 ) -> None:
     """Write a page that shows how far a segmentation can be trusted.
 
@@ -46,12 +47,13 @@ def write_quality_page(
         report: what :func:`.segment_files` returns; what it lacks is left out.
         brain: mask of the brain on any grid; by default the nonzero voxels of the scans.
         reference: label map on any grid, drawn dashed for comparison.
+        maps: further images in the same space by name, NaN where they have no number.
 
     Raises:
         InputError: if there is nothing to draw, or the file cannot be written.
         ResourceError: if the disk is full.
     """
-    drawing = Drawing.of(images, labels, scheme, brain, reference)
+    drawing = Drawing.of(images, labels, scheme, brain, reference).with_maps(maps or {})
     fixed = report.fixed if report.fixed in images else next(iter(images))
     page = load_template(TEMPLATE).render(
         notice=RESEARCH_ONLY,

@@ -289,6 +289,26 @@ def test_an_empty_scan_is_drawn_black(write_page, make_image, tmp_path):
     assert page.outline(0, WHOLE_TUMOR)[0] > 0
 
 
+def test_a_map_is_shown_under_the_outlines_and_decides_nothing(write_page, make_image, tmp_path):
+    """A map half as wide as the head, on a grid of its own, with a value and NaN in its halves."""
+    head = textured(ball(make_image, np.eye(3)))
+    voxels = np.full((20, 20, 20), 7, np.float32)
+    voxels[:, :, 10:] = np.nan
+    voxels[:, :, :5] = 3
+    adc = make_image(voxels, (4.0, 8.0, 5.0), (-38.0, -76.0, -47.5))
+    plain, page = write_page(images={"t1": head}), write_page(images={"t1": head}, maps={"t1": adc})
+    captions = [tag["alt"] for tag in page.attributes("img")]
+    assert captions.count("t1, axial slice with outlines") == 3
+    assert captions.count("t1 (map), axial slice with outlines") == 3
+    assert captions.count("checkerboard of t1 and t1 (map), axial slice") == 1
+    np.testing.assert_array_equal(page.outline(0, WHOLE_TUMOR), plain.outline(0, WHOLE_TUMOR))
+    pixels = picture(page, 1, tmp_path)
+    row = pixels[pixels.shape[0] // 2]
+    middle = len(row) // 2
+    # Of the ball, 40 mm in radius, the left half of the picture shows 3 and then 7.
+    assert row[middle - 8] == 255 and row[middle - 24] == 0 and row[middle + 8] == 0
+
+
 def test_the_brain_mask_frames_the_pictures_and_the_brightness(write_page, make_image, tmp_path):
     head = ball(make_image, np.eye(3), radius_mm=48.0)
     brain = sitk.Cast(ball(make_image, np.eye(3), radius_mm=35.0), sitk.sitkUInt8)
