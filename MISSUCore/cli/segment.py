@@ -244,9 +244,12 @@ def _check_cohort(options: argparse.Namespace) -> None:
         raise InputError("no place for the results given; give --output-folder")
     if options.cases and options.bids:
         raise InputError("--cases and --bids: give one of them")
+    if options.maps:
+        raise InputError(
+            "--map is for a single case; for many, columns of the list name the files: map:ADC"
+        )
     single = ("output", "report", "dicom_seg", "brain_mask", "case", "image", *BRATS_MODALITIES)
     wrong = [f"--{name.replace('_', '-')}" for name in single if getattr(options, name)]
-    wrong += ["--map"] if options.maps else []
     for name, told in (
         ("quality_page", "--quality-page FILE"),
         ("radiomics", "--radiomics FOLDER"),

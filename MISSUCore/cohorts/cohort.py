@@ -164,6 +164,7 @@ def _segment_one(
         layout.files(case, folder),
         model=model,
         reference=case.reference or options.reference,
+        maps=case.maps,
         overwrite=overwrite,
         preprocessing=options.preprocessing,
         options=options.segmentation,

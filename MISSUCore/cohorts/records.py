@@ -24,6 +24,7 @@ def inputs_of(case: CasePaths) -> dict[str, Any]:
     if case.problem:
         raise InputError(case.problem)
     places: dict[str, Any] = {**case.images, "folder": case.folder, "reference": case.reference}
+    places |= {f"map {name}": path for name, path in case.maps.items()}
     return {
         what: _fingerprint(what, place) if isinstance(place, Path) else place
         for what, place in places.items()

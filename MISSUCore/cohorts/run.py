@@ -11,12 +11,12 @@ import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from ..contract.segmentation_report import SegmentationReport
+from ..contract.segmentation_report import MapStatistics, SegmentationReport
 from ..core.errors import InputError, MISSUError
 from ..core.events import Progress, Stage, silent
 from ..core.files import kept_by, translate_os_errors
@@ -196,9 +196,21 @@ def _segment(
         files=_results(place, written),
         volumes_ml=dict(report.volumes_ml),
         confidence=dict(report.confidence),
+        map_figures=_map_figures(report.maps),
         warnings=tuple(map(str, report.warnings)),
         seconds=round(monotonic() - start, 2),
     )
+
+
+def _map_figures(maps: Mapping[str, MapStatistics]) -> dict[str, float]:
+    """What maps show, by map, region and figure: ``ADC_WT_mean``."""
+    return {
+        f"{name}_{region}_{figure}": value
+        for name, one in maps.items()
+        for region, told in one.regions.items()
+        for figure, value in asdict(told).items()
+        if value is not None
+    }
 
 
 def _results(place: Path, written: Written) -> tuple[str, ...]:

@@ -26,6 +26,7 @@ class CohortRecord:
         files: names of what was written to its folder.
         volumes_ml: by region.
         confidence: expected Dice by region.
+        map_figures: what further maps show, as ``ADC_WT_mean``.
         warnings: as in the case's report.
         seconds: that it took.
         error: why it failed.
@@ -38,6 +39,7 @@ class CohortRecord:
     files: tuple[str, ...] = ()
     volumes_ml: dict[str, float] = field(default_factory=dict)
     confidence: dict[str, float] = field(default_factory=dict)
+    map_figures: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     seconds: float = 0.0
     error: str = ""
@@ -49,9 +51,11 @@ class CohortRecord:
         Raises:
             ValueError: if they hold something else.
         """
-        numbers = (*self.volumes_ml.values(), *self.confidence.values())
-        if not all(type(number) in (int, float) for number in numbers):
-            raise ValueError("volumes_ml and confidence hold something else than numbers")
+        for values in (self.volumes_ml, self.confidence, self.map_figures):
+            if not all(type(number) in (int, float) for number in values.values()):
+                raise ValueError(
+                    "volumes_ml, confidence and map_figures hold something else than numbers"
+                )
         if not all(isinstance(text, str) for text in (*self.files, *self.warnings)):
             raise ValueError("files and warnings hold something else than texts")
         if self.state not in (DONE, FAILED, NOT_DONE):
@@ -78,6 +82,13 @@ class CohortSummary:
         """Names of the regions that were found in any case."""
         return list(
             dict.fromkeys(name for record in self.records.values() for name in record.volumes_ml)
+        )
+
+    @property
+    def map_figures(self) -> list[str]:
+        """What further maps show in any case, as ``ADC_WT_mean``."""
+        return list(
+            dict.fromkeys(name for record in self.records.values() for name in record.map_figures)
         )
 
     def write_csv(self, path: Path) -> None:
@@ -109,6 +120,7 @@ class CohortSummary:
             "state": record.state,
             **volumes,
             **confidence,
+            **{figure: record.map_figures.get(figure, "") for figure in self.map_figures},
             "warnings": len(record.warnings),
             "warning_texts": _no_formula("; ".join(record.warnings)),
             "seconds": record.seconds,

@@ -18,6 +18,7 @@ from typing import Any
 from ..core.errors import InputError
 
 MAXIMUM_NAME_BYTES = 120
+_MAP = "map:"  # what the title of a column of further maps begins with
 _NO_MODALITIES = ("folder", "reference", "labels")
 # What Windows does not allow in a file name; control characters are no printable ones.
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
@@ -34,6 +35,7 @@ class CasePaths:
         folder: holds the scans, if the list does not say which is which.
         reference: modality or image whose grid the result shall have.
         labels: reference segmentation.
+        maps: further maps, as ADC, by name.
         problem: why the scans cannot be used, where that is known already.
     """
 
@@ -42,6 +44,7 @@ class CasePaths:
     folder: Path | None = None
     reference: str | Path | None = None
     labels: Path | None = None
+    maps: dict[str, Path] = field(default_factory=dict)
     problem: str = ""
 
 
@@ -49,9 +52,9 @@ def read_cases(path: Path, modalities: Collection[str], output_folder: Path) -> 
     """The cases to segment, in the order of the list; their names can be those of folders.
 
     A CSV table (UTF-8; comma, semicolon or tab) has a heading with ``name`` and either ``folder``
-    or modalities, and perhaps ``reference``; cells may be empty where a scan is missing. JSON:
-    see :func:`read_json_cases`. Of a folder, every folder in it is a case. Paths are relative to
-    the list.
+    or modalities, and perhaps ``reference``, and ``map:ADC`` for further maps; cells may be empty
+    where a scan is missing. JSON: see :func:`read_json_cases`. Of a folder, every folder in it is a
+    case. Paths are relative to the list.
 
     Args:
         path: CSV or JSON file, or folder.
@@ -108,7 +111,8 @@ def read_json_cases(path: Path) -> list[CasePaths]:
     """The cases of a JSON file, in its order.
 
     It holds ``[{"name": "p1", "images": {"t1": "p1/t1.nii.gz"}, "labels": "p1/seg.nii.gz"}, ...]``;
-    also ``"reference"``, and ``"folder"`` in place of ``"images"``. Paths are relative to the file.
+    also ``"reference"``, ``"maps"`` like ``"images"``, and ``"folder"`` in place of that. Paths are
+    relative to the file.
 
     Raises:
         InputError: if the file is no such list or an entry is incomplete.
@@ -130,14 +134,17 @@ def _json_case(path: Path, number: int, entry: Any) -> CasePaths:
     others = {key: entry[key] for key in _NO_MODALITIES if entry.get(key)}
     if not isinstance(images, dict) or not (images or "folder" in others):
         raise InputError(f'{path}: case {name} has no "images", a file for each modality')
-    for what, place in {**images, **others}.items():
+    maps = entry.get("maps") or {}
+    if not isinstance(maps, dict):
+        raise InputError(f'{path}: case {name}: "maps" is not a file for each map')
+    for what, place in {**images, **others, **{_MAP + key: maps[key] for key in maps}}.items():
         if not isinstance(place, str):
             raise InputError(f"{path}: case {name}: {what} is {place!r}, and no path")
-    return _listed_case(path, name, images, others)
+    return _listed_case(path, name, images, others, maps)
 
 
 def _listed_case(
-    path: Path, name: str, images: dict[str, str], others: dict[str, str]
+    path: Path, name: str, images: dict[str, str], others: dict[str, str], maps: dict[str, str]
 ) -> CasePaths:
     if images and "folder" in others:
         raise InputError(f"{path}: case {name} has a folder and images; give one of them")
@@ -149,17 +156,21 @@ def _listed_case(
         folder=places.get("folder"),
         reference=reference if reference in images else places.get("reference"),
         labels=places.get("labels"),
+        maps={key: path.parent / place for key, place in maps.items()},
     )
 
 
 def _read_table(path: Path, modalities: Collection[str]) -> list[CasePaths]:
     (_, titles), *lines = _lines(path)
     columns = {column.casefold(): column for column in ("name", *_NO_MODALITIES, *modalities)}
-    unknown = [title for title in titles if title and title.casefold() not in columns]
+    maps = {title.casefold(): title for title in titles if _is_map_column(title)}
+    unknown = [title for title in titles if title and title.casefold() not in {**columns, **maps}]
     if unknown:
         raise InputError(
-            f"{path}: has a column {unknown[0]!r}; there may be {', '.join(columns.values())}"
+            f"{path}: has a column {unknown[0]!r}; there may be {', '.join(columns.values())}, and "
+            f"{_MAP}NAME for further maps"
         )
+    columns |= maps
     heading = [columns.get(title.casefold(), "") for title in titles]
     twice = {title for title in heading if title and heading.count(title) > 1}
     if twice:
@@ -201,9 +212,16 @@ def _table_case(path: Path, number: int, heading: list[str], cells: list[str]) -
     if not name:
         raise InputError(f"{where}: the case has no name")
     others = {key: entry.pop(key) for key in _NO_MODALITIES if key in entry}
+    columns = [title for title in entry if _is_map_column(title)]
+    maps = {title.partition(":")[2].strip(): entry.pop(title) for title in columns}
     if not entry and "folder" not in others:
         raise InputError(f"{where}: case {name} has neither scans nor a folder")
-    return _listed_case(path, name, entry, others)
+    return _listed_case(path, name, entry, others, maps)
+
+
+def _is_map_column(title: str) -> bool:
+    """Whether a column of a list names files of a further map, as ``map:ADC`` does."""
+    return title.casefold().startswith(_MAP) and bool(title.partition(":")[2].strip())
 
 
 def _case_folders(path: Path) -> list[CasePaths]:

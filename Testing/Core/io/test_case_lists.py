@@ -186,3 +186,28 @@ def test_a_missing_list_is_named(tmp_path, name):
 def test_another_kind_of_file_is_refused(read):
     with pytest.raises(InputError, match=r"give a \.csv or \.json list"):
         read("", "cases.xlsx")
+
+
+def test_further_maps_are_listed(tmp_path: Path) -> None:
+    table, listed = tmp_path / "cases.csv", tmp_path / "cases.json"
+    table.write_text("name,folder,map:ADC,MAP: rCBV\np1,p1,p1/adc.nii,\np2,p2,,cbv\n")
+    listed.write_text(
+        '[{"name": "p1", "folder": "p1", "maps": {"ADC": "p1/adc.nii"}},'
+        ' {"name": "p2", "folder": "p2", "maps": {"rCBV": "cbv"}}]'
+    )
+    for path in (table, listed):
+        first, second = read_cases(path, ("t1",), tmp_path / "out")
+        assert first.maps == {"ADC": tmp_path / "p1" / "adc.nii"}
+        assert second.maps == {"rCBV": tmp_path / "cbv"}
+    for text, message in (
+        ("name,folder,map:ADC,map:adc\np1,p1,a,b\n", "two columns"),
+        ("name,folder,map:\np1,p1,a\n", "has a column 'map:'.* and map:NAME for further maps"),
+        ("name,map:ADC\np1,a\n", "neither scans nor a folder"),
+    ):
+        table.write_text(text)
+        with pytest.raises(InputError, match=message):
+            read_cases(table, ("t1",), tmp_path / "out")
+    for maps in ('["a"]', '{"ADC": 3}'):
+        listed.write_text(f'[{{"name": "p1", "folder": "p1", "maps": {maps}}}]')
+        with pytest.raises(InputError, match=r"case p1: .*(not a file for each map|no path)"):
+            read_cases(listed, ("t1",), tmp_path / "out")
