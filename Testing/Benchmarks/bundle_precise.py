@@ -6,7 +6,8 @@
 WEIGHTS.pt: state of the network, as model/NAME.pt of a run, or its checkpoint.pt, of which the
 averaged weights are taken. Without --facts the model is not calibrated and
 tells no expected Dice; facts.json comes from two_looks.py, run with the model that this makes
-without them; with them it is made again. --without gives the same for a missing scan.
+without them; with them it is made again. --without gives the same for a missing scan, made with
+--fitted-on, so that what is expected then is what the model will tell.
 """
 
 from __future__ import annotations
