@@ -179,13 +179,19 @@ class Overview:
                 path.unlink(missing_ok=True)
 
     def _methods(self, summary: CohortSummary) -> str:
-        """The paragraph of the cases that are done, by the report of the first that has one."""
-        for case in self.cases if self.describe else ():
+        """The paragraph of the cases that are done, by the first report that is as it was written.
+
+        One that somebody has changed tells no more what was done, and need not be a report at all.
+        """
+        if not self.describe:
+            return ""
+        self.written.read()  # what other processes have written, too
+        for case in self.cases:
             path = self.layout.files(case, self._place(case)).report
-            if summary.records[case.name].state == DONE and path and path.is_file():
-                return (
-                    self.describe(read_report(path), summary.count(DONE)) if self.describe else ""
-                )
+            if summary.records[case.name].state != DONE or not path or not path.is_file():
+                continue
+            if self.written.owns(path):
+                return self.describe(read_report(path), summary.count(DONE))
         return ""
 
     def _row(self, case: CasePaths, record: CohortRecord) -> CohortRow:

@@ -122,6 +122,17 @@ def test_a_file_of_somebody_else_is_kept(run, tmp_path: Path, name: str) -> None
     assert run(Segmenter(), overwrite=True) == listed("a", "b")
 
 
+@pytest.mark.parametrize("text", ["{", '{"options": {"cleanup": {"minimum_island_mm3": []}}}'])
+def test_a_report_that_was_edited_stops_no_cohort(run, tmp_path: Path, text: str) -> None:
+    run(Segmenter())
+    methods, report = tmp_path / "out" / "methods.txt", tmp_path / "out" / "a" / "report.json"
+    assert methods.read_text() == "2 done, of a\n"
+    report.write_text(text)
+    run(Segmenter())
+    assert methods.read_text().endswith("done, of b\n")
+    assert report.read_text() == text
+
+
 def test_a_picture_that_was_replaced_is_not_taken_in(run, tmp_path: Path) -> None:
     run(Segmenter())
     (tmp_path / "out" / "a" / "thumbnail.svg").write_bytes(b"\xff" * 10)
