@@ -153,7 +153,10 @@ def iso_date(text: str) -> str:
     try:
         if len(text) == 8 and text.isdigit():
             text = f"{text[:4]}-{text[4:6]}-{text[6:]}"
-        return date.fromisoformat(text).isoformat()
+        day = date.fromisoformat(text).isoformat()
+        if day != text:  # weeks are dates, too, but not to every version of Python
+            raise ValueError("not written as a day")
+        return day
     except ValueError as error:
         raise ValueError(f"{text!r} is not a date; write YYYY-MM-DD") from error
 

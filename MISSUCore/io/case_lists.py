@@ -5,8 +5,6 @@ Only names and paths are looked at here.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 import unicodedata
@@ -16,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import InputError
+from .tables import read_table
 
 MAXIMUM_NAME_BYTES = 120
 _MAP = "map:"  # what the title of a column of further maps begins with
@@ -161,53 +160,15 @@ def _listed_case(
 
 
 def _read_table(path: Path, modalities: Collection[str]) -> list[CasePaths]:
-    (_, titles), *lines = _lines(path)
-    columns = {column.casefold(): column for column in ("name", *_NO_MODALITIES, *modalities)}
-    maps = {title.casefold(): title for title in titles if _is_map_column(title)}
-    unknown = [title for title in titles if title and title.casefold() not in {**columns, **maps}]
-    if unknown:
-        raise InputError(
-            f"{path}: has a column {unknown[0]!r}; there may be {', '.join(columns.values())}, and "
-            f"{_MAP}NAME for further maps"
-        )
-    columns |= maps
-    heading = [columns.get(title.casefold(), "") for title in titles]
-    twice = {title for title in heading if title and heading.count(title) > 1}
-    if twice:
-        raise InputError(f"{path}: has two columns {min(twice)!r}")
-    if "name" not in heading:
-        raise InputError(f"{path}: has no column 'name' in its first line")
-    if not lines:
+    columns = ("name", *_NO_MODALITIES, *modalities)
+    rows = read_table(path, "case list", columns, ("name",), _MAP)
+    if not rows:
         raise InputError(f"{path}: lists no case")
-    return [_table_case(path, number, heading, cells) for number, cells in lines]
+    return [_table_case(path, number, cells) for number, cells in rows]
 
 
-def _lines(path: Path) -> list[tuple[int, list[str]]]:
-    """Number and cells of every line that is not empty; at least one."""
-    try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read as a case list: {error}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f'{path}: is not in UTF-8; save it as "CSV UTF-8"') from error
-    # Where the comma is a decimal sign, spreadsheets write semicolons.
-    delimiter = max(",;\t", key=text.lstrip("\r\n").partition("\n")[0].count)
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        cells = [(rows.line_num, [cell.strip() for cell in row]) for row in rows]
-    except csv.Error as error:
-        raise InputError(f"{path}: line {rows.line_num}: is no CSV: {error}") from error
-    filled = [(number, row) for number, row in cells if any(row)]
-    if not filled:
-        raise InputError(f"{path}: is empty; a heading with 'name' and a line a case are expected")
-    return filled
-
-
-def _table_case(path: Path, number: int, heading: list[str], cells: list[str]) -> CasePaths:
+def _table_case(path: Path, number: int, entry: dict[str, str]) -> CasePaths:
     where = f"{path}: line {number}"
-    if any(cells[len(heading) :]) or any(cell and not title for title, cell in zip(heading, cells)):
-        raise InputError(f"{where}: has a cell without a heading")
-    entry = {title: cell for title, cell in zip(heading, cells) if cell}
     name = entry.pop("name", "")
     if not name:
         raise InputError(f"{where}: the case has no name")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from ..core.errors import InputError
 from ..core.messages import a_file, an_option
 from ..io.dicom import series_header
 from ..io.dicom_file import is_dicom
+from ..io.tables import read_table
 
 SEGMENTATION, REPORT = "segmentation.nii.gz", "report.json"
 COLUMNS = ("visit", "segmentation", "t1ce", "date", "steroids", "clinical", "category", "comment")
@@ -42,14 +42,22 @@ def visit_of(text: str) -> GivenVisit:
     folder = Path(text)
     if folder.is_dir():
         return _visit_in(folder)
-    segmentation, comma, scan = text.partition(",")
-    if folder.exists() or not comma or not segmentation.strip() or not scan.strip():
+    segmentation, scan = _divided(text)
+    if folder.exists() or not segmentation.strip() or not scan.strip():
         raise InputError(
             a_file(text),
             ": is not a visit; give the folder of a result, or a segmentation and its T1ce as "
             "SEGMENTATION,T1CE",
         )
     return GivenVisit(Path(segmentation).name.partition(".")[0], Path(segmentation), Path(scan))
+
+
+def _divided(text: str) -> tuple[str, str]:
+    """Two paths at the comma between them; also where they hold commas, if both are there."""
+    commas = [index for index, letter in enumerate(text) if letter == ","]
+    pairs = [(text[:index], text[index + 1 :]) for index in commas]
+    there = [pair for pair in pairs if all(part and Path(part).exists() for part in pair)]
+    return (there or pairs or [(text, "")])[0]
 
 
 def _visit_in(folder: Path) -> GivenVisit:
@@ -77,33 +85,18 @@ def _visit_in(folder: Path) -> GivenVisit:
 def read_visits(path: Path) -> list[GivenVisit]:
     """The visits in a CSV list with the columns :data:`COLUMNS`, of which only two are needed.
 
-    Relative paths start at the list's folder.
+    Relative paths start at the list's folder. See :func:`.read_table`.
 
     Raises:
         InputError: naming the line that cannot be used.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            table = csv.DictReader(stream)
-            rows = list(table)
-            columns = table.fieldnames or ()
-    except (OSError, UnicodeError, csv.Error) as error:
-        raise InputError(a_file(path), f": cannot be read as a list of visits: {error}") from error
-    foreign = sorted(set(columns) - set(COLUMNS), key=str)
-    if foreign or not set(_NEEDED) <= set(columns):
-        raise InputError(
-            a_file(path),
-            f": has the columns {', '.join(map(str, columns))}; give the columns "
-            f"{', '.join(COLUMNS)}, of which {' and '.join(_NEEDED)} are needed",
-        )
-    return [_listed(path, number, row) for number, row in enumerate(rows, start=1)]
+    rows = read_table(path, "list of visits", COLUMNS, _NEEDED)
+    return [_listed(path, line, number, row) for number, (line, row) in enumerate(rows, start=1)]
 
 
-def _listed(path: Path, number: int, row: Mapping[str | None, str | None]) -> GivenVisit:
-    values = {key: (row.get(key) or "").strip() for key in COLUMNS}
+def _listed(path: Path, line: int, number: int, row: Mapping[str, str]) -> GivenVisit:
+    values = {key: row.get(key, "") for key in COLUMNS}
     try:
-        if None in row:
-            raise ValueError("has more values than the list has columns; quote what holds a comma")
         if not all(values[name] for name in _NEEDED):
             raise ValueError("a segmentation or its scan is missing")
         reader = ReaderEntry(
@@ -117,7 +110,7 @@ def _listed(path: Path, number: int, row: Mapping[str | None, str | None]) -> Gi
             reader,
         )
     except ValueError as error:
-        raise InputError(a_file(path), f": visit {number}: {error}") from error
+        raise InputError(a_file(path), f": line {line}: {error}") from error
 
 
 def checked(visits: Sequence[GivenVisit]) -> list[CheckedVisit]:

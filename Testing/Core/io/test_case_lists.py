@@ -201,7 +201,7 @@ def test_further_maps_are_listed(tmp_path: Path) -> None:
         assert second.maps == {"rCBV": tmp_path / "cbv"}
     for text, message in (
         ("name,folder,map:ADC,map:adc\np1,p1,a,b\n", "two columns"),
-        ("name,folder,map:\np1,p1,a\n", "has a column 'map:'.* and map:NAME for further maps"),
+        ("name,folder,map:\np1,p1,a\n", "has a column 'map:'.* and map:NAME for further ones"),
         ("name,map:ADC\np1,a\n", "neither scans nor a folder"),
     ):
         table.write_text(text)

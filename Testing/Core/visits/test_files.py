@@ -88,15 +88,35 @@ def test_a_list_with_what_a_reader_types(tmp_path: Path) -> None:
     assert (second.reader.category, second.reader.comment) == ("PD", "headache, nausea")
 
 
+def test_a_list_as_a_spreadsheet_saves_it(tmp_path: Path) -> None:
+    path = tmp_path / "visits.csv"
+    path.write_bytes("\ufeffSegmentation; T1ce;Date\r\n;;\r\na,1.nii;b.nii;2024-01-10\r\n".encode())
+    (visit,) = read_visits(path)
+    assert (visit.segmentation, visit.t1ce) == (tmp_path / "a,1.nii", tmp_path / "b.nii")
+    assert visit.date == "2024-01-10"
+
+
+def test_paths_may_hold_commas(tmp_path: Path) -> None:
+    segmentation, scan = tmp_path / "Doe, Jane" / "seg.nii", tmp_path / "Doe, Jane" / "t1ce.nii"
+    segmentation.parent.mkdir()
+    for path in (segmentation, scan):
+        path.touch()
+    visit = visit_of(f"{segmentation},{scan}")
+    assert (visit.segmentation, visit.t1ce) == (segmentation, scan)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("segmentation,scan\na,b\n", "has the columns segmentation, scan; give the columns"),
-        ("segmentation,t1ce\na,\n", "visit 1: a segmentation or its scan is missing"),
-        ("segmentation,t1ce,date\na,b,10.1.2024\n", "visit 1: '10.1.2024' is not a date"),
+        ("segmentation,scan\na,b\n", "has a column 'scan'; there may be visit, segm"),
+        ("segmentation,t1ce\na,\n", "line 2: a segmentation or its scan is missing"),
+        ("segmentation,t1ce,date\na,b,10.1.2024\n", "line 2: '10.1.2024' is not a date"),
         ("segmentation,t1ce,date\na,b,20241301\n", "is not a date"),
+        ("segmentation,t1ce,date\na,b,2024-W10-1\n", "is not a date"),
+        ("segmentation,t1ce,steroids,steroids\na,b,more,less\n", "has two columns 'steroids'"),
+        ("segmentation,date\na,20240101\n", "has no column 't1ce'"),
         ("segmentation,t1ce,steroids\na,b,4 mg\n", "steroids cannot be '4 mg'; give none, less"),
-        ("segmentation,t1ce\na,b,c\n", "visit 1: has more values than"),
+        ("segmentation,t1ce\na,b,c\n", "line 2: has a cell without a heading"),
     ],
 )
 def test_a_list_that_cannot_be_used(tmp_path: Path, text: str, words: str) -> None:
@@ -105,7 +125,7 @@ def test_a_list_that_cannot_be_used(tmp_path: Path, text: str, words: str) -> No
     with pytest.raises(InputError, match=rf"visits\.csv: .*{words}"):
         read_visits(path)
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="cannot be read as a list"):
+    with pytest.raises(InputError, match="is not in UTF-8; save it as"):
         read_visits(path)
 
 
