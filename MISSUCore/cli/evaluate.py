@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import ExitStack
 from pathlib import Path
 
 from ..contract.requests import EvaluateRequest, request_of
@@ -41,6 +42,7 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
 def perform(request: EvaluateRequest, as_events: bool, progress: Progress) -> None:
     """Compare, write the tables, and print the summary unless events are asked for."""
     from ..contract.labels import label_scheme
+    from ..core.files import atomic_write
     from ..evaluation.comparison import compare
     from ..evaluation.pairs import find_pairs
     from ..inference.outputs import check_outputs
@@ -54,9 +56,10 @@ def perform(request: EvaluateRequest, as_events: bool, progress: Progress) -> No
     comparison = compare(
         request.prediction, request.reference, label_scheme(request.scheme), progress
     )
-    if request.csv:
-        comparison.write_csv(request.csv)
-    if request.json:
-        comparison.write_json(request.json)
+    with ExitStack() as stack:  # both appear, or neither
+        if request.csv:
+            comparison.write_csv(stack.enter_context(atomic_write(request.csv)))
+        if request.json:
+            comparison.write_json(stack.enter_context(atomic_write(request.json)))
     if not as_events:
         print(comparison.format_table())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
 import signal
 import sys
 import threading
@@ -50,6 +51,12 @@ from .options import tell, tell_user
 
 CANCELLED = 130
 _JSON = "--json-progress"
+# Errors of the system that speak of a place: its name, who may enter, the drive that it is on.
+_OF_A_PLACE = {
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.EROFS),
+    *(errno.EIO, errno.ENODEV, errno.ENXIO, errno.ETIMEDOUT),
+    *(getattr(errno, name) for name in ("ESTALE", "EHOSTDOWN") if hasattr(errno, name)),
+}
 
 
 class _UsageError(Exception):
@@ -157,8 +164,9 @@ def _foreseen(error: Exception) -> MISSUError | None:
     """What an error of the system means to the user; None if it should not happen."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ResourceError(f"the disk is full: {error}")
-    if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
-        name = str(error.filename)[:200]
+    if isinstance(error, OSError) and error.errno in _OF_A_PLACE:
+        named = isinstance(error.filename, (str, bytes))  # and not the number of an open file
+        name = os.fsdecode(error.filename)[:200] if named else "a file"
         return InputError(a_file(name), f": cannot be used: {error.strerror}")
     if says_out_of_memory(error):
         return ResourceError(

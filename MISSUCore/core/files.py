@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
+import re
 import secrets
 import shutil
 import sys
@@ -26,6 +28,7 @@ else:
 
 # What models, cases and modalities may be called: a file name on every system.
 NAME = r"[\w.-]+"
+_TEMPORARY = re.compile(r"(\.[0-9a-f]{8}-)+(?P<name>.+)")
 # Between attempts to replace a file that somebody reads just now.
 REPLACE_SECONDS = (0.01, 0.05, 0.2, 0.5)
 
@@ -199,9 +202,16 @@ def translate_os_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        shown = a_file(_without_mark(path))
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ResourceError(a_file(path), ": the disk is full; nothing was changed") from error
-        raise InputError(a_file(path), f": cannot be written: {error.strerror or error}") from error
+            raise ResourceError(shown, ": the disk is full; nothing was changed") from error
+        raise InputError(shown, f": cannot be written: {error.strerror or error}") from error
+
+
+def _without_mark(path: Path) -> Path:
+    """The file that a temporary one is to become; users never see the other."""
+    found = _TEMPORARY.fullmatch(path.name)
+    return path.with_name(found["name"]) if found else path
 
 
 def check_output(path: Path, overwrite: bool) -> None:
@@ -232,16 +242,15 @@ def check_output(path: Path, overwrite: bool) -> None:
 
 
 def itk_name(path: Path) -> str:
-    """A path as ITK takes it; from one that is no text, its C++ would end the whole process.
+    """A path as ITK takes it, in UTF-8 whatever the locale; anything else ends the whole process.
 
     Raises:
         InputError: if it is none, as names in Latin-1 from an old archive or network drive.
     """
-    name = str(path)
     try:
-        name.encode("utf-8")
-    except UnicodeEncodeError as error:
-        shown = name.encode("utf-8", "backslashreplace").decode("utf-8")
+        name = os.fsencode(path).decode("utf-8")
+    except UnicodeError as error:
+        shown = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
         raise InputError(
             f"{shown}: the name cannot be read by ITK, it is not in UTF-8; rename it"
         ) from error

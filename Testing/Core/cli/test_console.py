@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import re
 import subprocess
@@ -70,6 +71,28 @@ def test_out_of_memory_ends_with_3(
     assert main(["cost"]) == 3
     assert "out of memory" in capsys.readouterr().err
     assert not list(tmp_path.glob("*.log")), "nothing is left of a failure that explains itself"
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EIO])
+def test_a_place_that_cannot_be_used_is_named(
+    failing, capsys: pytest.CaptureFixture[str], number: int
+) -> None:
+    failing(OSError(number, "the reason", "/share/scans"))
+    assert main(["cost"]) == 2
+    assert capsys.readouterr().err == "missu: /share/scans: cannot be used: the reason\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or not os.geteuid(), reason="root may enter")
+def test_a_folder_that_nobody_may_enter_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(0)
+    try:
+        assert main(["segment", str(closed / "case"), "--output", str(tmp_path / "x.nii")]) == 2
+        assert "cannot be used: Permission denied" in capsys.readouterr().err
+    finally:
+        closed.chmod(0o700)
 
 
 def test_what_libraries_print_from_c_stays_in_the_log(tmp_path: Path) -> None:

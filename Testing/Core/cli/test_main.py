@@ -17,7 +17,9 @@ from MISSUCore.cli.main import main
 from MISSUCore.contract.labels import BRATS
 from MISSUCore.contract.model_card import ModelCard
 from MISSUCore.contract.network_config import NetworkConfig
+from MISSUCore.core.errors import ResourceError
 from MISSUCore.core.events import ErrorEvent, ProgressEvent, parse_line
+from MISSUCore.evaluation.comparison import Comparison
 from MISSUCore.models.store import save_model
 from MISSUCore.network.transunet import TransUNet
 
@@ -226,6 +228,21 @@ def test_evaluate_prints_a_table_and_writes_files(
     rows = {row["region"]: row for row in json.loads(facts.read_text())["rows"]}
     assert rows["ET"]["dice"] == pytest.approx(2 / 3)
     assert len(table.read_text().splitlines()) == 4
+
+
+def test_evaluate_writes_both_files_or_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(comparison: Comparison, path: Path) -> None:
+        raise ResourceError("the disk is full")
+
+    monkeypatch.setattr(Comparison, "write_json", full)
+    labels, table = tmp_path / "a.nii.gz", tmp_path / "scores.csv"
+    sitk.WriteImage(sitk.GetImageFromArray(np.ones((6, 6, 6), np.uint8)), str(labels))
+    files = ["--csv", str(table), "--json", str(tmp_path / "scores.json")]
+    assert main(["evaluate", str(labels), str(labels), *files]) == 3
+    assert "the disk is full" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [labels]
 
 
 def test_evaluate_replaces_nothing_unasked(

@@ -278,6 +278,36 @@ def test_a_folder_that_cannot_be_locked_is_named(tmp_path: Path) -> None:
         pytest.fail("the block must not run")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="names are UTF-8 whatever the locale")
+def test_a_name_in_utf8_reaches_itk_in_every_locale() -> None:
+    code = (
+        "import os, sys\nfrom pathlib import Path\nfrom MISSUCore.core.files import itk_name\n"
+        "assert sys.getfilesystemencoding() != 'utf-8'\n"
+        "name = itk_name(Path(os.fsdecode(b'M\\xc3\\xbcller')))\n"
+        "assert name == 'M\\xfcller', ascii(name)\n"
+    )
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **locale},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_file_is_named_and_not_the_one_that_is_to_become_it(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    with (
+        pytest.raises(ResourceError) as caught,
+        atomic_write(path) as outer,
+        atomic_write(outer),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert str(caught.value) == f"{path}: the disk is full; nothing was changed"
+
+
 def test_a_name_that_is_no_text_never_reaches_itk() -> None:
     assert itk_name(Path("Müller") / "脑.nii") == str(Path("Müller") / "脑.nii")
     latin = Path("M\udcfcller") / "t1.nii"  # as Python has b"M\xfcller"
