@@ -21,6 +21,7 @@ from torch import Tensor
 from ..contract.model_card import ModelCard, check_card, read_card, write_card
 from ..core.errors import InputError
 from ..core.files import NAME, atomic_write, sha256
+from ..core.messages import a_file
 from ..network.transunet import TransUNet
 from .eight_bit import pack, unpack
 
@@ -66,11 +67,27 @@ def user_folder() -> Path:
 
 
 def _folders() -> list[Path]:
-    """Where models are looked for: those of a user without a home are the bundled ones."""
+    """Where models are looked for: the bundled ones alone where the user has no home.
+
+    Nor has one who may not enter it, as in containers that run under another user's id.
+
+    Raises:
+        InputError: if the folder that the environment names cannot be entered.
+    """
     try:
-        return [BUNDLED_FOLDER, user_folder()]
+        own = user_folder()
+        own.is_dir()
     except InputError:
         return [BUNDLED_FOLDER]
+    except OSError as error:
+        if os.environ.get("MISSU_MODELS"):
+            raise InputError(
+                a_file(own),
+                f": named by MISSU_MODELS, cannot be read: {error.strerror or error}; name another "
+                "folder",
+            ) from error
+        return [BUNDLED_FOLDER]
+    return [BUNDLED_FOLDER, own]
 
 
 def list_models() -> list[ModelCard]:

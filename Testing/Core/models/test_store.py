@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import pickle
@@ -351,6 +352,29 @@ def test_a_full_disk_keeps_the_old_model(
 
 def test_the_card_knows_its_scheme(tiny_card: ModelCard) -> None:
     assert tiny_card.label_scheme() == BRATS
+
+
+def test_a_home_that_belongs_to_another_is_none(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path / "root" / ".missu" / "models"
+    really = Path.is_dir
+
+    def is_dir(path: Path) -> bool:
+        if path == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return really(path)
+
+    monkeypatch.setattr(Path, "is_dir", is_dir)
+    monkeypatch.setattr(Path, "expanduser", lambda path: closed)
+    monkeypatch.setattr(model_store, "BUNDLED_FOLDER", tiny_model.parent)
+    monkeypatch.delenv("MISSU_MODELS", raising=False)
+    assert [card.name for card in list_models()] == ["tiny"]
+    with pytest.raises(InputError, match="no model 'x'; installed are: tiny"):
+        find_model("x")
+    monkeypatch.setenv("MISSU_MODELS", str(closed))
+    with pytest.raises(InputError, match="models: named by MISSU_MODELS, cannot be read: Perm"):
+        list_models()
 
 
 def test_a_user_without_a_home_has_the_bundled_models(
