@@ -50,20 +50,9 @@ def check_labels(
         _check_stripped(brain.sum() * voxel_ml)
     labeled = sitk.GetArrayViewFromImage(labels) != 0
     count = int(labeled.sum())
-    if not tumor:
-        if count:
-            raise InputError(
-                f"the labels have {count * voxel_ml:.1f} ml, though the case is said to have none; "
-                "leave out ",
-                an_option("--no-tumor"),
-            )
-        return []
+    _check_meant(count * voxel_ml, tumor)
     if not count:
-        raise InputError(
-            "the labels are empty; if there is nothing to label in this case, say so with ",
-            an_option("--no-tumor"),
-            code=ErrorCode.LABELS_EMPTY,
-        )
+        return []
     warnings = []
     outside = float((labeled & ~brain).sum() / count)
     if outside > MAXIMUM_OUTSIDE:
@@ -80,6 +69,21 @@ def check_labels(
     if count * voxel_ml < TINY_ML:
         warnings.append(f"only {count * voxel_ml:.3f} ml are labeled")
     return warnings
+
+
+def _check_meant(labeled_ml: float, tumor: bool) -> None:
+    """Make sure that labels are empty if, and only if, the user says that there is no tumor."""
+    if labeled_ml and not tumor:
+        raise InputError(
+            f"the labels have {labeled_ml:.1f} ml, though the case is said to have none; leave out ",
+            an_option("--no-tumor"),
+        )
+    if tumor and not labeled_ml:
+        raise InputError(
+            "the labels are empty; if there is nothing to label in this case, say so with ",
+            an_option("--no-tumor"),
+            code=ErrorCode.LABELS_EMPTY,
+        )
 
 
 def _check_stripped(brain_ml: float) -> None:
