@@ -75,7 +75,8 @@ def _check_meant(labeled_ml: float, tumor: bool) -> None:
     """Make sure that labels are empty if, and only if, the user says that there is no tumor."""
     if labeled_ml and not tumor:
         raise InputError(
-            f"the labels have {labeled_ml:.1f} ml, though the case is said to have none; leave out ",
+            f"the labels have {labeled_ml:.1f} ml, though the case is said to have none; leave "
+            "out ",
             an_option("--no-tumor"),
         )
     if tumor and not labeled_ml:
