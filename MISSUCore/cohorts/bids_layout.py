@@ -36,7 +36,7 @@ _IGNORED = (
     "*_xfm.tfm",
     "*.html",
     "*.svg",
-    f"{RADIOMICS_NAME}/",
+    RADIOMICS_NAME,  # with a slash, the validator would still name the folder itself
     "pyradiomics.csv",
     "summary.csv",
     "methods.txt",

@@ -331,6 +331,20 @@ def test_names_of_regions_become_labels(raw: Path, tiny_card: ModelCard) -> None
             check_labels(scheme)
 
 
+def test_folders_for_radiomics_lie_beside_what_bids_names(
+    run: Callable[..., CohortSummary], raw: Path
+) -> None:
+    run(replace(AS_IS, radiomics=True))
+    out = raw / "derivatives" / "missu"
+    there = "sub-02/ses-pre/anat/radiomics/"
+    assert {"radiomics", "pyradiomics.csv"} <= set((out / ".bidsignore").read_text().split())
+    with (out / "pyradiomics.csv").open(encoding="utf-8", newline="") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["ID"] == "sub-02_ses-pre"]
+    for row in rows:
+        assert row["Image"].startswith(there) and (out / row["Image"]).is_file()
+    assert f"{there}t1ce_zscore.nii.gz" in files_in(out)
+
+
 def test_the_official_validator_finds_no_error(
     run: Callable[..., CohortSummary], raw: Path
 ) -> None:
@@ -339,7 +353,7 @@ def test_the_official_validator_finds_no_error(
         pytest.skip("the BIDS validator is not installed (pip install bids-validator-deno)")
     for name in ("T1w", "T2w"):
         (raw / f"sub-01/anat/sub-01_{name}.nii.gz").unlink()
-    summary = run(replace(AS_IS, quality_pages=True, probabilities=True))
+    summary = run(replace(AS_IS, quality_pages=True, probabilities=True, radiomics=True))
     assert states(summary) == {"sub-01": "failed", "sub-02_ses-pre": "done"}
     for dataset in (raw, raw / "derivatives" / "missu"):
         command = [validator, "--format", "json", str(dataset)]

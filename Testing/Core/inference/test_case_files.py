@@ -27,6 +27,7 @@ from MISSUCore.core.events import Progress, ProgressEvent
 from MISSUCore.inference import case_files, case_scans
 from MISSUCore.inference.outputs import ResultFiles
 from MISSUCore.inference.postprocessing import Cleanup
+from MISSUCore.inference.radiomics.files import RadiomicsFiles
 from MISSUCore.inference.segmentation import SegmentationOptions
 from MISSUCore.preprocessing import pipeline as preprocessing
 from MISSUCore.preprocessing.pipeline import AS_THEY_ARE, PreprocessingOptions
@@ -760,3 +761,47 @@ def test_maps_that_do_not_fit_are_refused_and_nothing_is_written(
         with pytest.raises(InputError, match=message):
             segment_files(paths, tmp_path / output, model=model, maps=maps, overwrite=True)
         assert everything_below(tmp_path) == before
+
+
+@pytest.mark.parametrize("reference", ["t1ce", "t2"])
+def test_maps_and_radiomics_follow_the_reference_to_where_its_header_is(
+    tmp_path: Path,
+    moved_case: tuple[dict[str, Path], dict[str, sitk.Euler3DTransform]],
+    bright_model: MakeModel,
+    same_grid: SameGrid,
+    reference: str,
+) -> None:
+    """Voxels of the map are numbered, and lie on the reference: so its figures are the labels'."""
+    given, _ = moved_case
+    scan = sitk.ReadImage(str(given[reference]))
+    numbers = np.arange(np.prod(scan.GetSize()), dtype=np.float32).reshape(scan.GetSize()[::-1])
+    numbered = sitk.GetImageFromArray(numbers)
+    numbered.CopyInformation(scan)
+    sitk.WriteImage(numbered, str(tmp_path / "adc.nii.gz"))
+    folder = tmp_path / "features"
+    report = read_report_of(
+        given,
+        ResultFiles(tmp_path / "seg.nii.gz", radiomics=RadiomicsFiles(folder, "p1")),
+        model=str(bright_model()),
+        reference=reference,
+        maps={"ADC": tmp_path / "adc.nii.gz"},
+        preprocessing=REGISTER,
+        options=CPU,
+    )
+    labels = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "seg.nii.gz")))
+    for name, mask in zip(("WT", "TC", "ET"), BRATS.to_regions(labels)):
+        told = report.maps["ADC"].regions[name]
+        assert (told.covered, told.voxels) == (1.0, mask.sum())
+        assert told.mean == pytest.approx(numbers[mask].mean(dtype=np.float64))
+        assert (told.minimum, told.maximum) == (numbers[mask].min(), numbers[mask].max())
+        stored = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / f"mask_{name}.nii.gz")))
+        np.testing.assert_array_equal(stored, mask)
+    inside = (slice(4, -4),) * 3  # beyond it, a scan that lies obliquely may show nothing
+    for name, path in given.items():
+        image = sitk.ReadImage(str(folder / f"{name}.nii.gz"))
+        same_grid(image, scan, 1e-5)
+        found, own = (sitk.GetArrayFromImage(one) for one in (image, sitk.ReadImage(str(path))))
+        if name == reference:
+            np.testing.assert_array_equal(found, own)
+        # All scans hold the same place in the same voxel.
+        assert np.corrcoef(found[inside].ravel(), own[inside].ravel())[0, 1] > 0.9 or name == "t1"
