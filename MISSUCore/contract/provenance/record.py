@@ -195,6 +195,7 @@ class Provenance:
         return (
             (last.by, last.watched) == (edit.by, edit.watched)
             and last.after.sha256 == edit.before.sha256
+            and last.after.sha256 != last.before.sha256  # else it was moved as a whole
             and pause <= SESSION
             and not signed
         )

@@ -56,12 +56,28 @@ def paint(node: Any, segmentId: str, where: Any, value: int) -> None:
     reference = node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
     voxels = slicer.util.arrayFromSegmentBinaryLabelmap(node, segmentId, reference)
     voxels[where] = value
+    image = imageLike(reference, voxels)
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    assert logic.SetBinaryLabelmapToSegment(image, node, segmentId, logic.MODE_REPLACE)
+
+
+def imageLike(scan: Any, voxels: Any) -> Any:
+    """Voxels (k, j, i) on the grid of a scan."""
     image = slicer.vtkOrientedImageData()
     image.DeepCopy(
-        slicer.vtkSlicerSegmentationsModuleLogic.CreateOrientedImageDataFromVolumeNode(reference)
+        slicer.vtkSlicerSegmentationsModuleLogic.CreateOrientedImageDataFromVolumeNode(scan)
     )
     image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
     arrayFromImage(image)[:] = voxels
+    return image
+
+
+def erase(node: Any, segmentId: str) -> None:
+    """Take a voxel off a segment where it is."""
+    image = slicer.vtkOrientedImageData()
+    node.GetBinaryLabelmapRepresentation(segmentId, image)
+    voxels = arrayFromImage(image)
+    voxels[tuple(np.argwhere(voxels)[0])] = 0
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     assert logic.SetBinaryLabelmapToSegment(image, node, segmentId, logic.MODE_REPLACE)
 
@@ -174,7 +190,36 @@ def test_a_moved_segmentation_is_changed_and_a_transform_above_is_not(
     addTransform(move, node)
     assert provenanceOf(node).valid_sign_offs
     node.HardenTransform()
-    assert not provenanceOf(node).valid_sign_offs
+    record = provenanceOf(node)
+    assert not record.valid_sign_offs
+    moved = [("WT", None), ("TC", None), ("ET", None)]
+    assert [(edit.region, edit.added_ml) for edit in record.edits] == moved
+    erase(node, "ET")
+    edit = provenanceOf(node).edits[-1]
+    assert (len(provenanceOf(node).edits), edit.region, edit.removed_ml) == (4, "ET", 0.003)
+
+
+def test_another_geometry_is_an_edit_with_the_volumes_of_both(
+    scan: Any, addVolume: Callable[..., Any]
+) -> None:
+    node = segmented(scan)
+    # Voxels of a quarter of the size, and the segments brought to them as the Segment Editor does.
+    fine = np.repeat(np.repeat(LABELS, 2, axis=1), 2, axis=2)
+    spacing = (0.25, 1.0, 3.0)
+    corner = np.array([10.0, -20.0, 30.0]) - OBLIQUE @ [0.125, 0.5, 0.0]
+    geometry = {"direction": OBLIQUE, "spacing": spacing, "origin": tuple(corner)}
+    other = addVolume("fine", np.ones(fine.shape), **geometry)
+    for segmentId, values in (("WT", (1, 2, 4)), ("TC", (1, 4)), ("ET", (4,))):
+        image = imageLike(other, np.isin(fine, values))
+        segment = node.GetSegmentation().GetSegment(segmentId)
+        segment.AddRepresentation("Binary labelmap", image)
+    edits = {edit.region: edit for edit in provenanceOf(node).edits}
+    assert (edits["ET"].before.voxels, edits["ET"].after.voxels) == (26, 104)
+    assert edits["ET"].before.volume_ml == pytest.approx(edits["ET"].after.volume_ml)
+    assert edits["ET"].added_ml is None
+    erase(node, "ET")
+    record = provenanceOf(node)
+    assert record.contents.masks["ET"].voxels == 103 and not record.is_as_computed
 
 
 def test_any_segmentation_can_be_signed_off(scene: Any, scan: Any) -> None:

@@ -108,7 +108,10 @@ class EditRecorder:
         if record is None:
             return None
         grid, masks = masksOf(node, record.contents.grid)
+        contents = contentsOf(grid, masks)
         known = self._known.get(node.GetID())
+        if known and not contents.has_grid_of(record.contents):
+            known = self._known[node.GetID()] = {}  # voxels of two grids cannot be compared
 
         def difference(region: str, before: str) -> tuple[float, float] | None:
             if known is None or before not in known or region not in masks:
@@ -119,7 +122,7 @@ class EditRecorder:
 
         # What nobody watched was edited elsewhere, by whomever.
         seen = {"by": self.reader, "began": began or now()} if known is not None else {}
-        noted = record.noted(contentsOf(grid, masks), difference, **seen)
+        noted = record.noted(contents, difference, **seen)
         self._remember(node, noted, masks)
         keepRecord(node, noted)  # undo may have brought back old tags
         if noted != record:
