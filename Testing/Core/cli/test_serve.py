@@ -55,6 +55,7 @@ SAME: list[tuple[list[str], Request, Any, str]] = [
         [
             *("segment", *SCAN_OPTIONS, "--output", "o.nii", "--report", "r.json"),
             *("--quality-page", "q.html", "--dicom-seg", "s.dcm", "--probabilities"),
+            *("--radiomics", "features", "--map", "ADC=adc.nii", "--map", "CBV=cbv"),
             *("--overwrite", "--model", "mine", "--device", "cpu", "--mirror", "--no-sliding"),
             *("--minimum-island", "7", "--minimum-enhancing", "8"),
         ],
@@ -65,6 +66,8 @@ SAME: list[tuple[list[str], Request, Any, str]] = [
             Path("q.html"),
             Path("s.dcm"),
             True,
+            Path("features"),
+            {"ADC": Path("adc.nii"), "CBV": Path("cbv")},
             True,
             "mine",
             SegmentationOptions("cpu", True, False, Cleanup(7, 8, fill_holes=True)),
@@ -150,13 +153,13 @@ SAME: list[tuple[list[str], Request, Any, str]] = [
         [
             *("measure", "seg.nii", "--t1ce", "t.nii", "--output", "o.json", "--csv", "c.csv"),
             *("--dicom-seg", "s.dcm", "--dicom-sr", "r.dcm", "--secondary-capture", "p.dcm"),
-            *("--made-by", "manual"),
+            *("--made-by", "manual", "--map", "ADC=adc.nii"),
             *("--overwrite", "--scheme", "brats2023", "--region", "TC", "--lesions-of", "WT"),
             *("--join", "1", "--minimum", "5", "--targets", "3", "--plane", "coronal"),
         ],
         MeasureRequest(
             *(Path("seg.nii"), Path("t.nii"), Path("o.json"), Path("c.csv"), Path("s.dcm")),
-            *(Path("r.dcm"), Path("p.dcm"), "manual", True, "brats2023"),
+            *(Path("r.dcm"), Path("p.dcm"), "manual", {"ADC": Path("adc.nii")}, True, "brats2023"),
             MeasurementSettings("TC", "WT", 1, 5, targets=3, plane="coronal"),
         ),
         measure,
