@@ -78,6 +78,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
             with _written_to_stream(path) as temporary:
                 yield temporary
             return
+        if not path.name:
+            raise InputError(a_file(path), ": is a folder, give a file name")
         temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
         path.parent.mkdir(parents=True, exist_ok=True)
         keeper = _keeper.get()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, field, fields, is_dataclass, replace
@@ -130,6 +131,8 @@ def _checked(key: str, value: Any, default: Any, items: type | None = None) -> A
             raise ValueError(f"setting {key!r} cannot be {value!r}; there are {', '.join(known)}")
         return type(default)(value)
     if isinstance(default, PurePath) and isinstance(value, str):
+        if not _can_be_path(value):
+            raise ValueError(f"setting {key!r} cannot be {value!r}, which no path can be")
         return type(default)(value)
     if isinstance(default, tuple) and isinstance(value, list):
         if items is None and default:
@@ -140,6 +143,13 @@ def _checked(key: str, value: Any, default: Any, items: type | None = None) -> A
     if not _same_kind(value, default):
         raise ValueError(f"setting {key!r} cannot be {value!r}, it is like {default!r}")
     return value
+
+
+def _can_be_path(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeError:  # half a character, which JSON can hold
+        return False
 
 
 def _same_kind(value: Any, default: Any) -> bool:

@@ -120,6 +120,8 @@ def test_what_is_left_out_keeps_its_default(tmp_path: Path) -> None:
         ('{"command": "erase"}', "no command 'erase'"),
         ('{"command": "segment", "colour": 1}', "unknown setting 'colour'"),
         ('{"command": "segment", "output": 3}', "'output' cannot be 3"),
+        ('{"command": "segment", "output": "a\\u0000b"}', "'output' cannot be .*no path can be"),
+        ('{"command": "segment", "output": "\\ud800"}', "'output' cannot be .*no path can be"),
         ('{"command": "segment", "overwrite": "yes"}', "'overwrite' cannot be 'yes'"),
         ('{"command": "segment", "scans": {"images": {"t1": 1}}}', "'images' cannot be 1"),
         ('{"command": "segment", "options": {"sliding": 1}}', "'sliding' cannot be 1"),

@@ -40,6 +40,12 @@ def test_a_file_appears_when_the_block_ends_and_not_before(tmp_path: Path) -> No
     assert names(path.parent) == ["seg.nii.gz"]
 
 
+@pytest.mark.parametrize("path", [Path(), Path("/")])
+def test_what_has_no_name_is_no_file(path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder, give a file name"), atomic_write(path):
+        pytest.fail("the block must not run")
+
+
 def test_a_file_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "card.json"
     path.write_text("old")
