@@ -32,7 +32,7 @@ from ..contract.tuning.finetuning_run import (
 from ..contract.tuning.verdict import AcceptanceTest
 from ..core.errors import InputError
 from ..core.events import Progress, Stage
-from ..core.files import NAME
+from ..core.files import NAME, check_output
 from ..core.run_state import RunState, read_state, run_state
 from ..core.serialization import settings_to_dict
 from ..core.written import run_folder
@@ -102,6 +102,7 @@ def fine_tune(
         True
     """
     _check_given(cases, base, name)
+    check_output(folder / MODEL_FOLDER / f"{name}.json", overwrite=True)
     options = options or FineTuningOptions()
     context = tuning_context(cases, scheme, base, folder, options)
     return _FineTuning(context, name, options, progress or Progress()).run()

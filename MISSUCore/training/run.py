@@ -15,10 +15,10 @@ from types import FrameType
 import torch
 
 from ..contract.labels import label_scheme
-from ..contract.model_card import ModelCard
+from ..contract.model_card import ModelCard, check_card
 from ..core.errors import InputError
 from ..core.events import Progress, silent
-from ..core.files import NAME
+from ..core.files import NAME, check_output
 from ..core.run_state import RunState, run_state
 from ..core.serialization import JsonObject
 from ..core.torchrun import torchrun_process
@@ -95,6 +95,7 @@ def train(
             _check_places(written, name)
         with process_group(choose_device(device)) as own_device:
             trainer = _new_trainer(config, training, validation, folder, own_device, start, crops)
+            check_card(_card(trainer, name))  # not at the end, when it would be lost
             trainer.workers = workers
             given = _given(trainer)
             state = run_state(folder, given) if process == 0 else RunState()
@@ -132,9 +133,10 @@ def _new_trainer(
 
 
 def _check_places(written: Written, name: str) -> None:
-    """Make sure before the training that nothing of somebody else lies where its results go."""
+    """Make sure before the training that its results can be written, and replace no other's."""
     for path in ("curves.png", f"model/{name}.pt", f"model/{name}.json"):
         written.check(written.folder / path)
+        check_output(written.folder / path, overwrite=True)
 
 
 def _prepare_and_train(trainer: Trainer, state: RunState, progress: Progress) -> None:

@@ -131,6 +131,12 @@ def test_a_name_that_would_not_load_is_refused_at_once(train_tiny, tmp_path, nam
     assert not (tmp_path / "run").exists()
 
 
+def test_a_name_too_long_for_a_file_is_refused_at_once(train_tiny, tmp_path):
+    with pytest.raises(InputError, match="cannot be written: File name too long"):
+        train_tiny(name="n" * 300)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_bad_case_is_refused_before_the_first_step(train_tiny, tmp_path, brats_folder):
     (brats_folder / "BraTS2021_00003" / "BraTS2021_00003_t1.nii.gz").write_bytes(b"")
     with pytest.raises(InputError, match="case BraTS2021_00003"):

@@ -237,11 +237,11 @@ def train_tiny(tmp_path, brats_folder, second_look_config, first_look):
     """Trains a tiny model for the second look in the folder "run"."""
 
     def start(**changes):
-        crops = changes.pop("crops", None)
+        crops, name = changes.pop("crops", None), changes.pop("name", "fine")
         config = second_look_config(**changes)
         config = replace(config, first_look=replace(config.first_look, model=first_look))
         cases = find_brats_cases(brats_folder)
-        return train(config, cases[:3], cases[3:], tmp_path / "run", "fine", "cpu", crops=crops)
+        return train(config, cases[:3], cases[3:], tmp_path / "run", name, "cpu", crops=crops)
 
     return start
 
@@ -268,6 +268,12 @@ def test_a_run_ends_with_a_model_that_looks_twice(train_tiny, tmp_path):
         torch.testing.assert_close(value, saved["best"][name], rtol=1e-3, atol=1e-6)
     # A second time there is nothing left to do.
     assert train_tiny(crops=crops, augmentation=VARIED, average_decay=0.5) == card
+
+
+def test_the_name_of_the_first_look_is_refused_before_the_first_step(train_tiny, tmp_path):
+    with pytest.raises(InputError, match="first_look names the model itself"):
+        train_tiny(name="finder")
+    assert not (tmp_path / "run").exists()
 
 
 def test_crops_without_a_first_look_are_refused(tmp_path, brats_folder, tiny_config):
