@@ -97,8 +97,7 @@ def train(
             trainer = _new_trainer(config, training, validation, folder, own_device, start, crops)
             check_card(_card(trainer, name))  # not at the end, when it would be lost
             trainer.workers = workers
-            given = _given(trainer)
-            state = run_state(folder, given) if process == 0 else RunState()
+            state = run_state(folder, _given(trainer)) if process == 0 else RunState()
             trainer.resume()
             _prepare_and_train(trainer, state, progress or Progress())
         return _save(trainer, name) if process == 0 else None
