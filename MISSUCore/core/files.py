@@ -29,6 +29,7 @@ else:
 # What models, cases and modalities may be called: a file name on every system.
 NAME = r"[\w.-]+"
 _TEMPORARY = re.compile(r"(\.[0-9a-f]{8}-)+(?P<name>.+)")
+_INPUTS = (Path("/dev/stdin"), Path("/dev/fd/0"))
 # Between attempts to replace a file that somebody reads just now.
 REPLACE_SECONDS = (0.01, 0.05, 0.2, 0.5)
 
@@ -227,6 +228,8 @@ def check_output(path: Path, overwrite: bool) -> None:
             raise InputError(a_file(path), ": is a folder, give a file name")
         if path.is_block_device():
             raise InputError(a_file(path), ": is a disk, give a file name")
+        if path.absolute() in _INPUTS:  # a file that it comes from would be written to
+            raise InputError(a_file(path), ": is what is read from, give a file name")
         if is_stream(path):
             return
         # A link to nothing, too: it may be of a disk that is not there now.

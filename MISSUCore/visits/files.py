@@ -44,9 +44,10 @@ def visit_of(text: str) -> GivenVisit:
         return _visit_in(folder)
     segmentation, scan = _divided(text)
     if folder.exists() or not segmentation.strip() or not scan.strip():
+        problem = "is not a visit" if folder.exists() or "," in text else "no such file or folder"
         raise InputError(
             a_file(text),
-            ": is not a visit; give the folder of a result, or a segmentation and its T1ce as "
+            f": {problem}; give the folder of a result, or a segmentation and its T1ce as "
             "SEGMENTATION,T1CE",
         )
     return GivenVisit(Path(segmentation).name.partition(".")[0], Path(segmentation), Path(scan))

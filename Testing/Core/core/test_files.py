@@ -40,6 +40,12 @@ def test_a_file_appears_when_the_block_ends_and_not_before(tmp_path: Path) -> No
     assert names(path.parent) == ["seg.nii.gz"]
 
 
+@pytest.mark.parametrize("name", ["/dev/stdin", "/dev/fd/0"])
+def test_the_input_is_no_output(name: str) -> None:
+    with pytest.raises(InputError, match="is what is read from, give a file name"):
+        check_output(Path(name), overwrite=True)
+
+
 @pytest.mark.parametrize("path", [Path(), Path("/")])
 def test_what_has_no_name_is_no_file(path: Path) -> None:
     with pytest.raises(InputError, match="is a folder, give a file name"), atomic_write(path):

@@ -64,9 +64,17 @@ def test_the_result_in_a_bids_dataset(tmp_path: Path) -> None:
     assert visit_of(str(folder)) == GivenVisit("sub-1_ses-2", labels, scan)
 
 
-@pytest.mark.parametrize("text", ["nowhere", "seg.nii.gz", "seg.nii.gz,", ",t1ce.nii.gz"])
-def test_what_is_not_a_visit(text: str) -> None:
-    with pytest.raises(InputError, match="is not a visit"):
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("nowhere", "nowhere: no such file or folder; give the folder of a result"),
+        ("seg.nii.gz,", "is not a visit"),
+        (",t1ce.nii.gz", "is not a visit"),
+        (__file__, "is not a visit"),
+    ],
+)
+def test_what_is_not_a_visit(text: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
         visit_of(text)
 
 
