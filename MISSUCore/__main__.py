@@ -1,5 +1,6 @@
 """``python -m MISSUCore`` is the command ``missu``."""
 
+import signal
 import sys
 
 
@@ -10,7 +11,11 @@ def main() -> int:
     except KeyboardInterrupt:
         print("missu: cancelled", file=sys.stderr)
         return 130
-    return run()
+    code = run()
+    # All is written: from now on a signal ends the process, and no library's clean-up.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    return code
 
 
 if __name__ == "__main__":

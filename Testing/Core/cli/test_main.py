@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -224,6 +225,19 @@ def test_ctrl_c_while_the_command_is_loaded_is_no_traceback() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (130, "missu: cancelled\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes otherwise")
+def test_a_signal_after_the_end_is_no_traceback() -> None:
+    code = (
+        "import atexit, os, runpy, signal, sys\n"
+        "atexit.register(lambda: os.kill(os.getpid(), signal.SIGTERM))\n"
+        "sys.argv = ['missu', 'cost']\n"
+        "runpy.run_module('MISSUCore', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGTERM, "")
+    assert "parameters" in done.stdout
 
 
 def test_evaluate_prints_a_table_and_writes_files(
