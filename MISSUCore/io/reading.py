@@ -19,6 +19,7 @@ from .dicom_file import is_dicom
 from .geometry import image_like
 from .nifti import NiftiHeader, check_header, place_warnings
 from .nifti_voxels import stored_floats
+from .nrrd import check_nrrd
 
 # A brain at 0.25 mm still fits; more is a wrong file or a header that lies.
 MAXIMUM_VOXELS = 2**29
@@ -239,6 +240,7 @@ def _check_there(path: Path) -> None:
 
 def _information(path: Path) -> sitk.ImageFileReader:
     """A reader that has read the header."""
+    check_nrrd(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(itk_name(path))
     try:

@@ -17,6 +17,7 @@ from ..contract.provenance.masks import Mask
 from ..core.errors import InputError
 from ..core.files import itk_name
 from ..core.messages import a_file
+from .nrrd import check_nrrd
 from .reading import MAXIMUM_VOXELS
 
 ENDING = ".seg.nrrd"
@@ -50,6 +51,7 @@ def read_slicer_segments(path: Path) -> SlicerSegmentation:
     Raises:
         InputError: if it cannot be read, or is something else.
     """
+    check_nrrd(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(itk_name(path))
     try:
