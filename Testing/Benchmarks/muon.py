@@ -134,7 +134,8 @@ def main() -> None:
     weights = trained(trainer, (learned, held_out))
     card = replace(start.card, name="muon", temperatures=(), doubtful_below=())
     save_model(options.output / "model", card, weights)
-    print(f"{trainer.seconds / trainer.steps:.2f} s a step; Dice {trainer.mean_scores()}")
+    means = {name: round(float(dice.mean()), 3) for name, dice in trainer.scores().items()}
+    print(f"{trainer.seconds / trainer.steps:.2f} s a step; Dice {means}")
 
 
 if __name__ == "__main__":
