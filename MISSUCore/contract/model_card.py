@@ -83,6 +83,22 @@ class FirstLook:
 
 
 @dataclass(frozen=True)
+class ScanEstimate:
+    """How a network's input is made up where a scan is missing, from the others.
+
+    Attributes:
+        modality: of the scan that is missing.
+        scans: modalities that it is estimated from.
+        coefficients: of the quadratic polynomial in their z-scores, in the order of
+            :mod:`.scan_estimate`.
+    """
+
+    modality: str = ""
+    scans: tuple[str, ...] = many(str)
+    coefficients: tuple[float, ...] = many(float)
+
+
+@dataclass(frozen=True)
 class FewScans:
     """Scans that suffice although more are missing than usually may be, as it was measured.
 
@@ -107,6 +123,7 @@ class ModelCard:
         modalities: what the network takes, in its order.
         may_miss: how many of them may be missing, by its training.
         few_scans: combinations of fewer scans that suffice; all others are refused.
+        estimates: scans that are estimated from all others where they alone are missing.
         scheme: labels and regions, as :meth:`LabelScheme.as_dict` writes them.
         targets: ``"labels"`` or ``"regions"``: what the network's outputs stand for.
         spacing_mm: working spacing (depth, height, width).
@@ -132,6 +149,7 @@ class ModelCard:
     modalities: tuple[str, ...] = ()
     may_miss: int = 0
     few_scans: tuple[FewScans, ...] = many(FewScans)
+    estimates: tuple[ScanEstimate, ...] = many(ScanEstimate)
     scheme: JsonObject = field(default_factory=dict)
     targets: str = "labels"
     spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -258,11 +276,26 @@ def check_card(card: ModelCard) -> None:
                 "unreliable_without names modalities and lists of regions of the model, not "
                 f"{modality!r}: {regions!r}"
             )
+    _check_estimates(card)
     _check_first_look(card)
     card.dice_by_region()
     outputs = scheme.outputs(card.targets)
     if (card.network.modalities, card.network.outputs) != (len(card.modalities), outputs):
         raise InputError("its network does not fit its modalities and regions")
+
+
+def _check_estimates(card: ModelCard) -> None:
+    for estimate in card.estimates:
+        if {estimate.modality, *estimate.scans} != set(card.modalities) or (
+            estimate.modality in estimate.scans
+        ):
+            raise InputError("estimates are of one of the model's scans, from all others")
+        count = 2 * len(estimate.scans)  # in the voxel, and around it
+        terms = 1 + count + count * (count + 1) // 2
+        if len(estimate.coefficients) != terms or not all(
+            map(math.isfinite, estimate.coefficients)
+        ):
+            raise InputError(f"an estimate from {estimate.scans} needs {terms} finite coefficients")
 
 
 def _check_first_look(card: ModelCard) -> None:

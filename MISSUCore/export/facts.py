@@ -12,6 +12,7 @@ from ..core.serialization import JsonObject, settings_to_dict
 from ..inference.second_look import CERTAIN, SMALLEST_BOX
 from ..io.resampling import THICK
 from ..models.store import Model
+from ..preprocessing.scan_estimate import AROUND_MM, LARGEST_SCORE, TRUNCATE
 from ..preprocessing.working_grid import CLIPPED_PERCENTILES
 from .network import INPUT, OPSET, OUTPUT, least_side
 
@@ -46,6 +47,7 @@ def facts(model: Model, kind: str, files: list[JsonObject]) -> JsonObject:
             "modalities": list(card.modalities),
             "may_miss": card.may_miss,
             "few_scans": [settings_to_dict(few) for few in card.few_scans],
+            "estimates": [settings_to_dict(estimate) for estimate in card.estimates],
             "state": "skull-stripped, 0 outside the brain; co-registered",
         },
         "preprocessing": _preprocessing(),
@@ -99,7 +101,16 @@ def _preprocessing() -> JsonObject:
             },
             {"normalize": "z-score over the brain, each scan by itself"},
             {"outside_brain": 0.0},
-            {"missing_scan": "its channel is 0"},
+            {
+                "missing_scan": "its channel is 0; or, where scans.estimates has one from the "
+                "scans that are there, in the brain a polynomial with its coefficients, of the "
+                "scans' z-scores and their means around the voxel (Gaussian, over the brain "
+                "alone), all clipped: of 1, each of them, and the products of any two (for a and "
+                "b: aa, ab, bb)",
+                "largest_score": LARGEST_SCORE,
+                "gaussian_sigma_mm": AROUND_MM,
+                "gaussian_cut_at_sigmas": TRUNCATE,
+            },
         ],
     }
 

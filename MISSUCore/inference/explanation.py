@@ -27,9 +27,9 @@ from ..io.geometry import image_like
 from ..models.store import Model, default_model, load_model
 from ..network.transunet import TransUNet
 from ..preprocessing.pipeline import PreprocessingOptions
-from ..preprocessing.working_grid import prepare, to_reference
+from ..preprocessing.working_grid import to_reference
 from .case_scans import input_files, read_scans
-from .missing_scans import answering_model
+from .missing_scans import answering_model, network_input
 from .outputs import check_outputs, write_image
 from .predictor import choose_device, is_out_of_memory, region_logits
 from .second_look import hull, look_first
@@ -152,7 +152,7 @@ def _looked_at(
     """
     if model.finder is None:
         progress(Stage.PREPARE, 0.0, "bringing the scans to one grid")
-        prepared = prepare(images, model.card.modalities, model.card.spacing_mm)
+        prepared = network_input(images, model.card)
         return prepared.volume, prepared.grid
     options = SegmentationOptions(device=device)
     first = look_first(images, model, lambda finder: make_predictor(finder, options), progress)

@@ -1,13 +1,43 @@
-"""Which scans a model takes, and what may be expected where one is missing."""
+"""Which scans a model takes, what it sees in the place of a missing one, and what that costs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from ..contract.model_card import FewScans, ModelCard
+import SimpleITK as sitk
+
+from ..contract.model_card import FewScans, ModelCard, ScanEstimate
 from ..core.errors import InputError
 from ..core.messages import Text, a_modality, modalities
 from ..models.store import Model
+from ..preprocessing.scan_estimate import estimated_scan
+from ..preprocessing.working_grid import NetworkInput, prepare
+
+
+def network_input(images: Mapping[str, sitk.Image], card: ModelCard) -> NetworkInput:
+    """A case as the network of a model sees it: a scan that is missing is estimated if it can be.
+
+    Args:
+        images: as :func:`.prepare` takes them.
+        card: of the model.
+
+    Raises:
+        InputError: as :func:`.prepare`.
+    """
+    prepared = prepare(images, card.modalities, card.spacing_mm)
+    estimate = _estimate(card, images)
+    if estimate:
+        places = [card.modalities.index(name) for name in estimate.scans]
+        prepared.volume[card.modalities.index(estimate.modality)] = estimated_scan(
+            prepared.volume[places], card.spacing_mm, estimate
+        )
+    return prepared
+
+
+def _estimate(card: ModelCard, given: Iterable[str]) -> ScanEstimate | None:
+    """How the one scan that is missing is estimated; None if none is, or nothing is known of it."""
+    scans = set(given)
+    return next((one for one in card.estimates if set(one.scans) == scans), None)
 
 
 def answering_model(given: list[str], model: Model) -> tuple[Model, list[str]]:
@@ -51,10 +81,13 @@ def check_modalities(given: list[str], model: Model) -> list[str]:
     few = card.sufficing(given)
     if few and len(missing) > card.may_miss:
         return [_few_scans(few)]
+    estimated = Text(", and the network sees an estimate of it") if _estimate(card, given) else ""
     return [
         Text(
             a_modality(name),
-            f" is missing: the result is less reliable{_without(card, name)}",
+            " is missing",
+            estimated,
+            f": the result is less reliable{_without(card, name)}",
             _guesses(card, name),
         )
         for name in missing

@@ -22,7 +22,8 @@ from ..core.events import Progress, Stage
 from ..io.geometry import image_like
 from ..io.resampling import interpolate
 from ..models.store import Model
-from ..preprocessing.working_grid import NetworkInput, prepare
+from ..preprocessing.working_grid import NetworkInput
+from .missing_scans import network_input
 from .postprocessing import outermost_regions
 from .predictor import Predictor
 
@@ -94,9 +95,9 @@ def look_first(
         raise ValueError(f"model {model.card.name} looks once")
     progress(Stage.PREPARE, 0.0, "bringing the scans to one grid")
     began = time.monotonic()
-    coarse = prepare(images, finder.card.modalities, finder.card.spacing_mm)
+    coarse = network_input(images, finder.card)
     progress(Stage.PREPARE, 0.15, "bringing the scans to a finer grid")
-    fine = prepare(images, model.card.modalities, model.card.spacing_mm)
+    fine = network_input(images, model.card)
     seconds = time.monotonic() - began
     predict = predictor(finder)
     probabilities = predict(torch.from_numpy(coarse.volume), progress.part(0.4, 1.0)).numpy()

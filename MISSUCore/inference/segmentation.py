@@ -20,9 +20,9 @@ from ..evaluation.volumes import volumes_ml
 from ..io.geometry import overlap
 from ..models.store import Model
 from ..preprocessing.brain_extraction import PLAUSIBLE_BRAIN_ML
-from ..preprocessing.working_grid import NetworkInput, prepare
+from ..preprocessing.working_grid import NetworkInput
 from .confidence import doubts, expected_dice
-from .missing_scans import answering_model
+from .missing_scans import answering_model, network_input
 from .postprocessing import nest
 from .predictor import Predictor, choose_device
 from .restoring import ProbabilityMaps, likely_block
@@ -179,7 +179,7 @@ def predict(
     card = model.card
     began = time.monotonic()
     progress(Stage.PREPARE, 0.0, "bringing the scans to one grid")
-    prepared = prepare(images, card.modalities, card.spacing_mm)
+    prepared = network_input(images, card)
     prepare_seconds = time.monotonic() - began
 
     began = time.monotonic()

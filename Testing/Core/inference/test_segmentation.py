@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from MISSUCore.contract.labels import BRATS
-from MISSUCore.contract.model_card import FewScans
+from MISSUCore.contract.model_card import FewScans, ScanEstimate
 from MISSUCore.core.errors import InputError
 from MISSUCore.core.events import Progress, ProgressEvent
 from MISSUCore.inference.missing_scans import check_modalities
@@ -137,6 +137,26 @@ def test_one_scan_may_be_missing(
     assert result.warnings[0] == "flair is missing: the result is less reliable"
     assert result.warnings[-1] == "nothing was found, all regions are empty"
     assert result.volumes_ml == {"WT": 0, "TC": 0, "ET": 0}
+
+
+def test_a_missing_scan_is_estimated_where_the_card_says_how(
+    bright_model: MakeModel, images: dict[str, sitk.Image], truth: Truth
+) -> None:
+    # By this card FLAIR looks like T1: of 28 terms only that of T1 in the voxel counts.
+    coefficients = [0.0] * 28
+    coefficients[1] = 1.0
+    estimate = ScanEstimate("flair", ("t1", "t1ce", "t2"), tuple(coefficients))
+    model = load_model(str(bright_model(may_miss=2, estimates=(estimate,))))
+    images["t1"] = images.pop("flair")
+    result = segment_case(images, model, options=CPU)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(result.labels), truth)
+    assert result.warnings[0] == (
+        "flair is missing, and the network sees an estimate of it: the result is less reliable"
+    )
+    del images["t2"]  # it needs all the others
+    result = segment_case(images, model, options=CPU)
+    assert result.volumes_ml["WT"] == 0
+    assert "flair is missing: the result is less reliable" in result.warnings
 
 
 @pytest.mark.parametrize(

@@ -294,6 +294,8 @@ NETWORK = {"outputs": 3, "channels": [4, 8], "convolutions": [1, 1], "layers": 1
         ({"few_scans": [{"scans": []}]}, "few_scans names scans"),
         ({"few_scans": [{"scans": ["t1"], "dice": {"liver": 0.9}}]}, "few_scans names regions"),
         ({"few_scans": [{"scans": ["t1"], "guesses": ["liver"]}]}, "few_scans names regions"),
+        ({"estimates": [{"modality": "t1", "scans": ["ct"]}]}, "estimates are of one of"),
+        ({"estimates": [{"modality": "t1", "scans": ["t1", "t2"]}]}, "estimates are of one of"),
         ({"spacing_mm": [1.0, 1.0]}, "spacing_mm must be three positive numbers"),
         ({"spacing_mm": [1.0, 1.0, 0.0]}, "spacing_mm must be three positive numbers"),
         ({"spacing_mm": [1.0, 1.0, float("nan")]}, "spacing_mm must be three positive numbers"),
