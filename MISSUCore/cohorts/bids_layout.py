@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from .. import __version__
@@ -21,6 +20,7 @@ from ..contract.model_card import RESEARCH_ONLY, ModelCard
 from ..contract.segmentation_report import SegmentationReport
 from ..core.errors import InputError
 from ..core.files import write_json
+from ..core.serialization import JsonObject
 from ..inference.outputs import ResultFiles
 from ..io.bids import DESCRIPTION_NAME, BidsDataset
 from ..io.case_lists import CasePaths
@@ -133,7 +133,7 @@ class BidsLayout(Layout):
             name = f"{image.name.removesuffix('.nii.gz')}.json"
             write_json(image.with_name(name), self._sidecar(text, report))
 
-    def _sidecar(self, description: str, report: SegmentationReport) -> dict[str, Any]:
+    def _sidecar(self, description: str, report: SegmentationReport) -> JsonObject:
         return {
             "Description": f"{description} {RESEARCH_ONLY}",
             "Sources": [self._uri(Path(scan.path)) for scan in report.inputs.values()],
@@ -150,7 +150,7 @@ class BidsLayout(Layout):
             return f"bids:{_RAW}:{path.relative_to(self.dataset.folder).as_posix()}"
         return path.resolve().as_uri()
 
-    def _description(self) -> dict[str, Any]:
+    def _description(self) -> JsonObject:
         raw = self.dataset.description
         doi = raw.get("DatasetDOI")
         source = {"URL": self._link(), "DOI": doi if isinstance(doi, str) else ""}

@@ -15,6 +15,7 @@ from typing import Any
 from ..contract.modalities import BRATS_MODALITIES
 from ..core.errors import InputError
 from ..core.files import read_json
+from ..core.serialization import JsonObject
 from .bids_names import BidsFile, BidsFolder
 from .case_lists import CasePaths
 from .reading import read_information
@@ -94,7 +95,7 @@ def read_bids(folder: Path, participants: Sequence[str] = ()) -> BidsDataset:
     return BidsDataset(folder, description, cases)
 
 
-def _description(folder: Path) -> dict[str, Any]:
+def _description(folder: Path) -> JsonObject:
     path = folder / DESCRIPTION_NAME
     try:
         description = read_json(path)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from ..core.errors import InputError
 from ..core.files import read_json
+from ..core.serialization import JsonObject
 
 LABEL = re.compile(r"[0-9a-zA-Z+]+")
 _NAME = re.compile(
@@ -104,14 +104,14 @@ class BidsFolder:
         found = map(BidsFile.of, self._inside(place) if is_there else ())
         return [file for file in found if file]
 
-    def metadata(self, file: BidsFile) -> dict[str, Any]:
+    def metadata(self, file: BidsFile) -> JsonObject:
         """What the sidecars of a file say: of two that say different things, the nearer one.
 
         Raises:
             InputError: if one cannot be read, or holds no JSON object.
         """
         above = [place for place in file.path.parents if self.folder in (place, *place.parents)]
-        facts: dict[str, Any] = {}
+        facts: JsonObject = {}
         for place in reversed(above):
             files = self._top if place == self.folder else self.files(place)
             sidecars = [other for other in files if other.describes(file)]
@@ -135,7 +135,7 @@ class BidsFolder:
         return path.relative_to(self.folder).parts
 
 
-def _json_object(path: Path) -> dict[str, Any]:
+def _json_object(path: Path) -> JsonObject:
     try:
         facts = read_json(path)
         if not isinstance(facts, dict):
