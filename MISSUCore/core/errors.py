@@ -9,7 +9,8 @@ from .messages import Text
 # What a command's exit code says; those of errors stand at their classes.
 EXIT_CODES = {
     0: "done",
-    1: "failed; an error that nobody foresaw names a log with the details",
+    1: "failed; an error that nobody foresaw names a log with the details; of `missu verify`: "
+    "neither as computed nor signed off",
     2: "something given cannot be used; nothing was written",
     3: "out of memory or disk space",
     4: "the scans show the skull, and nothing is there to take it off",

@@ -85,4 +85,4 @@ def test_it_starts_missu_as_another_user_than_root():
     assert int(user) > 0 and f"useradd --uid {user} " in DOCKERFILE
     assert DOCKERFILE.index("\nUSER ") < DOCKERFILE.index("\nENTRYPOINT ")
     assert 'exec missu "$@"' in APPTAINER
-    assert 'missu = "MISSUCore.cli.main:main"' in PROJECT
+    assert 'missu = "MISSUCore.__main__:main"' in PROJECT
