@@ -121,6 +121,8 @@ def _measured(
     maps: Sequence[FurtherMap], plan: Plan, scans: ScansInOneSpace, result: Segmentation
 ) -> MeasuredMaps:
     """What further maps show in the regions, these where the header of the reference says."""
+    if not maps:
+        return MeasuredMaps((), {}, ())
     labels = scans.where_it_was(result.labels)
     masks = plan.scheme.to_regions(sitk.GetArrayViewFromImage(labels))
     return measure_read_maps(maps, masks, labels, plan.scheme.region_names)

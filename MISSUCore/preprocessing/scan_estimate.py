@@ -79,7 +79,9 @@ def estimated_scan(
         estimate: its coefficients.
     """
     brain, values = predictors(scans, spacing_mm)
-    found = np.zeros(brain.shape, dtype=np.float32)
+    scores = np.zeros(values.shape[1], dtype=np.float32)
     for coefficient, term in zip(estimate.coefficients, quadratic_terms(values), strict=True):
-        found[brain] += np.float32(coefficient) * term
+        scores += np.float32(coefficient) * term
+    found = np.zeros(brain.shape, dtype=np.float32)
+    found[brain] = scores
     return found
