@@ -18,10 +18,11 @@ from MISSUCore.core.events import Stage
 from ..Core.CoreInstallation import findCard
 from ..Core.CoreRun import CoreRun
 from ..Core.Errors import ExchangeError
-from ..Scene.MovedScans import Places, distanceMm, layOnResult, readMoves
+from ..Scene.MovedScans import Places, distanceMm, isAsWritten, layOnResult, readMoves
 from ..Scene.Provenance.EditRecorder import recorderOf
 from ..Scene.ResultOrigin import keepOrigin
 from ..Scene.SceneExchange import (
+    fileOf,
     readVoxels,
     referenceModality,
     referenceVolume,
@@ -188,7 +189,7 @@ def readResult(
         began: when the user asked for it, on the monotonic clock.
 
     Raises:
-        ExchangeError: if the reference volume is gone or has another size by now.
+        ExchangeError: if the reference volume is gone or has other voxels by now.
         InstallationError: if the model is gone.
     """
     run.report(Stage.IMPORT, 1.0, "making the segments")
@@ -197,6 +198,9 @@ def readResult(
     if reference.GetScene() is None:
         raise ExchangeError(f"{reference.GetName()} was deleted meanwhile; nothing was added.")
     present = {name: node for name, node in volumes.items() if node.GetScene()}
+    same = {m: node for m, node in present.items() if isAsWritten(node, fileOf(m, run.folder))}
+    if referenceModality(volumes) not in same:
+        raise ExchangeError(f"{reference.GetName()} was changed meanwhile; segment it again.")
     report = read_report(run.folder / "report.json")
     scheme = findCard(settings.model or report.model.name).label_scheme()
     labels = readVoxels(run.folder / "labels.nrrd")
@@ -210,7 +214,7 @@ def readResult(
         for region in (scheme.region_names if settings.probabilities else ())
     }
     probabilityNodes = importProbabilities(maps, node, reference, scheme)
-    transformNodes = layOnResult(present, moves, places) if settings.moveScans else {}
+    transformNodes = layOnResult(same, moves, places) if settings.moveScans else {}
     scene = reference.GetScene()
     page = keepPage(run, run.folder / "quality.html", scene) if settings.qualityPage else None
     return SegmentationResult(

@@ -20,7 +20,7 @@ from MISSUCore.contract.measurement_report import (
     Point,
 )
 
-from .SceneExchange import LPS_TO_RAS
+from .SceneExchange import LPS_TO_RAS, scanOf
 from .SegmentationNodes import checksumOf
 
 MEASUREMENT_ATTRIBUTE = "MISSU.Measurement"
@@ -110,8 +110,9 @@ def resetLines(node: slicer.vtkMRMLSegmentationNode, numbers: list[int] | None =
             if line and (numbers is None or lesion.number in numbers):
                 drawn = lineNode(node, lesion.number, which)
                 if drawn is None:
-                    other = lineNode(node, lesion.number, _OTHER[which])
-                    drawn = _addLine(node, lesion, which, other, _folderBeside(node))
+                    # Where the other line is; else where a measurement would draw it now.
+                    under = lineNode(node, lesion.number, _OTHER[which]) or scanOf(node) or node
+                    drawn = _addLine(node, lesion, which, under, _folderBeside(node))
                 _setEnds(drawn, line)
     currentMeasurement(node)
 
@@ -185,15 +186,14 @@ def _addLine(
     node: slicer.vtkMRMLSegmentationNode,
     lesion: LesionMeasurement,
     which: str,
-    under: slicer.vtkMRMLTransformableNode | None,
+    under: slicer.vtkMRMLTransformableNode,
     folder: int,
 ) -> slicer.vtkMRMLMarkupsLineNode:
     """Add a line of a lesion, under the same transform as another node."""
     scene = node.GetScene()
     name = f"Lesion {lesion.number} {which}"
     line = scene.AddNewNodeByClass("vtkMRMLMarkupsLineNode", scene.GenerateUniqueName(name))
-    if under is not None:
-        line.SetAndObserveTransformNodeID(under.GetTransformNodeID())
+    line.SetAndObserveTransformNodeID(under.GetTransformNodeID())
     line.CreateDefaultDisplayNodes()
     _setEnds(line, getattr(lesion, which))
     # Specks would hide the tumor behind lines.
@@ -206,12 +206,16 @@ def _addLine(
 
 
 def _folderBeside(node: slicer.vtkMRMLSegmentationNode) -> int:
-    """Folder for the lines in Subject Hierarchy, under the study of the segmentation."""
+    """Folder for the lines in Subject Hierarchy: theirs, or one beside the segmentation."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
     item = hierarchy.GetItemByDataNode(node) if hierarchy else 0
     if not item:
         return 0
-    folder = hierarchy.CreateFolderItem(hierarchy.GetItemParent(item), f"{node.GetName()} lesions")
+    parent, name = hierarchy.GetItemParent(item), f"{node.GetName()} lesions"
+    lines = map(hierarchy.GetItemByDataNode, lineNodes(node))
+    known = [*map(hierarchy.GetItemParent, lines), hierarchy.GetItemChildWithName(parent, name)]
+    ours = [folder for folder in known if folder and _isOurs(hierarchy, folder)]
+    folder = ours[0] if ours else hierarchy.CreateFolderItem(parent, name)
     hierarchy.SetItemAttribute(folder, MEASUREMENT_ATTRIBUTE, "lines")
     return folder
 

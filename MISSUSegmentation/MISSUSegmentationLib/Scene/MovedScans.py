@@ -19,6 +19,7 @@ from .SceneExchange import (
     ijkToRasArray,
     matrixBetween,
     readTransform,
+    readVoxels,
     referenceModality,
     referenceVolume,
 )
@@ -49,6 +50,18 @@ def placesOf(volumes: Volumes) -> Places:
         linear = toReference is not None
         places[modality] = toIjk @ toReference @ ijkToRasArray(volume) if linear else None
     return places
+
+
+def isAsWritten(node: slicer.vtkMRMLScalarVolumeNode, path: Path) -> bool:
+    """Whether a volume still has the voxels that it was written to a file with.
+
+    It has others once its sequence shows another item, or a bent transform was hardened.
+
+    Raises:
+        ExchangeError: if the file cannot be read.
+    """
+    written = readVoxels(path)
+    return np.array_equal(written, slicer.util.arrayFromVolume(node), equal_nan=True)
 
 
 def readMoves(folder: Path, report: SegmentationReport, volumes: Volumes) -> dict[str, Matrix]:
@@ -98,7 +111,7 @@ def layOnResult(
     A volume that the user has put under a transform of its own stays under it.
 
     Args:
-        volumes: that were segmented and are still there, by modality.
+        volumes: that were segmented and are still there, with the same voxels, by modality.
         moves: of :func:`readMoves`.
         places: where the volumes were when they were written; what was moved since is left alone.
 

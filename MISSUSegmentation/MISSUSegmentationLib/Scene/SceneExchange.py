@@ -42,8 +42,8 @@ def checkVolumes(volumes: dict[str, slicer.vtkMRMLScalarVolumeNode]) -> None:
     """Make sure that the volumes, by modality, can be written.
 
     Raises:
-        ExchangeError: if there is none, one is there twice, has no voxels or is no scan, or the
-            reference volume's axes are not at right angles.
+        ExchangeError: if there is none, one is there twice, has no voxels, is no scan or does not
+            begin at voxel (0, 0, 0), or the reference volume's axes are not at right angles.
     """
     if not volumes:
         raise ExchangeError("No volume is selected; select at least one.")
@@ -63,6 +63,11 @@ def checkVolumes(volumes: dict[str, slicer.vtkMRMLScalarVolumeNode]) -> None:
             raise ExchangeError(f"{name} has no voxels; load it again or select another volume.")
         if image.GetNumberOfScalarComponents() != 1 or node.IsA("vtkMRMLLabelMapVolumeNode"):
             raise ExchangeError(f"{name} is no scan with one gray value a voxel; select another.")
+        if any(image.GetExtent()[::2]):  # Slicer's own modules let all volumes begin there
+            raise ExchangeError(
+                f"The first voxel of {name} has another index than 0, as a script has cut it out; "
+                "crop it with the Crop Volume module instead."
+            )
     reference = referenceVolume(volumes)
     if not _hasRightAngles(ijkToRas(reference)):
         raise ExchangeError(
@@ -85,9 +90,14 @@ def writeVolumes(
     reference = referenceVolume(volumes)
     paths = {}
     for modality, node in volumes.items():
-        paths[modality] = folder / f"{modality}.nrrd"
+        paths[modality] = fileOf(modality, folder)
         writeVolume(relativeTo(reference, node), paths[modality], node.GetName())
     return paths
+
+
+def fileOf(modality: str, folder: Path) -> Path:
+    """The file that :func:`writeVolumes` writes a volume to."""
+    return folder / f"{modality}.nrrd"
 
 
 def writeVolume(node: slicer.vtkMRMLVolumeNode, path: Path, name: str) -> None:

@@ -24,6 +24,9 @@ from .SceneExchange import arrayFromImage, ijkToRas, referenceVolume, volumeLike
 TERMINOLOGY_CONTEXT = "MISSU"
 ANATOMIC_CONTEXT = "Anatomic codes - DICOM master list"
 BINARY_LABELMAP = "Binary labelmap"
+# Places are compared in such steps: files round them by less. The offset is one that no place is
+# likely to have, lest that rounding carries one over to the next step.
+PLACE_STEP_MM, PLACE_OFFSET_MM = 0.1, 0.0123
 
 
 def importSegmentation(
@@ -142,23 +145,50 @@ def _placeBeside(volume: slicer.vtkMRMLVolumeNode, node: slicer.vtkMRMLNode) -> 
 
 
 def checksumOf(node: slicer.vtkMRMLSegmentationNode) -> str:
-    """Of the segments' names and voxels; the same after the scene was saved and loaded."""
+    """Of the segments' names, voxels and places; the same after the scene was saved and loaded.
+
+    Places are before the node's parent transform: hardening one moves the segments.
+    """
     digest = hashlib.sha256()
     segmentation = node.GetSegmentation()
     for segmentId in segmentation.GetSegmentIDs():
         segment = segmentation.GetSegment(segmentId)
-        digest.update(segment.GetName().encode() + voxelsOf(segment))
+        digest.update(segment.GetName().encode() + voxelsOf(segment) + _placeOf(segment))
     return digest.hexdigest()
 
 
 def voxelsOf(segment: slicer.vtkSegment) -> bytes:
     """Shape and voxels of the box around a segment, wherever it lies in its image."""
-    image = segment.GetRepresentation(BINARY_LABELMAP)
-    if image is None or image.IsEmpty():
+    mask = _maskOf(segment)
+    if mask is None:
         return b""
-    mask = arrayFromImage(image) == segment.GetLabelValue()
     mask = mask[bounding_box(mask)]
     return f"{mask.shape}".encode() + np.packbits(mask).tobytes()
+
+
+def _placeOf(segment: slicer.vtkSegment) -> bytes:
+    """Where the first voxel of the box around a segment lies, and the last one along each axis."""
+    mask = _maskOf(segment)
+    if mask is None or not mask.any():
+        return b""
+    image = segment.GetRepresentation(BINARY_LABELMAP)
+    box = bounding_box(mask)[::-1]
+    start = np.add(image.GetExtent()[::2], [part.start for part in box])
+    lengths = [part.stop - part.start - 1 for part in box]
+    toRas = vtk.vtkMatrix4x4()
+    image.GetImageToWorldMatrix(toRas)
+    matrix = slicer.util.arrayFromVTKMatrix(toRas)
+    corners = (start + np.vstack([np.zeros(3), np.diag(lengths)])) @ matrix[:3, :3].T
+    rounded = np.floor((corners + matrix[:3, 3] + PLACE_OFFSET_MM) / PLACE_STEP_MM)
+    return rounded.astype(np.int64).tobytes()
+
+
+def _maskOf(segment: slicer.vtkSegment) -> np.ndarray | None:
+    """Voxels (k, j, i) of the image in which a segment lies; None if it has none."""
+    image = segment.GetRepresentation(BINARY_LABELMAP)
+    if image is None or image.IsEmpty():
+        return None
+    return arrayFromImage(image) == segment.GetLabelValue()
 
 
 def _labelmap(

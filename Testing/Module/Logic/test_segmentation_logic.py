@@ -424,6 +424,24 @@ def test_a_volume_deleted_meanwhile(
     assert not leftFolders(temporaryFolder)
 
 
+def test_no_segments_are_put_on_an_image_that_was_not_segmented(
+    volumes: dict[str, Any], settings: SegmentationSettings, scene: Any
+) -> None:
+    logic = SegmentationLogic()
+    failures: list[str] = []
+    # As when the user browses a sequence: the same node, another image of the same size.
+    logic.segment(
+        **volumes,
+        settings=settings,
+        onFailed=lambda message, _: failures.append(message),
+        blocking=False,
+    )
+    slicer.util.updateVolumeFromArray(volumes["t1ce"], voxelsOf("t1ce")[::-1].copy())
+    pollUntil(logic, lambda: not logic.isRunning())
+    assert failures == ["Case t1ce was changed meanwhile; segment it again."]
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+
+
 @pytest.mark.usefixtures("sleepingCore")
 def test_temporary_files_are_kept_on_request(
     volumes: dict[str, Any], temporaryFolder: Path

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 slicer = pytest.importorskip("slicer", reason="needs the package slicer-core")
+import vtk
 
 from MISSUCore.contract.labels import BRATS
 from MISSUCore.contract.measurement_report import (
@@ -180,6 +181,31 @@ def test_a_deleted_line_counts_as_measured_and_comes_back_with_a_reset(
         ends(nodes.lineNode(measured, 1, nodes.LONGEST)), [[-1, -2, 3], [-21, -2, 3]]
     )
     assert nodes.currentMeasurement(measured) == report()
+
+
+def test_lines_that_were_all_deleted_come_back_where_the_scan_is(
+    scene: Any, scan: Any, measured: Any, addTransform: Callable[..., Any]
+) -> None:
+    matrix = np.array([[0, -1, 0, 5], [1, 0, 0, 6], [0, 0, 1, 7], [0, 0, 0, 1.0]])
+    addTransform(matrix, scan, measured)
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    for line in lines(scene):
+        scene.RemoveNode(line)
+    nodes.resetLines(measured)
+    line = nodes.lineNode(measured, 1, nodes.LONGEST)
+    np.testing.assert_allclose(ends(line, world=True), [[7, 5, 10], [7, -15, 10]])
+    parents = {hierarchy.GetItemParent(hierarchy.GetItemByDataNode(line)) for line in lines(scene)}
+    (folder,) = parents
+    assert hierarchy.GetItemName(folder) == "T1ce segmentation lesions"
+    names = [hierarchy.GetItemName(item) for item in beside(hierarchy, folder)]
+    assert names.count("T1ce segmentation lesions") == 1
+
+
+def beside(hierarchy: Any, folder: int) -> list[int]:
+    """The items beside a folder, itself among them."""
+    items = vtk.vtkIdList()
+    hierarchy.GetItemChildren(hierarchy.GetItemParent(folder), items)
+    return [items.GetId(index) for index in range(items.GetNumberOfIds())]
 
 
 def test_measuring_again_replaces_the_lines(scene: Any, scan: Any, measured: Any) -> None:

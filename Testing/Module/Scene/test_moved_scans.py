@@ -333,6 +333,18 @@ def test_what_was_moved_by_hand_meanwhile_is_left_there(
     assert case["t2"].GetParentTransformNode() is None
 
 
+def test_a_scan_that_shows_something_else_meanwhile_is_left_there(case: dict[str, Any]) -> None:
+    logic = SegmentationLogic()
+    results: list[SegmentationResult] = []
+    logic.segment(**case, onFinished=results.append, blocking=False)
+    # As when the user browses a sequence: the same node, another image of the same size.
+    slicer.util.arrayFromVolume(case["t2"])[:] += 1
+    while logic.isRunning():
+        logic.poll()
+    assert set(results[0].transformNodes) == {"t1", "flair"}
+    assert case["t2"].GetParentTransformNode() is None
+
+
 def matrixFromNode(node: Any) -> Any:
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)

@@ -251,6 +251,8 @@ def test_unusable_volumes_are_refused_by_name(scene: Any, addVolume: Callable[..
     sheared[0, 2] = 0.2
     deleted = addVolume("Deleted", noise())
     scene.RemoveNode(deleted)
+    cut = addVolume("Cut out", noise())
+    cut.GetImageData().SetExtent([0, 6, 2, 7, 0, 4])
     for volumes, message in (
         ({}, "No volume"),
         ({"t1": good, "flair": good}, "Good is selected as T1 and as FLAIR"),
@@ -258,6 +260,7 @@ def test_unusable_volumes_are_refused_by_name(scene: Any, addVolume: Callable[..
         ({"t1": good, "t2": colors}, "Colors is no scan"),
         ({"t1": good, "t2": labels}, "Labels is no scan"),
         ({"t1": addVolume("Sheared", noise(), sheared)}, "Sheared are not at right angles"),
+        ({"t1": good, "t2": cut}, "first voxel of Cut out has another index than 0"),
         ({"t1": good, "t2": deleted}, "Deleted is no longer in the scene"),
     ):
         with pytest.raises(ExchangeError, match=message):

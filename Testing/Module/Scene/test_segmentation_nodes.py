@@ -204,8 +204,17 @@ def dropVoxels(node: Any) -> None:
     node.GetSegmentation().GetSegment("WT").RemoveRepresentation("Binary labelmap")
 
 
+def move(node: Any) -> None:
+    """Move it by 3 mm, as the Transforms module does, and harden."""
+    transform = node.GetScene().AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    matrix = slicer.util.vtkMatrixFromArray(np.eye(4) + 3 * np.eye(4, k=3))
+    transform.SetMatrixTransformToParent(matrix)
+    node.SetAndObserveTransformNodeID(transform.GetID())
+    assert node.HardenTransform()
+
+
 @pytest.mark.parametrize(
-    "change", [rename, paint, addSegment, removeSegment, renameSegment, dropVoxels]
+    "change", [rename, paint, move, addSegment, removeSegment, renameSegment, dropVoxels]
 )
 def test_a_result_that_the_user_changed_is_kept(
     volumes: dict[str, Any], labels: NDArray[np.uint8], change: Callable[[Any], None]
