@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .finetuning.run import fine_tune as fine_tune
     from .inference.case_files import segment_files as segment_files
     from .inference.segmentation import segment_case as segment_case
-    from .io.bids import read_bids as read_bids
+    from .io.bids.dataset import read_bids as read_bids
     from .io.reading import read_case as read_case
     from .measurement.case import measure as measure
     from .models.store import list_models as list_models
@@ -42,7 +42,7 @@ _MODULES = {
     "list_models": "models.store",
     "load_model": "models.store",
     "measure": "measurement.case",
-    "read_bids": "io.bids",
+    "read_bids": "io.bids.dataset",
     "read_case": "io.reading",
     "segment_case": "inference.segmentation",
     "segment_cohort": "cohorts.cohort",

@@ -45,7 +45,7 @@ def perform(request: EvaluateRequest, as_events: bool, progress: Progress) -> No
     from ..core.files import atomic_write
     from ..evaluation.comparison import compare
     from ..evaluation.pairs import find_pairs
-    from ..inference.outputs import check_outputs
+    from ..io.writing import check_outputs
 
     pairs = find_pairs(request.prediction, request.reference)
     inputs = [path for pair in pairs for path in (pair.prediction, pair.reference)]

@@ -105,7 +105,7 @@ def perform(request: MeasureRequest, as_events: bool, progress: Progress) -> Non
     """Measure, write the files, and print the table unless events are asked for."""
     from ..contract.labels import label_scheme
     from ..core.files import atomic_write, write_json
-    from ..inference.outputs import check_outputs
+    from ..io.writing import check_outputs
     from ..measurement.case import measure_case
     from ..measurement.maps import measure_maps
     from ..measurement.tables import format_maps, format_table, write_csv
@@ -144,11 +144,10 @@ def perform(request: MeasureRequest, as_events: bool, progress: Progress) -> Non
 
 def _inputs(request: MeasureRequest) -> list[Path]:
     """All files that are read."""
-    from ..inference.case_scans import input_files
+    from ..io.dicom import source_files
 
-    scans = {"t1ce": request.t1ce, **{f"map {name}": path for name, path in request.maps.items()}}
-    there = {name: path for name, path in scans.items() if path and path.exists()}
-    read = input_files(there, None, None)
+    scans = (request.t1ce, *request.maps.values())
+    read = source_files(path for path in scans if path and path.exists())
     made_by = [Path(request.made_by)] if _is_report(request.made_by) else []
     # JSON itself is no file.
     scheme = [] if request.scheme.startswith("{") else [Path(request.scheme)]

@@ -192,7 +192,7 @@ def perform(request: SegmentRequest, as_events: bool, progress: Progress) -> Seg
     scans = request.scans
     given = chosen_scans(scans, progress.part(0.0, 0.03))
     from ..inference.case_files import segment_files
-    from ..inference.outputs import ResultFiles
+    from ..inference.result_files import ResultFiles
 
     report = segment_files(
         given.paths,
@@ -266,7 +266,7 @@ def _segment_cohort(options: argparse.Namespace, progress: Progress) -> None:
     from ..cohorts.cohort import CohortOptions, segment_cohort
     from ..cohorts.summary import DONE
     from ..core.torchrun import torchrun_process
-    from ..io.bids import read_bids
+    from ..io.bids.dataset import read_bids
 
     how = CohortOptions(
         reference=options.reference,

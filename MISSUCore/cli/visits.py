@@ -123,16 +123,15 @@ def perform(
         read: files that were read before, which no result may replace.
     """
     from ..contract.labels import label_scheme
-    from ..inference.case_scans import input_files
-    from ..inference.outputs import check_outputs
+    from ..io.dicom import source_files
+    from ..io.writing import check_outputs
     from ..visits.comparison import compare_visits
     from ..visits.tables import format_table
 
     outputs = [path for path in (request.output, request.csv, request.page) if path]
     inputs = [visit.segmentation for visit in request.visits if visit.segmentation.exists()]
     if all(visit.t1ce.exists() for visit in request.visits):
-        scans = {str(number): visit.t1ce for number, visit in enumerate(request.visits)}
-        inputs += input_files(scans, None, None)
+        inputs += source_files(visit.t1ce for visit in request.visits)
     check_outputs(outputs, [*inputs, *read], request.overwrite)
     _dates([visit.date for visit in request.visits if visit.date], "--dates")
     compared = compare_visits(

@@ -21,8 +21,8 @@ from ..contract.segmentation_report import SegmentationReport
 from ..core.errors import InputError
 from ..core.files import write_json
 from ..core.serialization import JsonObject
-from ..inference.outputs import ResultFiles
-from ..io.bids import DESCRIPTION_NAME, BidsDataset
+from ..inference.result_files import ResultFiles
+from ..io.bids.dataset import DESCRIPTION_NAME, BidsDataset
 from ..io.case_lists import CasePaths
 from .layout import RADIOMICS_NAME, Layout
 

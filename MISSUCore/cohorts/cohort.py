@@ -18,7 +18,7 @@ from ..core.torchrun import torchrun_process
 from ..inference.case_files import segment_files
 from ..inference.predictor import choose_device
 from ..inference.segmentation import SegmentationOptions
-from ..io.bids import BidsDataset
+from ..io.bids.dataset import BidsDataset
 from ..io.case_lists import CasePaths, check_cases, read_cases
 from ..models.store import Model, default_model, load_model
 from ..preprocessing.pipeline import PreprocessingOptions

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..contract.segmentation_report import SegmentationReport
-from ..inference.outputs import ResultFiles
 from ..inference.radiomics.files import RadiomicsFiles
+from ..inference.result_files import ResultFiles
 from ..io.case_lists import CasePaths
 
 RADIOMICS_NAME = "radiomics"

@@ -11,7 +11,7 @@ from ..core.errors import InputError
 from ..core.events import Progress, Stage
 from ..core.files import atomic_write
 from ..core.messages import a_file
-from ..inference.outputs import check_outputs
+from ..io.writing import check_outputs
 from ..models.store import find_model, load_model
 from .facts import facts
 from .network import RegionOdds, to_onnx, to_torchscript

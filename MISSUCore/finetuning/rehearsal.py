@@ -25,8 +25,8 @@ from ..core.errors import InputError
 from ..core.events import Progress, Stage
 from ..core.files import tell_keeper, translate_os_errors
 from ..core.messages import a_file, an_option
-from ..inference.outputs import write_image
 from ..inference.segmentation import segment_case
+from ..io.writing import write_image
 from ..models.store import Model
 from ..training.brats import LabeledCase, find_brats_cases
 

@@ -18,6 +18,7 @@ from ..core.events import Progress, Stage
 from ..core.files import atomic_write, sha256, translate_os_errors
 from ..evaluation.verification import grid_of, mask_facts
 from ..io.dicom import ScanSource
+from ..io.writing import write_image, write_transform
 from ..measurement.map_files import FurtherMap, read_maps
 from ..measurement.maps import MeasuredMaps, check_overlap, measure_read_maps
 from ..models.store import Model
@@ -28,8 +29,8 @@ from ..reporting.thumbnail import write_thumbnail
 from .case_plan import Inputs, Plan, plan_case
 from .case_report import report_of
 from .case_scans import ScansInOneSpace, read_scans
-from .outputs import ResultFiles, write_image, write_transform
 from .radiomics.folder import RadiomicsFolder, write_radiomics
+from .result_files import ResultFiles
 from .segmentation import Segmentation, SegmentationOptions, segment_case
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})

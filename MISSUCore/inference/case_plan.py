@@ -11,15 +11,16 @@ from ..contract.labels import LabelScheme
 from ..contract.model_card import ModelCard
 from ..core.errors import InputError
 from ..core.messages import a_file
-from ..io.dicom import ScanSource
+from ..io.dicom import ScanSource, source_files
+from ..io.writing import OUTPUT_ENDINGS, check_outputs
 from ..models.store import Model, default_model, find_model, load_model
 from ..preprocessing.pipeline import PreprocessingOptions
 from ..reporting.dicom_scan import DicomScan, read_dicom_scan
 from ..reporting.dicom_seg import AUTOMATIC, Algorithm, check_dicom_seg
 from .case_scans import input_files, reference_name
 from .missing_scans import answering_model
-from .outputs import OUTPUT_ENDINGS, ResultFiles, check_outputs
 from .predictor import choose_device
+from .result_files import ResultFiles
 from .segmentation import SegmentationOptions
 
 
@@ -123,7 +124,7 @@ def plan_case(
         [*files.asked(), *maps.values(), *transforms.values(), *_radiomics_files(files, card)],
         [
             *input_files(inputs.paths, inputs.reference, inputs.brain_mask),
-            *input_files(inputs.maps, None, None),
+            *source_files(inputs.maps.values()),
             *_model_files(model),
         ],
         overwrite,

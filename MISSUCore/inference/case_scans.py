@@ -11,12 +11,11 @@ from pathlib import Path
 import SimpleITK as sitk
 
 from ..contract.labels import LabelScheme
-from ..contract.modalities import IMAGE_ENDING
 from ..core.errors import InputError, ResourceError
 from ..core.events import Progress, Stage
 from ..core.memory import limited_bytes
 from ..core.messages import a_file
-from ..io.dicom import DicomSeries, ScanSource
+from ..io.dicom import DicomSeries, ScanSource, source_files
 from ..io.geometry import image_like
 from ..io.reading import Case, read_case, read_image, read_information
 from ..preprocessing.pipeline import AlignedCase, PreprocessingOptions, preprocess, scan_under
@@ -152,15 +151,12 @@ def input_files(
     paths: Mapping[str, ScanSource], reference: str | Path | None, brain_mask: Path | None
 ) -> list[Path]:
     """All files that :func:`read_scans` reads, and those that tell which scan is which."""
-    files = [brain_mask] if brain_mask else []
-    for source in paths.values():
-        if isinstance(source, DicomSeries):
-            files += source.files()
-        elif source.is_dir():
-            files += sorted(path for path in source.iterdir() if path.is_file())
-        else:
-            files += [source, source.with_name(IMAGE_ENDING.sub("", source.name) + ".json")]
-    return files if reference is None or str(reference) in paths else [*files, Path(reference)]
+    files = source_files(paths.values())
+    if brain_mask:
+        files.append(brain_mask)
+    if reference is not None and str(reference) not in paths:
+        files.append(Path(reference))
+    return files
 
 
 def reference_name(paths: Mapping[str, ScanSource], reference: str | Path | None) -> str:

@@ -24,13 +24,13 @@ from ..core.errors import ResourceError
 from ..core.events import Progress, Stage
 from ..io.dicom import ScanSource
 from ..io.geometry import image_like
+from ..io.writing import check_outputs, write_image
 from ..models.store import Model, default_model, load_model
 from ..network.transunet import TransUNet
 from ..preprocessing.pipeline import PreprocessingOptions
 from ..preprocessing.working_grid import to_reference
 from .case_scans import input_files, read_scans
 from .missing_scans import answering_model, network_input
-from .outputs import check_outputs, write_image
 from .predictor import choose_device, is_out_of_memory, region_logits
 from .second_look import hull, look_first
 from .segmentation import (

@@ -1,1 +1,1 @@
-"""Reading scans and lists of cases: NIfTI, DICOM, geometry."""
+"""Reading and writing: scans, DICOM, lists of cases, BIDS datasets; geometry and resampling."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..contract.modalities import IMAGE_ENDING
 from ..core.errors import InputError
 from ..core.messages import a_file
 from .dicom_file import DicomFile, dicom_pixels, is_dicom, numbers, read_dicom_file
@@ -170,6 +171,24 @@ class SeriesHeader:
 
 # An image file, a folder with one DICOM series, or one series of several.
 ScanSource = Path | DicomSeries
+
+
+def source_files(sources: Iterable[ScanSource]) -> list[Path]:
+    """All files of scans, and the JSON files beside them that tell which scan is which.
+
+    Raises:
+        InputError: if a DICOM series has no files.
+        OSError: if a folder cannot be read.
+    """
+    files: list[Path] = []
+    for source in sources:
+        if isinstance(source, DicomSeries):
+            files += source.files()
+        elif source.is_dir():
+            files += sorted(path for path in source.iterdir() if path.is_file())
+        else:
+            files += [source, source.with_name(IMAGE_ENDING.sub("", source.name) + ".json")]
+    return files
 
 
 def series_header(source: ScanSource) -> SeriesHeader:

@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..inference.outputs import write_image
+from ..io.writing import write_image
 from .anatomy import Anatomy, Volume, bent_template, smooth_noise
 from .contrast import BRATS_CONTRAST, Contrast, SequenceContrast
 from .lesion import ED, ET, NCR, grow_lesion

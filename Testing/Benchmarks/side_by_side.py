@@ -39,9 +39,9 @@ from MISSUCore.contract.options import SegmentationOptions
 from MISSUCore.core.memory import peak_bytes
 from MISSUCore.inference.case_files import segment_files
 from MISSUCore.inference.case_scans import read_scans
-from MISSUCore.inference.outputs import write_image
 from MISSUCore.inference.predictor import Predictor
 from MISSUCore.inference.segmentation import Prediction, restored
+from MISSUCore.io.writing import write_image
 from MISSUCore.preprocessing.working_grid import prepare, prepare_labels
 from MISSUCore.training.brats import LabeledCase, find_brats_cases
 from MISSUCore.training.labels import read_labels

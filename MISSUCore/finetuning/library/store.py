@@ -31,8 +31,8 @@ from ...core.files import NAME, folder_lock, translate_os_errors
 from ...core.messages import a_file, an_option
 from ...evaluation.metrics import dice
 from ...evaluation.volumes import volumes_ml
-from ...inference.outputs import write_image
 from ...io.geometry import image_like, same_grid
+from ...io.writing import write_image
 from ...preprocessing.working_grid import resample_brain
 from ...training.brats import LabeledCase
 from ...training.labels import read_labels

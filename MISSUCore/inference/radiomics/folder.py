@@ -30,9 +30,9 @@ from ...contract.options import PreprocessingOptions
 from ...core.files import atomic_write
 from ...core.serialization import JsonObject
 from ...io.geometry import image_like
+from ...io.writing import write_image
 from ...preprocessing.working_grid import resample_brain
 from ..case_scans import ScansInOneSpace
-from ..outputs import write_image
 from .files import NORMALIZATIONS, RadiomicsFiles, mask_labels
 
 _SETTINGS = """\

@@ -21,7 +21,7 @@ from MISSUCore.cohorts.summary import CohortSummary
 from MISSUCore.contract.labels import BRATS
 from MISSUCore.contract.model_card import ModelCard
 from MISSUCore.core.errors import InputError
-from MISSUCore.io.bids import read_bids
+from MISSUCore.io.bids.dataset import read_bids
 from MISSUCore.preprocessing.pipeline import PreprocessingOptions
 
 Write = Callable[[Mapping[str, object]], Path]

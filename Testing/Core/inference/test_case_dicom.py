@@ -17,8 +17,8 @@ from MISSUCore.contract.labels import BRATS
 from MISSUCore.contract.segmentation_report import SegmentationReport
 from MISSUCore.core.errors import InputError
 from MISSUCore.inference import case_files
-from MISSUCore.inference.outputs import ResultFiles
 from MISSUCore.inference.postprocessing import Cleanup
+from MISSUCore.inference.result_files import ResultFiles
 from MISSUCore.inference.segmentation import SegmentationOptions
 from MISSUCore.preprocessing.pipeline import AS_THEY_ARE
 

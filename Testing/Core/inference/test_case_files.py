@@ -25,9 +25,9 @@ from MISSUCore.contract.segmentation_report import read_report
 from MISSUCore.core.errors import InputError, ResourceError
 from MISSUCore.core.events import Progress, ProgressEvent
 from MISSUCore.inference import case_files, case_scans
-from MISSUCore.inference.outputs import ResultFiles
 from MISSUCore.inference.postprocessing import Cleanup
 from MISSUCore.inference.radiomics.files import RadiomicsFiles
+from MISSUCore.inference.result_files import ResultFiles
 from MISSUCore.inference.segmentation import SegmentationOptions
 from MISSUCore.preprocessing import pipeline as preprocessing
 from MISSUCore.preprocessing.pipeline import AS_THEY_ARE, PreprocessingOptions

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from MISSUCore.contract.labels import BRATS, CHAOS_LIVER
 from MISSUCore.core.errors import InputError
 from MISSUCore.inference.case_files import segment_files
-from MISSUCore.inference.outputs import ResultFiles
 from MISSUCore.inference.radiomics.files import RadiomicsFiles, mask_labels
+from MISSUCore.inference.result_files import ResultFiles
 from MISSUCore.inference.segmentation import SegmentationOptions
 from MISSUCore.preprocessing.pipeline import AS_THEY_ARE
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from MISSUCore.core.errors import InputError
-from MISSUCore.io.bids import read_bids
+from MISSUCore.io.bids.dataset import read_bids
 
 Write = Callable[[Mapping[str, object]], Path]
 NONE, GADOLINIUM = ({"ContrastBolusIngredient": name} for name in ("NONE", "GADOLINIUM"))

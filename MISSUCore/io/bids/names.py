@@ -13,9 +13,9 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 
-from ..core.errors import InputError
-from ..core.files import read_json
-from ..core.serialization import JsonObject
+from ...core.errors import InputError
+from ...core.files import read_json
+from ...core.serialization import JsonObject
 
 LABEL = re.compile(r"[0-9a-zA-Z+]+")
 _NAME = re.compile(

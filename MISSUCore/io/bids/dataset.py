@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..contract.modalities import BRATS_MODALITIES
-from ..core.errors import InputError
-from ..core.files import read_json
-from ..core.serialization import JsonObject
-from .bids_names import BidsFile, BidsFolder
-from .case_lists import CasePaths
-from .reading import read_information
+from ...contract.modalities import BRATS_MODALITIES
+from ...core.errors import InputError
+from ...core.files import read_json
+from ...core.serialization import JsonObject
+from ..case_lists import CasePaths
+from ..reading import read_information
+from .names import BidsFile, BidsFolder
 
 DESCRIPTION_NAME = "dataset_description.json"
 _IMAGES = (".nii.gz", ".nii")

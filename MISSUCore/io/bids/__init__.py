@@ -1,0 +1,1 @@
+"""Raw BIDS datasets: names, sidecars, and the scans of every session."""
