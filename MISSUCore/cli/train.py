@@ -64,9 +64,10 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
     """Train a model, or go on with a run that was stopped."""
     from ..inference.predictor import choose_device
     from ..models.store import load_model
-    from ..training.brats import find_brats_cases, read_case_list, read_groups, split_cases
-    from ..training.chaos import find_chaos_cases
-    from ..training.config import training_config
+    from ..training.cases.brats import find_brats_cases
+    from ..training.cases.chaos import find_chaos_cases
+    from ..training.cases.labeled import read_case_list, read_groups, split_cases
+    from ..training.presets import training_config
     from ..training.run import train
 
     changes = changed_settings(options)

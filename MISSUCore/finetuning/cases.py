@@ -10,7 +10,7 @@ from ..contract.model_card import ModelCard
 from ..core.errors import InputError
 from ..core.messages import a_file, an_option
 from ..core.messages import modalities as in_words
-from ..training.brats import LabeledCase, read_case_list
+from ..training.cases.labeled import LabeledCase, read_case_list
 from .library.store import CaseLibrary
 
 

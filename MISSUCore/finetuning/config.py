@@ -9,7 +9,8 @@ from dataclasses import replace
 from ..contract.labels import SCHEMES, LabelScheme
 from ..contract.model_card import ModelCard
 from ..core.errors import InputError
-from ..training.config import BRATS_FAST, TrainingConfig, changed_config
+from ..training.config import TrainingConfig
+from ..training.presets import BRATS_FAST, changed_config
 
 MINIMUM_STEPS = 30
 MAXIMUM_STEPS, MAXIMUM_STEPS_OF_NEW_TASK = 150, 1500  # more gain hardly anything, and forget

@@ -13,7 +13,7 @@ from ..contract.labels import LabelScheme, same_task
 from ..contract.options import FineTuningOptions
 from ..inference.predictor import choose_device
 from ..models.store import Model
-from ..training.brats import LabeledCase
+from ..training.cases.labeled import LabeledCase
 from ..training.config import TrainingConfig
 from ..training.datasets import PreparedCases
 from .config import tuning_config

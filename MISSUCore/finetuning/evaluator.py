@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..evaluation.metrics import dice
 from ..inference.predictor import Predictor
-from ..training.brats import LabeledCase
+from ..training.cases.labeled import LabeledCase
 from .acceptance import Retention
 from .context import TuningContext
 from .transfer import interpolated

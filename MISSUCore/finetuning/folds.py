@@ -14,7 +14,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ..core.events import Progress, Stage
-from ..training.brats import LabeledCase
+from ..training.cases.labeled import LabeledCase
 from ..training.run import stopped_by_signals
 from ..training.trainer import Trainer
 from .acceptance import CaseScores

@@ -9,7 +9,7 @@ from ..contract.options import FineTuningOptions
 from ..contract.tuning.finetuning_run import TuningFacts
 from ..core.files import sha256
 from ..models.store import Model
-from ..training.brats import LabeledCase
+from ..training.cases.labeled import LabeledCase
 
 
 def given_facts(

@@ -28,7 +28,8 @@ from ..core.messages import a_file, an_option
 from ..inference.segmentation import segment_case
 from ..io.writing import write_image
 from ..models.store import Model
-from ..training.brats import LabeledCase, find_brats_cases
+from ..training.cases.brats import find_brats_cases
+from ..training.cases.labeled import LabeledCase
 
 REHEARSED, CHECKED = 8, 4  # cases to rehearse on, and others to check for forgetting
 # Seeds of the simulated cases: fixed, so that all runs are checked on the same.

@@ -38,8 +38,8 @@ from ..core.serialization import settings_to_dict
 from ..core.written import run_folder
 from ..models.store import Model
 from ..models.versions import OLDER_RUN, WORK
-from ..training.brats import LabeledCase
-from ..training.config import changed_config
+from ..training.cases.labeled import LabeledCase
+from ..training.presets import changed_config
 from .acceptance import accept, best_setting
 from .candidate import save_candidate
 from .context import TuningContext, tuning_context
@@ -88,7 +88,7 @@ def fine_tune(
     Examples:
         >>> from MISSUCore import BRATS, fine_tune, load_model
         >>> from MISSUCore.contract.options import FineTuningOptions
-        >>> from MISSUCore.training.brats import LabeledCase
+        >>> from MISSUCore.training.cases.labeled import LabeledCase
         >>> names = ("t1", "t1ce", "t2", "flair")
         >>> cases = [
         ...     LabeledCase(p.name, {n: p / f"{n}.nii.gz" for n in names}, p / "labels.nii.gz")

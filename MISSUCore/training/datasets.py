@@ -24,10 +24,10 @@ from ..core.events import Progress, Stage
 from ..core.files import atomic_write
 from ..io.reading import read_image
 from ..preprocessing.working_grid import prepare, prepare_labels
-from .brats import LabeledCase
+from .cases.labeled import LabeledCase
+from .cases.labels import read_labels
 from .config import TrainingConfig
 from .distributed import rank_in_group
-from .labels import read_labels
 from .patches.augmentation import random_patch
 
 

@@ -25,7 +25,7 @@ from ..core.torchrun import torchrun_process
 from ..core.written import Written, run_folder
 from ..inference.predictor import choose_device
 from ..models.store import Model, load_model, save_model
-from .brats import LabeledCase
+from .cases.labeled import LabeledCase
 from .config import TrainingConfig
 from .datasets import PreparedCases
 from .distributed import process_group
@@ -78,8 +78,8 @@ def train(
 
     Examples:
         >>> from MISSUCore import train
-        >>> from MISSUCore.training.brats import read_case_list
-        >>> from MISSUCore.training.config import training_config
+        >>> from MISSUCore.training.cases.labeled import read_case_list
+        >>> from MISSUCore.training.presets import training_config
         >>> cases = read_case_list(case_list)
         >>> config = training_config("brats-fast", {"epochs": "1", "patch_size": "[16, 16, 16]"})
         >>> train(config, cases[:2], cases[2:], folder / "run", "first").name

@@ -24,7 +24,7 @@ from MISSUCore.io.geometry import image_like
 from MISSUCore.models.store import Model, load_model
 from MISSUCore.preprocessing.checks import strong_fields
 from MISSUCore.preprocessing.pipeline import PreprocessingOptions
-from MISSUCore.training.brats import LabeledCase
+from MISSUCore.training.cases.labeled import LabeledCase
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ from MISSUCore.inference.segmentation import segment_case
 from MISSUCore.io.reading import read_case
 from MISSUCore.models.store import Model, load_model
 from MISSUCore.preprocessing.working_grid import prepare, prepare_labels
-from MISSUCore.training.labels import read_labels
+from MISSUCore.training.cases.labels import read_labels
 
 BINS = np.linspace(0, 1, 11)
 Voxels = tuple[NDArray[np.float32], NDArray[np.bool_]]

@@ -28,8 +28,8 @@ from MISSUCore.inference.segmentation import SegmentationOptions
 from MISSUCore.io.reading import read_case
 from MISSUCore.models.store import Model, load_model
 from MISSUCore.preprocessing.working_grid import prepare, prepare_labels
-from MISSUCore.training.brats import LabeledCase
-from MISSUCore.training.labels import read_labels
+from MISSUCore.training.cases.labeled import LabeledCase
+from MISSUCore.training.cases.labels import read_labels
 
 Scans = tuple[str, ...]
 

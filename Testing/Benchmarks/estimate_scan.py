@@ -26,8 +26,8 @@ from MISSUCore.core.serialization import settings_to_dict
 from MISSUCore.io.reading import read_case
 from MISSUCore.preprocessing.scan_estimate import predictors, quadratic_terms
 from MISSUCore.preprocessing.working_grid import prepare, prepare_labels
-from MISSUCore.training.brats import LabeledCase
-from MISSUCore.training.labels import read_labels
+from MISSUCore.training.cases.labeled import LabeledCase
+from MISSUCore.training.cases.labels import read_labels
 
 IN_BRAIN, IN_TUMOR = 15_000, 8_000
 SPACING_MM = (1.0, 1.0, 1.0)

@@ -45,7 +45,8 @@ from MISSUCore.models.store import Model, find_model, load_model
 from MISSUCore.simulation.case import simulate_case
 from MISSUCore.simulation.contrast import BRATS_CONTRAST, Contrast
 from MISSUCore.simulation.lesion import ED, ET, NCR
-from MISSUCore.training.brats import LabeledCase, find_brats_cases
+from MISSUCore.training.cases.brats import find_brats_cases
+from MISSUCore.training.cases.labeled import LabeledCase
 
 TUNED_SEEDS, UNSEEN_SEEDS = range(100, 105), range(105, 110)
 

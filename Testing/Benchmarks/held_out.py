@@ -19,7 +19,8 @@ from MISSUCore.inference.case_files import segment_files
 from MISSUCore.io.reading import read_image, read_label_map
 from MISSUCore.models.store import Model
 from MISSUCore.preprocessing.pipeline import PreprocessingOptions
-from MISSUCore.training.brats import LabeledCase, find_brats_cases, read_groups, split_cases
+from MISSUCore.training.cases.brats import find_brats_cases
+from MISSUCore.training.cases.labeled import LabeledCase, read_groups, split_cases
 
 # The figures of the protocol are of this model where nothing else is said.
 FAST_MODEL = "missu-brats-fast"

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from MISSUCore.contract.labels import label_scheme
 from MISSUCore.core.events import Progress, TerminalBar
 from MISSUCore.models.store import load_model, save_model
-from MISSUCore.training.config import TrainingConfig, training_config
+from MISSUCore.training.config import TrainingConfig
+from MISSUCore.training.presets import training_config
 from MISSUCore.training.second_look.cases import SeenCases
 from MISSUCore.training.second_look.crops import LesionCrops
 from MISSUCore.training.second_look.trainer import SecondLookTrainer

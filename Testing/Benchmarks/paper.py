@@ -34,7 +34,7 @@ from MISSUCore.core.events import Progress, TerminalBar
 from MISSUCore.core.files import read_json, write_json
 from MISSUCore.network.cost import network_cost
 from MISSUCore.network.transunet import TransUNet
-from MISSUCore.training.config import training_config
+from MISSUCore.training.presets import training_config
 
 COST_SIZE = (128, 128, 128)
 

@@ -24,8 +24,8 @@ from MISSUCore.core.files import atomic_write
 from MISSUCore.evaluation.metrics import dice
 from MISSUCore.io.geometry import image_like
 from MISSUCore.io.reading import read_label_map
-from MISSUCore.training.brats import LabeledCase
-from MISSUCore.training.chaos import find_chaos_cases
+from MISSUCore.training.cases.chaos import find_chaos_cases
+from MISSUCore.training.cases.labeled import LabeledCase
 
 Mask = NDArray[np.bool_]
 LIVER = 1

@@ -33,11 +33,12 @@ from MISSUCore.inference.segmentation import Prediction, restored
 from MISSUCore.io.reading import read_image
 from MISSUCore.network.transunet import SelfDistillingTransUNet, TrainingOutput
 from MISSUCore.preprocessing.working_grid import prepare
-from MISSUCore.training.brats import LabeledCase
-from MISSUCore.training.config import TrainingConfig, training_config
+from MISSUCore.training.cases.labeled import LabeledCase
+from MISSUCore.training.cases.labels import read_labels
+from MISSUCore.training.config import TrainingConfig
 from MISSUCore.training.datasets import PreparedCases
-from MISSUCore.training.labels import read_labels
 from MISSUCore.training.losses import LossTerms, SegmentationLoss
+from MISSUCore.training.presets import training_config
 from MISSUCore.training.trainer import Trainer
 
 T1CE = 1  # its place among the modalities of BraTS

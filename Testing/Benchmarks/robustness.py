@@ -26,7 +26,7 @@ from MISSUCore.contract.labels import BRATS
 from MISSUCore.io.geometry import image_like
 from MISSUCore.models.store import DEFAULT_MODEL, Model, load_model
 from MISSUCore.preprocessing.pipeline import PreprocessingOptions
-from MISSUCore.training.brats import LabeledCase
+from MISSUCore.training.cases.labeled import LabeledCase
 
 Images = dict[str, sitk.Image]
 Voxels = NDArray[np.float32]

@@ -24,7 +24,7 @@ from MISSUCore.contract.modalities import BRATS_MODALITIES, IMAGE_ENDING
 from MISSUCore.contract.naming.rules import guess_from_name
 from MISSUCore.io.reading import read_image
 from MISSUCore.sequences import appearance
-from MISSUCore.training.brats import LabeledCase
+from MISSUCore.training.cases.labeled import LabeledCase
 
 L2_PENALTY = 0.01
 LIKENESS_PER_CORRELATION = 3.0

@@ -43,8 +43,9 @@ from MISSUCore.inference.predictor import Predictor
 from MISSUCore.inference.segmentation import Prediction, restored
 from MISSUCore.io.writing import write_image
 from MISSUCore.preprocessing.working_grid import prepare, prepare_labels
-from MISSUCore.training.brats import LabeledCase, find_brats_cases
-from MISSUCore.training.labels import read_labels
+from MISSUCore.training.cases.brats import find_brats_cases
+from MISSUCore.training.cases.labeled import LabeledCase
+from MISSUCore.training.cases.labels import read_labels
 
 OURS = {"MISSU precise": "missu-brats-precise", "MISSU fast": "missu-brats-fast"}
 WINDOW = (128, 128, 128)

@@ -20,8 +20,9 @@ from paper_training import Task, TaughtByAnother, new_trainer, train_run
 from MISSUCore.core.errors import InputError
 from MISSUCore.core.events import Progress, silent
 from MISSUCore.network.transunet import SelfDistillingTransUNet
-from MISSUCore.training.brats import LabeledCase
-from MISSUCore.training.config import TrainingConfig, changed_config, training_config
+from MISSUCore.training.cases.labeled import LabeledCase
+from MISSUCore.training.config import TrainingConfig
+from MISSUCore.training.presets import changed_config, training_config
 
 RUNS = {row.run.key: row.run for rows in TABLES.values() for row in rows if row.run}
 MODALITIES = ("t1", "t1ce", "t2", "flair")

@@ -42,7 +42,7 @@ def work(threads: int) -> None:
 
     import torch
 
-    from MISSUCore.training.config import PRESETS, training_config
+    from MISSUCore.training.presets import PRESETS, training_config
     from MISSUCore.training.trainer import Trainer
 
     torch.set_num_threads(threads)

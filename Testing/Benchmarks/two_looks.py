@@ -46,8 +46,8 @@ from MISSUCore.inference.segmentation import (
 from MISSUCore.io.reading import read_case
 from MISSUCore.models.store import Model, load_model
 from MISSUCore.preprocessing.working_grid import prepare_labels
-from MISSUCore.training.brats import LabeledCase
-from MISSUCore.training.labels import read_labels
+from MISSUCore.training.cases.labeled import LabeledCase
+from MISSUCore.training.cases.labels import read_labels
 
 ANSWERS = ("coarse", "fine", "mean")
 OPTIONS = SegmentationOptions()

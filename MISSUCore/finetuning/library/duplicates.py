@@ -12,7 +12,7 @@ from ...contract.model_card import Tuning
 from ...core.errors import InputError
 from ...core.messages import a_modality
 from ...io.reading import read_image
-from ...training.brats import LabeledCase
+from ...training.cases.labeled import LabeledCase
 
 
 def voxels_sha256(image: sitk.Image) -> str:

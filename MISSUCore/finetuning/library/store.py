@@ -34,8 +34,8 @@ from ...evaluation.volumes import volumes_ml
 from ...io.geometry import image_like, same_grid
 from ...io.writing import write_image
 from ...preprocessing.working_grid import resample_brain
-from ...training.brats import LabeledCase
-from ...training.labels import read_labels
+from ...training.cases.labeled import LabeledCase
+from ...training.cases.labels import read_labels
 from .duplicates import voxels_sha256
 from .label_checks import check_labels
 

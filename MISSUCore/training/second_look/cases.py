@@ -23,7 +23,7 @@ from ...inference.predictor import Predictor
 from ...inference.second_look import Box, coarse_log_odds, look_first
 from ...models.store import Model
 from ...preprocessing.working_grid import prepare_labels
-from ..brats import LabeledCase
+from ..cases.labeled import LabeledCase
 from ..datasets import PreparedCases
 
 # So many voxels of a kind are kept, of those that a patch may be centered on.

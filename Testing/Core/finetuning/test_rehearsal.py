@@ -16,7 +16,7 @@ from MISSUCore.finetuning import rehearsal
 from MISSUCore.finetuning.rehearsal import balanced, rehearsal_cases
 from MISSUCore.inference.segmentation import segment_case
 from MISSUCore.models.store import Model, load_model
-from MISSUCore.training.brats import LabeledCase
+from MISSUCore.training.cases.labeled import LabeledCase
 
 pytestmark = pytest.mark.slow
 

@@ -34,7 +34,8 @@ from MISSUCore.finetuning.context import tuning_context
 from MISSUCore.finetuning.run import fine_tune
 from MISSUCore.finetuning.scores import ScoreLog
 from MISSUCore.models.store import Model, load_model
-from MISSUCore.training.brats import LabeledCase, find_brats_cases
+from MISSUCore.training.cases.brats import find_brats_cases
+from MISSUCore.training.cases.labeled import LabeledCase
 from MISSUCore.training.trainer import Trainer
 
 pytestmark = pytest.mark.slow

@@ -18,7 +18,8 @@ from MISSUCore.core.events import Progress
 from MISSUCore.io.reading import read_image
 from MISSUCore.preprocessing.working_grid import prepare
 from MISSUCore.training import datasets
-from MISSUCore.training.brats import LabeledCase, find_brats_cases
+from MISSUCore.training.cases.brats import find_brats_cases
+from MISSUCore.training.cases.labeled import LabeledCase
 from MISSUCore.training.datasets import PreparedCases, ResumableSampler
 
 MODALITIES = ("t1", "t1ce", "t2", "flair")

@@ -15,9 +15,10 @@ import torch
 import MISSUCore
 from MISSUCore.contract.labels import label_scheme
 from MISSUCore.core.errors import InputError
-from MISSUCore.training.brats import find_brats_cases, split_cases
-from MISSUCore.training.config import training_config
+from MISSUCore.training.cases.brats import find_brats_cases
+from MISSUCore.training.cases.labeled import split_cases
 from MISSUCore.training.datasets import PreparedCases
+from MISSUCore.training.presets import training_config
 from MISSUCore.training.run import train
 from MISSUCore.training.trainer import Stopped, Trainer
 

@@ -21,7 +21,7 @@ from MISSUCore.core.files import folder_lock
 from MISSUCore.models.store import load_model
 from MISSUCore.network.transunet import TransUNet
 from MISSUCore.training import logs, trainer
-from MISSUCore.training.brats import find_brats_cases
+from MISSUCore.training.cases.brats import find_brats_cases
 from MISSUCore.training.logs import read_log, write_curves
 from MISSUCore.training.patches.settings import AugmentationConfig
 from MISSUCore.training.run import train

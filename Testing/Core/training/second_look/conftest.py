@@ -12,7 +12,7 @@ from MISSUCore.contract.labels import BRATS
 from MISSUCore.contract.model_card import FirstLook, ModelCard
 from MISSUCore.inference import predictor
 from MISSUCore.models.store import Model
-from MISSUCore.training.brats import find_brats_cases
+from MISSUCore.training.cases.brats import find_brats_cases
 from MISSUCore.training.patches.settings import SamplingConfig
 from MISSUCore.training.second_look.cases import SeenCases
 

@@ -15,7 +15,7 @@ from MISSUCore.models import store
 from MISSUCore.models.store import load_model, save_model
 from MISSUCore.network.transunet import TransUNet
 from MISSUCore.training import run as run_module
-from MISSUCore.training.brats import find_brats_cases
+from MISSUCore.training.cases.brats import find_brats_cases
 from MISSUCore.training.patches.settings import AugmentationConfig, SamplingConfig
 from MISSUCore.training.run import train
 from MISSUCore.training.second_look.trainer import SecondLookTrainer

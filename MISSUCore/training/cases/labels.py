@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import SimpleITK as sitk
 
-from ..contract.labels import CHAOS_LIVER, LabelScheme, numbering_of
-from ..core.errors import InputError
-from ..core.messages import a_file
-from ..io.geometry import image_like
-from ..io.reading import read_label_map
-from .brats import LabeledCase
+from ...contract.labels import CHAOS_LIVER, LabelScheme, numbering_of
+from ...core.errors import InputError
+from ...core.messages import a_file
+from ...io.geometry import image_like
+from ...io.reading import read_label_map
 from .chaos import read_chaos_masks
+from .labeled import LabeledCase
 
 
 def read_labels(case: LabeledCase, scheme: LabelScheme) -> sitk.Image:

@@ -21,11 +21,11 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from ..core.errors import InputError
-from ..core.files import itk_name
-from ..io.geometry import image_like
-from ..io.reading import read_image
-from .brats import LabeledCase
+from ...core.errors import InputError
+from ...core.files import itk_name
+from ...io.geometry import image_like
+from ...io.reading import read_image
+from .labeled import LabeledCase
 
 # The masks hold four organs in gray: liver 63, right kidney 126, left kidney 189, spleen 252. The
 # organizers ask to take a range around each.

@@ -12,9 +12,9 @@ import SimpleITK as sitk
 from MISSUCore.contract.labels import BRATS, CHAOS_LIVER, LabelScheme
 from MISSUCore.core.errors import InputError
 from MISSUCore.io.reading import read_image
-from MISSUCore.training.brats import LabeledCase
-from MISSUCore.training.chaos import find_chaos_cases, read_chaos_masks
-from MISSUCore.training.labels import read_labels
+from MISSUCore.training.cases.chaos import find_chaos_cases, read_chaos_masks
+from MISSUCore.training.cases.labeled import LabeledCase
+from MISSUCore.training.cases.labels import read_labels
 
 SPACING_MM = (1.5, 2.0, 6.0)
 ORIGIN = np.array((-30.0, -40.0, 50.0))

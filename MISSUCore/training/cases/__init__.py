@@ -1,0 +1,1 @@
+"""Labeled cases: of BraTS, of CHAOS, or of a list; and reading their labels."""
