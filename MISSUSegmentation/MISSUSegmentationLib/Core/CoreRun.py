@@ -71,7 +71,6 @@ class CoreRun:
         logPath: what the process has written. It goes with the program, but stays if the run fails.
         names: what users call these files, by path: their words for errors and warnings.
         told: what the process says it has made, by name, see :class:`.ResultEvent`.
-        result: what was collected, once it is done.
         error: what went wrong; None if nothing did.
         started: when the process was, on the monotonic clock.
 
@@ -97,7 +96,7 @@ class CoreRun:
         self.logPath: Path | None = None
         self.names: dict[Path, str] = {}
         self.told: dict[str, str] = {}
-        self.result: Any = None
+        self._result: Any = None
         self.error: SegmentationError | None = None
         self.started = 0.0
         self._scene = scene
@@ -107,6 +106,7 @@ class CoreRun:
         self._onCancelled = onCancelled
         self._keepFiles = keepFiles
         self._process: CoreProcess | None = None
+        self._isAwaited = False
 
     def start(
         self,
@@ -150,6 +150,10 @@ class CoreRun:
         """Whether the process was started, and its end not yet noticed."""
         return self._process is not None
 
+    def isSceneBusy(self) -> bool:
+        """Whether the scene is being loaded, closed, or changed in many places."""
+        return self._scene is not None and self._scene.IsBatchProcessing()
+
     def report(self, stage: Stage, fraction: float, message: str) -> None:
         """Tell of a stage that is not the process's."""
         if self._onProgress:
@@ -167,7 +171,7 @@ class CoreRun:
                 self._checkTorch(exitCode)
                 raise self._failure(process)
             self.told = process.result
-            self.result = self._collect(self)
+            result = self._collect(self)
             atexit.register(self.logPath.unlink, missing_ok=True)
         except (ExchangeError, InstallationError) as error:
             self.error = SegmentationError(str(error), self.logPath)
@@ -181,8 +185,11 @@ class CoreRun:
             self.error = error
         finally:
             self._cleanUp(process)
-        if self.error is None and self._onFinished:
-            self._onFinished(self.result)
+        if self.error is None:
+            # Else it is not kept: it holds nodes, which a closed scene must let go.
+            self._result = result if self._isAwaited else None
+            if self._onFinished:
+                self._onFinished(result)
         if self.error and self._onFailed:
             self._onFailed(str(self.error), self.logPath)
 
@@ -192,6 +199,7 @@ class CoreRun:
         Raises:
             SegmentationError: if it failed.
         """
+        self._isAwaited = True
         try:
             while self.isRunning():
                 self.poll()
@@ -201,7 +209,8 @@ class CoreRun:
             raise
         if self.error:
             raise self.error
-        return self.result
+        result, self._result = self._result, None
+        return result
 
     def cancel(self) -> None:
         """Stop at once: the whole process tree is gone, and its files, when this returns."""

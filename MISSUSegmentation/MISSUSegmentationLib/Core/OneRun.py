@@ -26,8 +26,12 @@ class OneRun:
         return self._run.error if self._run else None
 
     def poll(self) -> None:
-        """Deliver what the process has written since the last call, and its end."""
-        if self._run:
+        """Deliver what the process has written since the last call, and its end.
+
+        While a scene is loaded nothing comes: Slicer shows how far it is, which lets timers go on,
+        and what is added meanwhile would get in between nodes whose data is still to be read.
+        """
+        if self._run and not self._run.isSceneBusy():
             self._run.poll()
 
     def cancel(self) -> None:

@@ -32,6 +32,7 @@ from MISSUSegmentationLib.Logic.SegmentationLogic import (
     SegmentationResult,
     SegmentationSettings,
 )
+from MISSUSegmentationLib.Scene.Provenance.EditRecorder import recorderOf
 from MISSUSegmentationLib.Scene.SegmentationNodes import importSegmentation
 
 pytestmark = pytest.mark.slow
@@ -369,6 +370,40 @@ def test_an_error_while_preparing_leaves_nothing(
     with pytest.raises(ZeroDivisionError):
         logic.segment(**volumes, onProgress=fail, blocking=False)
     assert not logic.isRunning() and not leftFolders(temporaryFolder)
+
+
+def test_a_result_waits_until_a_scene_is_loaded(
+    volumes: dict[str, Any], settings: SegmentationSettings, scene: Any
+) -> None:
+    logic = SegmentationLogic()
+    results: list[SegmentationResult] = []
+    logic.segment(**volumes, settings=settings, onFinished=results.append, blocking=False)
+    scene.StartState(scene.ImportState)
+    limit = time.monotonic() + PATIENCE_SECONDS
+    while logic._run._process.isAlive():
+        assert time.monotonic() < limit, "nothing happens"
+        logic.poll()
+    logic.poll()
+    assert not results and scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+    scene.EndState(scene.ImportState)
+    pollUntil(logic, lambda: not logic.isRunning())
+    assert len(results) == 1
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_a_closed_scenes_results_are_let_go(
+    scene: Any, volumes: dict[str, Any], settings: SegmentationSettings, blocking: bool
+) -> None:
+    logic = SegmentationLogic()
+    logic.segment(**volumes, settings=settings, blocking=blocking)
+    pollUntil(logic, lambda: not logic.isRunning())
+    deleted: list[str] = []
+    node = scene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    node.AddObserver("DeleteEvent", lambda *_: deleted.append("segmentation"))
+    scene.Clear(True)
+    del node
+    recorderOf(scene).notePending()  # as the panel's timer does
+    assert deleted == ["segmentation"]
 
 
 @pytest.mark.usefixtures("sleepingCore")

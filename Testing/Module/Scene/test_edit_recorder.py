@@ -290,6 +290,26 @@ def test_the_record_is_saved_with_the_scene_and_goes_on(
     again.Clear(True)
 
 
+def test_nothing_is_noted_before_the_segments_are_loaded(
+    scene: Any, scan: Any, tmp_path: Path
+) -> None:
+    record = signOff(segmented(scan), "A. Reader")
+    save(scene, tmp_path)
+    again, asked = slicer.vtkMRMLScene(), []
+    recorder = recorderOf(again)
+    recorder.onPending = lambda: asked.append("timer")
+    again.SetURL(str(tmp_path / "scene.mrml"))
+    # While Slicer shows how far loading is, timers go on: after nodes, and before their data.
+    again.AddObserver(again.NodeAddedEvent, lambda *_: recorder.notePending())
+    assert again.Import()
+    before = len(asked)
+    recorder.notePending()
+    loaded = again.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    assert recordOf(loaded) == record and not record.edits
+    assert before and len(asked) == before, "it was put off, and is done"
+    again.Clear(True)
+
+
 @pytest.mark.parametrize("exclusive", [False, True])
 def test_the_file_of_the_segments_tells_it_alone(
     scene: Any, scan: Any, tmp_path: Path, exclusive: bool

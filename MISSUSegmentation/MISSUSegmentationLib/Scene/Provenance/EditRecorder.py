@@ -130,7 +130,13 @@ class EditRecorder:
         return noted
 
     def notePending(self) -> None:
-        """Note all that was edited since the last call."""
+        """Note all that was edited since the last call; later, while a scene is being loaded.
+
+        Segments come after their nodes then, and timers go on meanwhile.
+        """
+        if any(_isBusy(node.GetScene()) for node, _ in self._pending.values()):
+            self.onPending()
+            return
         pending, self._pending = self._pending, {}
         for node, began in pending.values():
             if node.GetScene() is None:
@@ -171,3 +177,7 @@ class EditRecorder:
         if node.GetID() and node.GetID() not in self._pending:
             self._pending[node.GetID()] = (node, now())
         self.onPending()
+
+
+def _isBusy(scene: slicer.vtkMRMLScene | None) -> bool:
+    return scene is not None and scene.IsBatchProcessing()
