@@ -6,7 +6,8 @@ import argparse
 from contextlib import ExitStack
 from pathlib import Path
 
-from ..contract.requests import EvaluateRequest, request_of
+from ..contract.requests.commands import EvaluateRequest
+from ..contract.requests.exchange import request_of
 from ..core.events import Progress
 from .options import Commands
 

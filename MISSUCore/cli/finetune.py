@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from ..contract.options import FineTuningOptions
-from ..contract.requests import request_of
-from ..contract.tuning.request import FineTuneRequest
+from ..contract.requests.commands import FineTuneRequest
+from ..contract.requests.exchange import request_of
 from ..core.errors import InputError
 from ..core.events import Progress
 from .options import Commands, add_settings, changed_settings, number, whole_number

@@ -18,18 +18,18 @@ from pathlib import Path
 from typing import NoReturn
 
 from .. import __version__
-from ..contract.requests import (
+from ..contract.requests.commands import (
     AddCaseRequest,
     ChangeCasesRequest,
     EvaluateRequest,
+    FineTuneRequest,
     MeasureRequest,
     ModelRequest,
     Request,
     SegmentRequest,
     VisitsRequest,
-    read_request,
 )
-from ..contract.tuning.request import FineTuneRequest
+from ..contract.requests.exchange import read_request
 from ..core.errors import ErrorCode, InputError, MISSUError, ResourceError, says_out_of_memory
 from ..core.events import ErrorEvent, JsonLines, Progress, TerminalBar
 from ..core.messages import Text, a_file

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..contract.requests import MeasureRequest, request_of
+from ..contract.requests.commands import MeasureRequest
+from ..contract.requests.exchange import request_of
 from ..core.errors import InputError
 from ..core.events import Progress
 from ..core.messages import a_file

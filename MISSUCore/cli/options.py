@@ -9,9 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..contract.measurement_report import PLANES, MeasurementSettings
+from ..contract.measurement.lesions import PLANES, MeasurementSettings
 from ..contract.modalities import BRATS_MODALITIES
-from ..contract.requests import ScanInputs, request_of
+from ..contract.requests.commands import ScanInputs
+from ..contract.requests.exchange import request_of
 from ..core.errors import InputError
 from ..core.events import ErrorEvent, JsonLines, WarningEvent
 from ..core.messages import Text

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from ..contract.modalities import BRATS_MODALITIES
 from ..contract.options import PreprocessingOptions, SegmentationOptions
-from ..contract.requests import SegmentRequest, request_of
+from ..contract.requests.commands import SegmentRequest
+from ..contract.requests.exchange import request_of
 from ..core.errors import InputError, MISSUError
 from ..core.events import Progress
 from .options import (

@@ -9,15 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..contract.measurement_report import MeasurementSettings
+from ..contract.measurement.lesions import MeasurementSettings
 from ..core.errors import InputError
 from ..core.events import Progress
 from .options import Commands, add_measurement, tell_warnings, whole_number
 
 if TYPE_CHECKING:
-    from ..contract.requests import VisitsRequest
-    from ..contract.response import GivenVisit
-    from ..contract.visits_report import VisitsSettings
+    from ..contract.requests.commands import VisitsRequest
+    from ..contract.visits.report import VisitsSettings
+    from ..contract.visits.response import GivenVisit
     from ..visits.comparison import ComparedVisits
 
 MOST_VISITS = 1000
@@ -99,7 +99,8 @@ def _add_rules(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, progress: Progress) -> None:
     """Compare the visits that the options name."""
     from ..contract.labels import label_scheme
-    from ..contract.requests import VisitsRequest, request_of
+    from ..contract.requests.commands import VisitsRequest
+    from ..contract.requests.exchange import request_of
 
     given = {
         **vars(options),
@@ -191,7 +192,7 @@ def _visits(options: argparse.Namespace) -> list[GivenVisit]:
 
 
 def _dates(texts: Sequence[str], option: str) -> list[str]:
-    from ..contract.response import iso_date
+    from ..contract.visits.response import iso_date
 
     try:
         return [iso_date(text) for text in texts]
@@ -200,7 +201,7 @@ def _dates(texts: Sequence[str], option: str) -> list[str]:
 
 
 def _settings(options: argparse.Namespace, innermost: str) -> VisitsSettings:
-    from ..contract.visits_report import VisitsSettings
+    from ..contract.visits.report import VisitsSettings
 
     return VisitsSettings(
         MeasurementSettings(

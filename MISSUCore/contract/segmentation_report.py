@@ -194,8 +194,7 @@ class SegmentationReport:
             "volumes_ml": dict(self.volumes_ml),
             "confidence": dict(self.confidence),
             "maps": maps_to_dict(self.maps),
-            "warnings": [str(warning) for warning in self.warnings],
-            "warning_parts": [Text(warning).to_json() for warning in self.warnings],
+            **warnings_to_dict(self.warnings),
         }
 
     @classmethod
@@ -230,10 +229,7 @@ class SegmentationReport:
                 volumes_ml=numbers_of(values.get("volumes_ml") or {}),
                 confidence=numbers_of(values.get("confidence") or {}),
                 maps=maps_from_dict(values),
-                warnings=tuple(
-                    Text.from_json(warning)
-                    for warning in values.get("warning_parts", values.get("warnings", ()))
-                ),
+                warnings=warnings_from_dict(values),
                 schema_version=whole_number_of(values.get("schema_version", 1)),
             )
         except (AttributeError, KeyError, TypeError) as error:
@@ -266,6 +262,23 @@ def maps_from_dict(values: Mapping[str, Any]) -> dict[str, MapStatistics]:
     return {
         str(name): settings_from_dict(MapStatistics, one) for name, one in _items(values, "maps")
     }
+
+
+def warnings_to_dict(warnings: Sequence[str]) -> JsonObject:
+    """Warnings as all reports have them: sentences for people, and their parts for programs."""
+    return {
+        "warnings": [str(warning) for warning in warnings],
+        "warning_parts": [Text(warning).to_json() for warning in warnings],
+    }
+
+
+def warnings_from_dict(values: Mapping[str, Any]) -> tuple[Text, ...]:
+    """What :func:`warnings_to_dict` gave; the first reports had sentences alone.
+
+    Raises:
+        ValueError: if it is something else.
+    """
+    return tuple(map(Text.from_json, values.get("warning_parts", values.get("warnings", ()))))
 
 
 def _items(values: Mapping[str, Any], key: str) -> Sequence[tuple[str, Any]]:

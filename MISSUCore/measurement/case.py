@@ -16,15 +16,15 @@ from scipy.optimize import linear_sum_assignment
 
 from .. import __version__
 from ..contract.labels import BRATS, LabelScheme
-from ..contract.measurement_report import (
+from ..contract.measurement.lesions import (
     PLANES,
     LesionMeasurement,
     Line,
-    MeasurementReport,
     MeasurementSettings,
     Point,
     judge,
 )
+from ..contract.measurement.report import MeasurementReport
 from ..contract.segmentation_report import FileFact
 from ..core.errors import ErrorCode, InputError
 from ..core.events import Progress, Stage

@@ -6,7 +6,8 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..contract.measurement_report import LesionMeasurement, Line, MeasurementReport
+from ..contract.measurement.lesions import LesionMeasurement, Line
+from ..contract.measurement.report import MeasurementReport
 from ..contract.segmentation_report import MapStatistics
 from ..core.files import atomic_write
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import __version__
 from ..contract.labels import LabelScheme
-from ..contract.measurement_report import LesionMeasurement, Line
+from ..contract.measurement.lesions import LesionMeasurement, Line
 from ..contract.provenance.masks import Contents, Mask
 from ..contract.segmentation_report import SegmentationReport
 from ..evaluation.verification import contents_on_grid

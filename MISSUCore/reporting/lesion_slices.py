@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..contract.measurement_report import LesionMeasurement
+from ..contract.measurement.lesions import LesionMeasurement
 from .planes import PLANES, UPRIGHT, Plane, gray_window, to_gray
 
 Point = Sequence[float]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..contract.response import Assessment, ResponseRule
-from ..contract.visits_report import VisitsReport
+from ..contract.visits.report import VisitsReport
+from ..contract.visits.response import Assessment, ResponseRule
 from ..core.files import atomic_write
 from .lesion_slices import DrawnLine
 from .templates import load_template

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..contract.modalities import BRATS_MODALITIES
 from ..contract.naming.rules import Guess, Key, to_be_looked_at
-from ..contract.requests import GuessAnswer, GuessRequest
+from ..contract.requests.commands import GuessAnswer, GuessRequest
 from ..core.errors import InputError
 from ..core.files import write_json
 from ..core.serialization import settings_to_dict

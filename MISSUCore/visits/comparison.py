@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from .. import __version__
 from ..contract.labels import BRATS, LabelScheme
-from ..contract.response import GivenVisit
 from ..contract.segmentation_report import FileFact, ScanRegistration
-from ..contract.visits_report import Visit, VisitsReport, VisitsSettings
+from ..contract.visits.report import Visit, VisitsReport, VisitsSettings
+from ..contract.visits.response import GivenVisit
 from ..core.errors import ErrorCode, InputError
 from ..core.events import Progress, Stage
 from ..core.messages import Text, a_file, an_option

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..cohorts.bids_layout import LABELS_END, REPORT_END
-from ..contract.response import GivenVisit, ReaderEntry, iso_date
 from ..contract.segmentation_report import read_report
+from ..contract.visits.response import GivenVisit, ReaderEntry, iso_date
 from ..core.errors import InputError
 from ..core.messages import a_file, an_option
 from ..io.dicom import series_header

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, find_objects
 
-from ..contract.visits_report import FollowedLesion
+from ..contract.visits.report import FollowedLesion
 from ..measurement.lesions import find_lesions
 from ..preprocessing.working_grid import working_grid
 

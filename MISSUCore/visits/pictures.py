@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Sequence
 
-from ..contract.measurement_report import LesionMeasurement
-from ..contract.visits_report import FollowedLesion, VisitsReport
+from ..contract.measurement.lesions import LesionMeasurement
+from ..contract.visits.report import FollowedLesion, VisitsReport
 from ..reporting.lesion_slices import Point, UprightScan
 from ..reporting.planes import outline_path, png
 from ..reporting.visits_page import LesionRow, VisitTile

@@ -6,8 +6,8 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..contract.response import Assessment
-from ..contract.visits_report import VisitsReport
+from ..contract.visits.report import VisitsReport
+from ..contract.visits.response import Assessment
 from ..core.files import atomic_write
 
 COLUMNS = (

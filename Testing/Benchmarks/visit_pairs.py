@@ -21,9 +21,9 @@ import SimpleITK as sitk
 from brute_force import Counted, count_lesions
 
 from MISSUCore.contract.labels import BRATS
-from MISSUCore.contract.measurement_report import LesionMeasurement, MeasurementSettings
-from MISSUCore.contract.response import GivenVisit
-from MISSUCore.contract.visits_report import VisitsReport
+from MISSUCore.contract.measurement.lesions import LesionMeasurement, MeasurementSettings
+from MISSUCore.contract.visits.report import VisitsReport
+from MISSUCore.contract.visits.response import GivenVisit
 from MISSUCore.reporting.visits_page import write_visits_page
 from MISSUCore.visits.comparison import compare_visits
 from MISSUCore.visits.pictures import visit_rows

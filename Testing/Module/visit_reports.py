@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from MISSUCore.contract.measurement_report import (
+from MISSUCore.contract.measurement.lesions import (
     LesionMeasurement,
     Line,
-    MeasurementReport,
     MeasurementSettings,
     judge,
 )
-from MISSUCore.contract.visits_report import FollowedLesion, Visit, VisitsReport
+from MISSUCore.contract.measurement.report import MeasurementReport
+from MISSUCore.contract.visits.report import FollowedLesion, Visit, VisitsReport
 
 DAYS = ("2024-01-10", "2024-03-06", "2024-05-01")
 # One lesion: it shrinks by 70 %, then is four times that volume.

@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...contract.requests import ModelRequest, request_of
+from ...contract.requests.commands import ModelRequest
+from ...contract.requests.exchange import request_of
 from ...core.errors import InputError
 from ...core.events import JsonLines, Progress, ResultEvent
 from ..options import Commands

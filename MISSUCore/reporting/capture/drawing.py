@@ -13,7 +13,8 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from ...contract.measurement_report import LesionMeasurement, MeasurementReport
+from ...contract.measurement.lesions import LesionMeasurement
+from ...contract.measurement.report import MeasurementReport
 from ...measurement.case import MeasuredCase
 from ...measurement.tables import lesion_rows, summary_lines
 from ..dicom_seg import AUTOMATIC, MANUAL, SEMIAUTOMATIC, Algorithm

@@ -17,7 +17,8 @@ from typing import TextIO
 
 import slicer
 
-from MISSUCore.contract.requests import Request, request_to_dict, write_request
+from MISSUCore.contract.requests.commands import Request
+from MISSUCore.contract.requests.exchange import request_to_dict, write_request
 from MISSUCore.core.events import ErrorEvent, ProgressEvent, ResultEvent, parse_line
 from MISSUCore.core.messages import Text
 

@@ -11,7 +11,7 @@ from typing import Any
 import slicer
 
 from MISSUCore.contract.modalities import TITLES
-from MISSUCore.contract.requests import Request
+from MISSUCore.contract.requests.commands import Request
 from MISSUCore.core.errors import ErrorCode, InputError, MISSUError
 from MISSUCore.core.events import ProgressEvent, Stage
 from MISSUCore.core.messages import OPTION, Name, Text, path_in

@@ -11,7 +11,7 @@ import slicer
 from MISSUCore.contract.labels import BRATS
 from MISSUCore.contract.modalities import BRATS_MODALITIES
 from MISSUCore.contract.provenance.record import Provenance
-from MISSUCore.contract.requests import AddCaseRequest
+from MISSUCore.contract.requests.commands import AddCaseRequest
 
 from ..Core.CoreInstallation import findCard
 from ..Core.CoreRun import CoreRun

@@ -10,7 +10,7 @@ import slicer
 
 from MISSUCore.contract.labels import Label, LabelScheme, Region, numbering_of
 from MISSUCore.contract.region_scores import read_region_scores
-from MISSUCore.contract.requests import EvaluateRequest
+from MISSUCore.contract.requests.commands import EvaluateRequest
 
 from ..Core.CoreRun import CoreRun
 from ..Core.Errors import ExchangeError

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from MISSUCore.contract.requests import ModelRequest, request_of
+from MISSUCore.contract.requests.commands import FineTuneRequest, ModelRequest
+from MISSUCore.contract.requests.exchange import request_of
 from MISSUCore.contract.tuning.finetuning_run import MINIMUM_CASES, FineTuningRun, TuningSettings
-from MISSUCore.contract.tuning.request import FineTuneRequest
 from MISSUCore.core.errors import MISSUError
 
 from ..Core.CoreRun import CoreRun, SegmentationError, newProcess

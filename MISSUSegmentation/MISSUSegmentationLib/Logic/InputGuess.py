@@ -15,7 +15,7 @@ from MISSUCore.contract.naming.rules import (
     guess_sequence,
     to_be_looked_at,
 )
-from MISSUCore.contract.requests import GuessAnswer, GuessRequest
+from MISSUCore.contract.requests.commands import GuessAnswer, GuessRequest
 from MISSUCore.core.files import read_json
 from MISSUCore.core.serialization import settings_from_dict
 

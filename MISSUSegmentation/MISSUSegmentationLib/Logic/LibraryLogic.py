@@ -9,7 +9,7 @@ from typing import Any
 
 import slicer
 
-from MISSUCore.contract.requests import AddCaseRequest, ChangeCasesRequest, Request
+from MISSUCore.contract.requests.commands import AddCaseRequest, ChangeCasesRequest, Request
 from MISSUCore.core.events import ProgressEvent
 
 from ..Core.CoreInstallation import torchIsInstalled

@@ -10,12 +10,9 @@ import slicer
 import vtk
 
 from MISSUCore.contract.labels import Label, LabelScheme, Region
-from MISSUCore.contract.measurement_report import (
-    MeasurementReport,
-    MeasurementSettings,
-    read_measurement,
-)
-from MISSUCore.contract.requests import MeasureRequest
+from MISSUCore.contract.measurement.lesions import MeasurementSettings
+from MISSUCore.contract.measurement.report import MeasurementReport, read_measurement
+from MISSUCore.contract.requests.commands import MeasureRequest
 from MISSUCore.contract.segmentation_report import FileFact
 from MISSUCore.contract.terminology import TISSUE, Terminology
 from MISSUCore.core.messages import Text

@@ -11,7 +11,8 @@ from pathlib import Path
 import slicer
 
 from MISSUCore.contract.provenance.record import Computation
-from MISSUCore.contract.requests import ScanInputs, SegmentRequest, request_of
+from MISSUCore.contract.requests.commands import ScanInputs, SegmentRequest
+from MISSUCore.contract.requests.exchange import request_of
 from MISSUCore.contract.segmentation_report import read_report
 from MISSUCore.core.events import Stage
 

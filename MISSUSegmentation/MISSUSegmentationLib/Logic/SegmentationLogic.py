@@ -10,7 +10,8 @@ from pathlib import Path
 import slicer
 
 from MISSUCore.contract.labels import BRATS, LabelScheme
-from MISSUCore.contract.measurement_report import MeasurementReport, MeasurementSettings
+from MISSUCore.contract.measurement.lesions import MeasurementSettings
+from MISSUCore.contract.measurement.report import MeasurementReport
 from MISSUCore.core.events import ProgressEvent
 
 from ..Core.CoreInstallation import torchIsInstalled

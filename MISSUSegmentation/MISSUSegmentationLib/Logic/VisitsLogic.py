@@ -13,10 +13,10 @@ import slicer
 
 from MISSUCore.contract.labels import BRATS, LabelScheme, numbering_of
 from MISSUCore.contract.provenance.record import Computation, Provenance, check_record
-from MISSUCore.contract.requests import VisitsRequest
-from MISSUCore.contract.response import GivenVisit
+from MISSUCore.contract.requests.commands import VisitsRequest
 from MISSUCore.contract.segmentation_report import FileFact, SegmentationReport, read_report
-from MISSUCore.contract.visits_report import VisitsReport, read_visits_report
+from MISSUCore.contract.visits.report import VisitsReport, read_visits_report
+from MISSUCore.contract.visits.response import GivenVisit
 from MISSUCore.core.errors import InputError
 from MISSUCore.core.events import ProgressEvent
 from MISSUCore.core.messages import Text

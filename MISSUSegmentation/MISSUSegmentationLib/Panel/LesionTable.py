@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 import qt
 from slicer.i18n import tr as _
 
-from MISSUCore.contract.measurement_report import LesionMeasurement, Line, MeasurementReport
+from MISSUCore.contract.measurement.lesions import LesionMeasurement, Line
+from MISSUCore.contract.measurement.report import MeasurementReport
 
 from ..Scene.MeasurementNodes import isPerpendicular
 from .PanelHeight import fitHeight

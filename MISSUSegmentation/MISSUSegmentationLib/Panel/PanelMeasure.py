@@ -9,7 +9,8 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from MISSUCore.contract.measurement_report import MeasurementReport, MeasurementSettings
+from MISSUCore.contract.measurement.lesions import MeasurementSettings
+from MISSUCore.contract.measurement.report import MeasurementReport
 
 from ..Core.CoreRun import SegmentationError
 from ..Logic.ParameterNode import MISSUSegmentationParameterNode

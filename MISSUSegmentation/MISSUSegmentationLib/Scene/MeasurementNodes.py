@@ -13,12 +13,8 @@ import math
 import numpy as np
 import slicer
 
-from MISSUCore.contract.measurement_report import (
-    LesionMeasurement,
-    Line,
-    MeasurementReport,
-    Point,
-)
+from MISSUCore.contract.measurement.lesions import LesionMeasurement, Line, Point
+from MISSUCore.contract.measurement.report import MeasurementReport
 
 from .SceneExchange import LPS_TO_RAS, scanOf
 from .SegmentationNodes import checksumOf

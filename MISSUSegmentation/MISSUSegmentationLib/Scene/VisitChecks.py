@@ -9,7 +9,7 @@ import numpy as np
 import slicer
 import vtk
 
-from MISSUCore.contract.response import iso_date
+from MISSUCore.contract.visits.response import iso_date
 
 from ..Core.Errors import ExchangeError
 from .SceneExchange import (

@@ -15,8 +15,8 @@ from typing import Any
 
 import slicer
 
-from MISSUCore.contract.response import ReaderEntry, iso_date
-from MISSUCore.contract.visits_report import VisitsReport, VisitsSettings
+from MISSUCore.contract.visits.report import VisitsReport, VisitsSettings
+from MISSUCore.contract.visits.response import ReaderEntry, iso_date
 
 from .SegmentationNodes import checksumOf
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import slicer
 import vtk
 
-from MISSUCore.contract.response import ResponseRule
-from MISSUCore.contract.visits_report import VisitsReport
+from MISSUCore.contract.visits.report import VisitsReport
+from MISSUCore.contract.visits.response import ResponseRule
 
 from .ChartNodes import chartNodes, newChartNode
 

@@ -13,7 +13,7 @@ import pytest
 import SimpleITK as sitk
 
 from MISSUCore.cli.main import main
-from MISSUCore.contract.measurement_report import read_measurement
+from MISSUCore.contract.measurement.report import read_measurement
 from MISSUCore.core.events import ProgressEvent, parse_line
 
 

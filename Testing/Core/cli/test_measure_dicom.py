@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from MISSUCore.cli.main import main
 from MISSUCore.contract.labels import BRATS
-from MISSUCore.contract.measurement_report import MeasurementReport, read_measurement
+from MISSUCore.contract.measurement.report import MeasurementReport, read_measurement
 from MISSUCore.contract.model_identity import ModelIdentity
 from MISSUCore.contract.segmentation_report import SegmentationReport
 from MISSUCore.evaluation.verification import grid_of, mask_facts

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 
 from MISSUCore.cli.main import main
-from MISSUCore.contract.measurement_report import read_measurement
+from MISSUCore.contract.measurement.report import read_measurement
 from MISSUCore.io.reading import read_image
 
 pytest.importorskip("highdicom", reason="needs highdicom, the extra 'dicom'")

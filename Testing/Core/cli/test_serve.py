@@ -11,17 +11,18 @@ import pytest
 from MISSUCore.cli import evaluate, finetune, library, measure, segment, visits
 from MISSUCore.cli.about import models
 from MISSUCore.cli.main import main, serve
-from MISSUCore.contract.measurement_report import MeasurementSettings
+from MISSUCore.contract.measurement.lesions import MeasurementSettings
 from MISSUCore.contract.options import (
     Cleanup,
     FineTuningOptions,
     PreprocessingOptions,
     SegmentationOptions,
 )
-from MISSUCore.contract.requests import (
+from MISSUCore.contract.requests.commands import (
     AddCaseRequest,
     ChangeCasesRequest,
     EvaluateRequest,
+    FineTuneRequest,
     GuessAnswer,
     GuessRequest,
     MeasureRequest,
@@ -30,11 +31,10 @@ from MISSUCore.contract.requests import (
     ScanInputs,
     SegmentRequest,
     VisitsRequest,
-    write_request,
 )
-from MISSUCore.contract.response import GivenVisit
-from MISSUCore.contract.tuning.request import FineTuneRequest
-from MISSUCore.contract.visits_report import VisitsSettings
+from MISSUCore.contract.requests.exchange import write_request
+from MISSUCore.contract.visits.report import VisitsSettings
+from MISSUCore.contract.visits.response import GivenVisit
 from MISSUCore.core.errors import ErrorCode, InputError
 from MISSUCore.core.events import ErrorEvent, ResultEvent, parse_line
 from MISSUCore.core.files import read_json

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from MISSUCore.contract.measurement_report import (
+from MISSUCore.contract.measurement.lesions import (
     LesionMeasurement,
     Line,
-    MeasurementReport,
     MeasurementSettings,
     judge,
-    read_measurement,
 )
+from MISSUCore.contract.measurement.report import MeasurementReport, read_measurement
 from MISSUCore.contract.segmentation_report import FileFact
 from MISSUCore.core.errors import InputError
 from MISSUCore.core.messages import Text, a_file

@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from MISSUCore.contract.measurement_report import MeasurementSettings
+from MISSUCore.contract.measurement.lesions import MeasurementSettings
 from MISSUCore.contract.options import (
     Cleanup,
     FineTuningOptions,
     PreprocessingOptions,
     SegmentationOptions,
 )
-from MISSUCore.contract.requests import (
+from MISSUCore.contract.requests.commands import (
     AddCaseRequest,
     ChangeCasesRequest,
     EvaluateRequest,
+    FineTuneRequest,
     GuessRequest,
     MeasureRequest,
     ModelRequest,
@@ -26,14 +27,15 @@ from MISSUCore.contract.requests import (
     ScanInputs,
     SegmentRequest,
     VisitsRequest,
+)
+from MISSUCore.contract.requests.exchange import (
     read_request,
     request_of,
     request_to_dict,
     write_request,
 )
-from MISSUCore.contract.response import GivenVisit, ReaderEntry
-from MISSUCore.contract.tuning.request import FineTuneRequest
-from MISSUCore.contract.visits_report import VisitsSettings
+from MISSUCore.contract.visits.report import VisitsSettings
+from MISSUCore.contract.visits.response import GivenVisit, ReaderEntry
 from MISSUCore.core.errors import InputError
 
 SCANS = ScanInputs(

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from MISSUCore.contract.response import (
+from MISSUCore.contract.visits.response import (
     TWO_D,
     VOLUME,
     Assessment,

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from MISSUCore.contract.labels import BRATS, CHAOS_LIVER
-from MISSUCore.contract.measurement_report import Line, MeasurementSettings
+from MISSUCore.contract.measurement.lesions import Line, MeasurementSettings
 from MISSUCore.core.errors import ErrorCode, InputError
 from MISSUCore.measurement import diameters
 from MISSUCore.measurement.case import Measured, measure, measure_masks, slice_axis

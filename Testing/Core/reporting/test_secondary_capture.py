@@ -15,7 +15,8 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from MISSUCore.cli.main import main
-from MISSUCore.contract.measurement_report import Line, read_measurement
+from MISSUCore.contract.measurement.lesions import Line
+from MISSUCore.contract.measurement.report import read_measurement
 from MISSUCore.io.reading import read_image
 from MISSUCore.reporting.capture.drawing import COLORS, NOTICE
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from MISSUCore.contract.measurement_report import MeasurementReport
-from MISSUCore.contract.visits_report import Visit, VisitsReport
+from MISSUCore.contract.measurement.report import MeasurementReport
+from MISSUCore.contract.visits.report import Visit, VisitsReport
 from MISSUCore.reporting.visits_page import visit_plot, write_visits_page
 
 FONT_PIXELS = 12  # as visits_page.css has it; no letter is wider than that

@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from MISSUCore.cli.main import main
-from MISSUCore.contract.visits_report import read_visits_report
+from MISSUCore.contract.visits.report import read_visits_report
 from MISSUCore.core import files
 from MISSUCore.core.errors import ResourceError
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from MISSUCore.contract.response import Category, GivenVisit, ReaderEntry
-from MISSUCore.contract.visits_report import VisitsReport, VisitsSettings, read_visits_report
+from MISSUCore.contract.visits.report import VisitsReport, VisitsSettings, read_visits_report
+from MISSUCore.contract.visits.response import Category, GivenVisit, ReaderEntry
 from MISSUCore.core.errors import ErrorCode, InputError
 from MISSUCore.core.events import Progress, ProgressEvent
 from MISSUCore.visits.comparison import ComparedVisits, compare_visits

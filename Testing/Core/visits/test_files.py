@@ -10,8 +10,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from MISSUCore.contract.response import GivenVisit
 from MISSUCore.contract.segmentation_report import FileFact, SegmentationReport
+from MISSUCore.contract.visits.response import GivenVisit
 from MISSUCore.core.errors import InputError
 from MISSUCore.visits.files import checked, read_visits, visit_of
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("slicer", reason="needs the package slicer-core")
-from MISSUCore.contract.requests import ChangeCasesRequest, EvaluateRequest, request_to_dict
+from MISSUCore.contract.requests.commands import ChangeCasesRequest, EvaluateRequest
+from MISSUCore.contract.requests.exchange import request_to_dict
 from MISSUCore.core.events import ErrorEvent, ProgressEvent, WarningEvent
 from MISSUCore.core.messages import Text
 from MISSUSegmentationLib.Core import CoreProcess as module

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 slicer = pytest.importorskip("slicer", reason="needs the package slicer-core")
 
 from MISSUCore.contract.labels import BRATS
-from MISSUCore.contract.measurement_report import MeasurementSettings
+from MISSUCore.contract.measurement.lesions import MeasurementSettings
 from MISSUSegmentationLib.Core.CoreRun import SegmentationError
 from MISSUSegmentationLib.Core.Errors import ExchangeError
 from MISSUSegmentationLib.Logic.MeasureLogic import gridOf

@@ -509,7 +509,7 @@ def test_only_the_log_of_a_failed_run_outlives_the_program(
     code = (
         "import slicer, tempfile\n"
         "from pathlib import Path\n"
-        "from MISSUCore.contract.requests import ChangeCasesRequest, EvaluateRequest\n"
+        "from MISSUCore.contract.requests.commands import ChangeCasesRequest, EvaluateRequest\n"
         "from MISSUSegmentationLib.Core.CoreProcess import CoreProcess\n"
         "from MISSUSegmentationLib.Core.CoreRun import CoreRun, SegmentationError\n"
         f"tempfile.tempdir = {str(temporaryFolder)!r}\n"

@@ -17,8 +17,8 @@ slicer = pytest.importorskip("slicer", reason="needs the package slicer-core")
 from MISSUCore.contract.labels import BRATS
 from MISSUCore.contract.model_identity import ModelIdentity
 from MISSUCore.contract.provenance.record import Provenance
-from MISSUCore.contract.response import Category, ReaderEntry
 from MISSUCore.contract.segmentation_report import FileFact, SegmentationReport, read_report
+from MISSUCore.contract.visits.response import Category, ReaderEntry
 from MISSUCore.core.errors import ErrorCode
 from MISSUCore.evaluation.verification import grid_of, mask_facts
 from MISSUSegmentationLib.Core.CoreRun import SegmentationError

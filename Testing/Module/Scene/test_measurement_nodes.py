@@ -14,13 +14,13 @@ slicer = pytest.importorskip("slicer", reason="needs the package slicer-core")
 import vtk
 
 from MISSUCore.contract.labels import BRATS
-from MISSUCore.contract.measurement_report import (
+from MISSUCore.contract.measurement.lesions import (
     LesionMeasurement,
     Line,
-    MeasurementReport,
     MeasurementSettings,
     judge,
 )
+from MISSUCore.contract.measurement.report import MeasurementReport
 from MISSUSegmentationLib.Scene import MeasurementNodes as nodes
 from MISSUSegmentationLib.Scene.SegmentationNodes import checksumOf, importSegmentation
 

@@ -49,7 +49,7 @@ while not os.path.exists(sys.argv[-2]):
 sys.path.insert(0, sys.argv[2])  # of MISSUCore
 import SimpleITK as sitk
 from MISSUCore.contract.model_identity import ModelIdentity
-from MISSUCore.contract.requests import read_request
+from MISSUCore.contract.requests.exchange import read_request
 from MISSUCore.contract.segmentation_report import ScanRegistration, SegmentationReport
 request = read_request(Path(sys.argv[-2]))
 reference = sitk.ReadImage(str(request.scans.images[request.scans.reference]))

@@ -15,7 +15,7 @@ import pytest
 slicer = pytest.importorskip("slicer", reason="needs the package slicer-core")
 
 from MISSUCore.contract.labels import BRATS
-from MISSUCore.contract.response import Category, ReaderEntry
+from MISSUCore.contract.visits.response import Category, ReaderEntry
 from MISSUSegmentationLib.Core.Errors import ExchangeError
 from MISSUSegmentationLib.Scene import VisitNodes as nodes
 from MISSUSegmentationLib.Scene.SegmentationNodes import checksumOf, importSegmentation

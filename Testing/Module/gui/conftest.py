@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from MISSUCore.contract.requests import read_request
+from MISSUCore.contract.requests.exchange import read_request
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 

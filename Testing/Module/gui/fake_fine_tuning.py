@@ -23,14 +23,14 @@ from MISSUCore.contract.case_record import (
 )
 from MISSUCore.contract.model_card import Tuning, TuningOutcome, read_card, write_card
 from MISSUCore.contract.model_identity import ModelIdentity
-from MISSUCore.contract.requests import (
+from MISSUCore.contract.requests.commands import (
     AddCaseRequest,
     ChangeCasesRequest,
+    FineTuneRequest,
     ModelRequest,
     Request,
 )
 from MISSUCore.contract.tuning.finetuning_run import FineTuningRun, TuningFacts, TuningPlan
-from MISSUCore.contract.tuning.request import FineTuneRequest
 from MISSUCore.contract.tuning.tuning_curves import ValidationRow, write_validation
 from MISSUCore.contract.tuning.verdict import (
     AcceptanceTest,

@@ -23,25 +23,20 @@ if sys.argv[1] == "-c":  # whether it can import PyTorch
 sys.path.insert(0, sys.argv[2])  # of MISSUCore, whose light classes build the answers
 import fake_fine_tuning
 
-from MISSUCore.contract.measurement_report import (
-    LesionMeasurement,
-    Line,
-    MeasurementReport,
-    judge,
-)
+from MISSUCore.contract.measurement.lesions import LesionMeasurement, Line, judge
+from MISSUCore.contract.measurement.report import MeasurementReport
 from MISSUCore.contract.model_identity import ModelIdentity
 from MISSUCore.contract.region_scores import RegionScores
-from MISSUCore.contract.requests import (
+from MISSUCore.contract.requests.commands import (
     EvaluateRequest,
     GuessRequest,
     MeasureRequest,
     SegmentRequest,
     VisitsRequest,
-    read_request,
-    write_request,
 )
+from MISSUCore.contract.requests.exchange import read_request, write_request
 from MISSUCore.contract.segmentation_report import ScanRegistration, SegmentationReport
-from MISSUCore.contract.visits_report import FollowedLesion, Visit, VisitsReport
+from MISSUCore.contract.visits.report import FollowedLesion, Visit, VisitsReport
 from MISSUCore.core.errors import ErrorCode
 from MISSUCore.core.events import ErrorEvent, Event, ProgressEvent, Stage
 from MISSUCore.core.messages import Text

@@ -13,7 +13,7 @@ import pytest
 from MISSUCore.contract.case_record import CaseRecord, Change, read_record, write_record
 from MISSUCore.contract.labels import BRATS
 from MISSUCore.contract.options import FineTuningOptions
-from MISSUCore.contract.tuning.request import FineTuneRequest
+from MISSUCore.contract.requests.commands import FineTuneRequest
 from MISSUCore.core.errors import ErrorCode
 
 pytest.importorskip("slicer", reason="needs the package slicer-core")

@@ -13,7 +13,7 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from MISSUCore.contract.visits_report import VisitsReport
+from MISSUCore.contract.visits.report import VisitsReport
 
 from ...Core.Errors import ExchangeError
 from ...Logic.VisitsLogic import loadResultFolder

@@ -8,7 +8,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from MISSUCore.contract.response import (
+from MISSUCore.contract.visits.response import (
     CLINICAL,
     READER_CATEGORIES,
     STEROIDS,

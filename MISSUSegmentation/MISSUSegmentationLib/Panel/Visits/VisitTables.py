@@ -7,8 +7,8 @@ from collections.abc import Callable
 import qt
 from slicer.i18n import tr as _
 
-from MISSUCore.contract.response import Assessment, Category
-from MISSUCore.contract.visits_report import Visit, VisitsReport
+from MISSUCore.contract.visits.report import Visit, VisitsReport
+from MISSUCore.contract.visits.response import Assessment, Category
 
 from ...Scene.VisitNodes import SceneVisit, VisitsEntry
 from ..PanelHeight import fitHeight

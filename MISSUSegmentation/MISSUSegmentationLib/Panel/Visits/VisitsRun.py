@@ -10,7 +10,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
-from MISSUCore.contract.visits_report import VisitsReport
+from MISSUCore.contract.visits.report import VisitsReport
 from MISSUCore.core.errors import ErrorCode
 from MISSUCore.core.events import ProgressEvent
 

@@ -8,20 +8,21 @@ from datetime import date as Date
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import InputError
-from ..core.files import read_json
-from ..core.messages import Text, a_file
-from ..core.serialization import (
+from ...core.errors import InputError
+from ...core.files import read_json
+from ...core.messages import Text, a_file
+from ...core.serialization import (
     JsonObject,
     number_of,
     settings_from_dict,
     settings_to_dict,
     whole_number_of,
 )
-from .measurement_report import LesionMeasurement, MeasurementReport, MeasurementSettings
-from .model_card import RESEARCH_ONLY
+from ..measurement.lesions import LesionMeasurement, MeasurementSettings
+from ..measurement.report import MeasurementReport
+from ..model_card import RESEARCH_ONLY
+from ..segmentation_report import ScanRegistration, warnings_from_dict, warnings_to_dict
 from .response import TWO_D, VOLUME, Assessment, Category, ReaderEntry, ResponseRule, assess, notes
-from .segmentation_report import ScanRegistration
 
 SCHEMA_VERSION = 1
 
@@ -223,8 +224,7 @@ class VisitsReport:
                 }
                 for lesion in self.lesions
             ],
-            "warnings": [str(warning) for warning in self.warnings],
-            "warning_parts": [Text(warning).to_json() for warning in self.warnings],
+            **warnings_to_dict(self.warnings),
         }
 
     @classmethod
@@ -251,7 +251,7 @@ class VisitsReport:
                 ),
                 surgery=tuple(map(_day, values.get("surgery", ()))),
                 radiotherapy=tuple(map(_day, values.get("radiotherapy", ()))),
-                warnings=tuple(map(Text.from_json, values.get("warning_parts", ()))),
+                warnings=warnings_from_dict(values),
                 schema_version=whole_number_of(values["schema_version"]),
             )
         except (AttributeError, KeyError, TypeError) as error:

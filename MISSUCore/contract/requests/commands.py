@@ -1,34 +1,22 @@
-"""What MISSUCore can be asked to do, as the Slicer module asks it: one JSON object a command.
-
-The command line makes the same objects of its options, so that an option means the same on both
-ways. What comes through a file is checked: its names and types, and later, like all input, itself.
-"""
+"""What MISSUCore can be asked to do: a class for each command."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar
 
-from ..core.errors import InputError
-from ..core.files import read_json, write_json
-from ..core.messages import a_file
-from ..core.serialization import (
-    JsonObject,
+from ...core.serialization import (
     by_name,
     many,
     maybe,
-    settings_from_dict,
-    settings_to_dict,
 )
-from .measurement_report import MeasurementSettings
-from .naming.rules import Guess
-from .options import PreprocessingOptions, SegmentationOptions
-from .provenance.record import Provenance
-from .response import GivenVisit
-from .tuning.request import FineTuneRequest
-from .visits_report import VisitsSettings
+from ..measurement.lesions import MeasurementSettings
+from ..naming.rules import Guess
+from ..options import FineTuningOptions, PreprocessingOptions, SegmentationOptions
+from ..provenance.record import Provenance
+from ..visits.report import VisitsSettings
+from ..visits.response import GivenVisit
 
 
 @dataclass(frozen=True)
@@ -264,6 +252,33 @@ class GuessAnswer:
     guesses: dict[str, Guess] = by_name(Guess)
 
 
+@dataclass(frozen=True)
+class FineTuneRequest:
+    """Tune a model.
+
+    Attributes:
+        library: of corrected cases, or None.
+        cases: JSON list of cases, or None.
+        output: folder of the run.
+        base: model to tune; empty for the one in use.
+        name: of the tuned model.
+        scheme: what the labels mean: a name, a JSON file, or JSON itself; empty: as the library or
+            the base has it.
+        modalities: to use, of a new task; none: those of the base.
+        options: how.
+    """
+
+    command: ClassVar[str] = "finetune"
+    library: Path | None = maybe(Path)
+    cases: Path | None = maybe(Path)
+    output: Path = Path()
+    base: str = ""
+    name: str = "my-model"
+    scheme: str = ""
+    modalities: tuple[str, ...] = many(str)
+    options: FineTuningOptions = field(default_factory=FineTuningOptions)
+
+
 Request = (
     SegmentRequest
     | AddCaseRequest
@@ -275,71 +290,3 @@ Request = (
     | VisitsRequest
     | GuessRequest
 )
-_KINDS: tuple[type[Request], ...] = (
-    SegmentRequest,
-    AddCaseRequest,
-    ChangeCasesRequest,
-    FineTuneRequest,
-    ModelRequest,
-    EvaluateRequest,
-    MeasureRequest,
-    VisitsRequest,
-    GuessRequest,
-)
-R = TypeVar("R")
-
-
-def request_of(kind: type[R], values: Mapping[str, object]) -> R:
-    """A request, or a part of one, of values by the name of their field, in whichever part it is.
-
-    So neither the command line nor Slicer has to know where in a request an option stands.
-
-    Args:
-        kind: of the request.
-        values: may hold others, too; None keeps the default.
-    """
-    filled: R = _filled(kind(), values)
-    return filled
-
-
-def _filled(start: Any, values: Mapping[str, object]) -> Any:
-    given: dict[str, object] = {}
-    for one in fields(start):
-        before, value = getattr(start, one.name), values.get(one.name)
-        if is_dataclass(before) and not isinstance(value, type(before)):
-            given[one.name] = _filled(before, values)
-        elif value is not None:
-            given[one.name] = tuple(value) if isinstance(value, list) else value
-    return replace(start, **given)
-
-
-def request_to_dict(request: Request) -> JsonObject:
-    """A request in plain JSON types."""
-    return {"command": request.command, **settings_to_dict(request)}
-
-
-def write_request(path: Path, request: Request) -> None:
-    """Write a request to a JSON file, which appears only when it is whole.
-
-    Raises:
-        InputError: if it cannot be written.
-        ResourceError: if the disk is full.
-    """
-    write_json(path, request_to_dict(request))
-
-
-def read_request(path: Path) -> Request:
-    """The request in a JSON file.
-
-    Raises:
-        InputError: if it cannot be read, or is none.
-    """
-    try:
-        values = read_json(path)
-        kinds = {kind.command: kind for kind in _KINDS}
-        command = values.pop("command", None) if isinstance(values, dict) else None
-        if command not in kinds:
-            raise ValueError(f"there is no command {command!r}; there are {', '.join(kinds)}")
-        return settings_from_dict(kinds[command], values)
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(a_file(path), f": is no request: {error}") from error

@@ -1,0 +1,1 @@
+"""What is measured on a segmentation: lesions by the rules of RANO, and the report."""

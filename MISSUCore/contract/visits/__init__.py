@@ -1,0 +1,1 @@
+"""Several visits of a patient: the rules of response, and the report."""
