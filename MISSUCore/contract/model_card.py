@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..core.errors import InputError
 from ..core.files import NAME, read_json, write_json
-from ..core.messages import a_file
+from ..core.messages import Text, a_file
 from ..core.serialization import JsonObject, many, settings_from_dict, settings_to_dict
 from .labels import TARGETS, LabelScheme
 from .model_identity import ModelIdentity
@@ -219,6 +219,23 @@ def read_card(path: Path) -> ModelCard:
     if card.name != path.stem:
         raise InputError(a_file(path), f": is the card of a model named {card.name!r}")
     return card
+
+
+def read_cards(folder: Path) -> tuple[list[ModelCard], list[Text]]:
+    """The model cards in a folder by name, and what is wrong with those that cannot be used.
+
+    A JSON file that is no card and has no weights of its name beside it belongs to no model; it is
+    passed over.
+    """
+    cards, problems = [], []
+    for path in sorted(folder.glob("[!.]*.json")):
+        try:
+            cards.append(read_card(path))
+        except InputError as error:
+            if path.with_suffix(".pt").exists():
+                advice = "; install this model again, or take its files out of the folder"
+                problems.append(Text(error.text, advice))
+    return cards, problems
 
 
 def write_card(path: Path, card: ModelCard) -> None:

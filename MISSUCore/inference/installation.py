@@ -95,11 +95,12 @@ def _device() -> JsonObject:
 
 
 def _models() -> JsonObject:
-    from ..models.store import default_model, list_models
+    from ..models.store import default_model, list_models, unusable_models
 
     return {
         "default": default_model(),
         "installed": [_short(card) for card in list_models()],
+        "unusable": [str(problem) for problem in unusable_models()],
     }
 
 

@@ -18,10 +18,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..contract.model_card import ModelCard, check_card, read_card, write_card
+from ..contract.model_card import ModelCard, check_card, read_card, read_cards, write_card
 from ..core.errors import InputError
 from ..core.files import NAME, atomic_write, sha256
-from ..core.messages import a_file
+from ..core.messages import Text, a_file
 from ..network.transunet import TransUNet
 from .eight_bit import pack, unpack
 
@@ -91,7 +91,7 @@ def _folders() -> list[Path]:
 
 
 def list_models() -> list[ModelCard]:
-    """Cards of the bundled models and of the user's; what is no card there is passed over.
+    """Cards of the bundled models and of the user's; see also :func:`unusable_models`.
 
     Examples:
         >>> from MISSUCore import list_models
@@ -100,12 +100,14 @@ def list_models() -> list[ModelCard]:
     """
     cards: dict[str, ModelCard] = {}
     for folder in _folders():
-        for path in sorted(folder.glob("*.json")):
-            try:
-                cards.setdefault(path.stem, read_card(path))
-            except InputError:
-                continue
+        for card in read_cards(folder)[0]:
+            cards.setdefault(card.name, card)
     return list(cards.values())
+
+
+def unusable_models() -> list[Text]:
+    """What is wrong with each model that is there but has no card that can be used."""
+    return [problem for folder in _folders() for problem in read_cards(folder)[1]]
 
 
 def default_model() -> str:

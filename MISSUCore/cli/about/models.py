@@ -11,7 +11,7 @@ from ...contract.requests.commands import ModelRequest
 from ...contract.requests.exchange import request_of
 from ...core.errors import InputError
 from ...core.events import JsonLines, Progress, ResultEvent
-from ..options import Commands
+from ..options import Commands, tell_warnings
 
 if TYPE_CHECKING:
     from ...contract.model_card import ModelCard
@@ -48,7 +48,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, progress: Progress) -> None:
     """Do what is asked for, or print the cards of the installed models."""
     from ...inference.installation import model_facts
-    from ...models.store import list_models, user_folder
+    from ...models.store import list_models, unusable_models, user_folder
 
     request = request_of(ModelRequest, vars(options))
     if request != ModelRequest():
@@ -60,6 +60,8 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
                 else f"installed {card.name}"
             )
             return
+    if options.json or request == ModelRequest():
+        tell_warnings(unusable_models(), options.json_progress)
     if options.json:
         print(json.dumps([model_facts(card) for card in list_models()], indent=2))
         return

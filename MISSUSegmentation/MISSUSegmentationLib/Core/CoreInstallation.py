@@ -14,8 +14,9 @@ from pathlib import Path
 
 import slicer
 
-from MISSUCore.contract.model_card import ModelCard, read_card
+from MISSUCore.contract.model_card import ModelCard, read_card, read_cards
 from MISSUCore.core.errors import InputError
+from MISSUCore.core.messages import Text
 
 MINIMUM_TORCH = "2.2"
 # Fresh installs of it and of newer ones break on Windows, where their paths become too long, and
@@ -193,18 +194,23 @@ def modelFolder() -> Path:
 def modelCards() -> dict[str, ModelCard]:
     """The model cards by name, the bundled ones first, and of these one that looks twice.
 
-    Read from the files, for ``missu models`` loads PyTorch and takes seconds. Files that are no
-    model card are passed over.
+    Read from the files, for ``missu models`` loads PyTorch and takes seconds.
     """
     cards: dict[str, ModelCard] = {}
-    for folder in (coreFolder() / "MISSUCore" / "weights", modelFolder()):
-        found = []
-        for path in sorted(folder.glob("*.json")):
-            with contextlib.suppress(InputError):
-                found.append(read_card(path))
-        for card in sorted(found, key=lambda card: not card.first_look.model):
+    for folder in _modelFolders():
+        for card in sorted(read_cards(folder)[0], key=lambda card: not card.first_look.model):
             cards.setdefault(card.name, card)
     return cards
+
+
+def unusableModels() -> list[Text]:
+    """What is wrong with each model that is there but has no card that can be used."""
+    return [problem for folder in _modelFolders() for problem in read_cards(folder)[1]]
+
+
+def _modelFolders() -> tuple[Path, Path]:
+    """Where the bundled models lie, and the user's own."""
+    return coreFolder() / "MISSUCore" / "weights", modelFolder()
 
 
 def defaultModel() -> str:

@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 from MISSUCore.contract.modalities import BRATS_MODALITIES
 from MISSUCore.contract.model_card import ModelCard, Tuning
 
-from ..Core.CoreInstallation import defaultModel, modelCards, modelFolder
+from ..Core.CoreInstallation import defaultModel, modelCards, modelFolder, unusableModels
 from .PanelStatus import openFile
 
 
@@ -32,6 +32,7 @@ class PanelModels:
     def __init__(self, ui: Any, onChosen: Callable[[str], None]) -> None:
         self.cards: dict[str, ModelCard] = {}
         self.default = ""
+        self._unusable = ""
         self._ui = ui
         self._onChosen = onChosen
         self.readCards()
@@ -42,6 +43,10 @@ class PanelModels:
     def readCards(self) -> None:
         """Look which models there are."""
         self.cards = usableCards()
+        self._unusable = "".join(
+            "<br>" + _("<b>Cannot be used:</b> {text}").format(text=escape(problem))
+            for problem in unusableModels()
+        )
         self.default = defaultModel()
         if self.default not in self.cards:
             self.default = next(iter(self.cards), "")
@@ -57,7 +62,8 @@ class PanelModels:
         card = self.cards.get(model)
         self._ui.modelComboBox.setCurrentIndex(list(self.cards).index(model) if card else -1)
         missing = _("Model {model} is not installed here; choose another.").format(model=model)
-        self._ui.modelCardLabel.text = describe(card) if card else escape(missing)
+        text = describe(card) if card else escape(missing)
+        self._ui.modelCardLabel.text = text + self._unusable
         self._ui.defaultModelButton.visible = card is not None and model != self.default
         return card
 

@@ -320,6 +320,20 @@ def test_models_lists_the_users_own(
     assert "tiny" in [card["name"] for card in json.loads(capsys.readouterr().out)]
 
 
+def test_models_tells_of_a_damaged_one_and_lists_the_others(
+    model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MISSU_MODELS", str(Path(model).parent))
+    card = Path(model).with_suffix(".json")
+    card.write_text(card.read_text()[:100])
+    for arguments in (["models"], ["models", "--json"]):
+        assert main(arguments) == 0
+        captured = capsys.readouterr()
+        assert f"{card}: is no model card" in captured.err
+        assert "take its files out of the folder" in captured.err
+        assert "missu-brats-fast" in captured.out and "tiny" not in captured.out
+
+
 def test_train_refuses_a_bad_setting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["train", "--brats", str(tmp_path), "--output", str(tmp_path / "run")]
     assert main(arguments) == 2

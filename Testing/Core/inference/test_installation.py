@@ -25,6 +25,9 @@ ROOT = Path(__file__).parents[3]
 
 def test_the_facts_are_those_of_this_machine(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("MISSU_MODELS", str(tmp_path / "mine"))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "broken.json").write_text("{")
+    (tmp_path / "mine" / "broken.pt").write_bytes(b"weights")
     assert main(["info", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["missu"] == MISSUCore.__version__
@@ -39,6 +42,8 @@ def test_the_facts_are_those_of_this_machine(capsys, monkeypatch, tmp_path):
     fast, precise = models["missu-brats-fast"], models["missu-brats-precise"]
     assert precise["first_look"] == "missu-brats-fast" and fast["first_look"] is None
     assert fast["regions"] == ["WT", "TC", "ET"]
+    (unusable,) = facts["models"]["unusable"]
+    assert unusable.startswith(f"{tmp_path / 'mine' / 'broken.json'}: is no model card")
     assert sha256(Path(fast["file"])) == fast["sha256"]
 
 

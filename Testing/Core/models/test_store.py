@@ -21,7 +21,14 @@ from MISSUCore.contract.labels import BRATS
 from MISSUCore.contract.model_card import ModelCard
 from MISSUCore.core.errors import InputError, ResourceError
 from MISSUCore.models import store as model_store
-from MISSUCore.models.store import find_model, list_models, load_model, read_card, save_model
+from MISSUCore.models.store import (
+    find_model,
+    list_models,
+    load_model,
+    read_card,
+    save_model,
+    unusable_models,
+)
 from MISSUCore.network.transunet import SelfDistillingTransUNet, TransUNet
 
 
@@ -130,11 +137,26 @@ def test_a_model_is_found_by_name_in_the_folders(
     assert [card.name for card in list_models()] == ["tiny", "mine"]
 
 
-def test_what_is_no_card_is_not_listed(tmp_path: Path, tiny_card: ModelCard) -> None:
+def test_what_belongs_to_no_model_is_not_listed(tmp_path: Path, tiny_card: ModelCard) -> None:
+    """Notes, half a file that a crash left, and what macOS puts beside files on other disks."""
     save_model(tmp_path / "user", tiny_card, weights_of(tiny_card))
-    (tmp_path / "user" / "notes.json").write_text("{}")
-    (tmp_path / "user" / "broken.json").write_text("{")
+    for name in ("notes.json", ".0123abcd-other.json", "._tiny.json", "._tiny.pt"):
+        (tmp_path / "user" / name).write_text("{")
     assert [card.name for card in list_models()] == ["tiny"]
+    assert unusable_models() == []
+
+
+def test_a_model_whose_card_is_damaged_is_told_of(tmp_path: Path, tiny_card: ModelCard) -> None:
+    folder = tmp_path / "user"
+    for name in ("broken", "renamed", "tiny"):
+        save_model(folder, replace(tiny_card, name=name), weights_of(tiny_card))
+    (folder / "broken.json").write_text("{")
+    (folder / "renamed.json").write_bytes((folder / "tiny.json").read_bytes())
+    assert [card.name for card in list_models()] == ["tiny"]
+    broken, renamed = unusable_models()
+    assert broken.startswith(f"{folder / 'broken.json'}: is no model card: ")
+    assert renamed.startswith(f"{folder / 'renamed.json'}: is the card of a model named 'tiny'; ")
+    assert broken.endswith("; install this model again, or take its files out of the folder")
 
 
 def test_an_unknown_name_lists_the_installed_ones(tmp_path: Path, tiny_card: ModelCard) -> None:

@@ -26,6 +26,7 @@ from MISSUSegmentationLib.Core.CoreInstallation import (
     modelFolder,
     repairTorch,
     torchProblem,
+    unusableModels,
 )
 
 pytestmark = pytest.mark.slow
@@ -91,10 +92,13 @@ def test_the_bundled_model_comes_first_and_the_users_follow(
     file = bright_model()
     (file.parent / "notes.json").write_text('{"name": "notes"}')
     (file.parent / "broken.json").write_text("{")
+    (file.parent / "broken.pt").write_bytes(b"weights")
     monkeypatch.setenv("MISSU_MODELS", str(file.parent))
     assert modelFolder() == file.parent
     names = [name for name in modelCards() if name != "missu-brats-precise"]
     assert names == ["missu-brats-fast", "bright"]
+    (problem,) = unusableModels()
+    assert problem.startswith(f"{file.parent / 'broken.json'}: is no model card")
     assert findCard("bright") == findCard(str(file))
     assert findCard("missu-brats-fast").modalities == ("t1", "t1ce", "t2", "flair")
     with pytest.raises(InstallationError, match=r"no model other; installed are .*brats-fast"):

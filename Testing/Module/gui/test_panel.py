@@ -754,15 +754,18 @@ def ownModel(tmp_path: Path) -> Path:
     ],
     ids=str,
 )
-def test_models_that_do_not_fit_the_panel_are_not_offered(
+def test_models_that_cannot_be_used_are_told_of_and_not_offered(
     change: dict[str, Any], ownModel: Path, slicerApplication: Any, missu: SimpleNamespace
 ) -> None:
     card = json.loads((ownModel / "mine.json").read_text())
     (ownModel / "mine.json").write_text(json.dumps({**card, **change}))
     panel = Panel()
     names = [panel.ui.modelComboBox.itemText(i) for i in range(panel.ui.modelComboBox.count)]
+    text = panel.ui.modelCardLabel.text
     panel.close()
     assert names == bundledModels()
+    assert f"<b>Cannot be used:</b> {ownModel / 'mine.json'}: is no model card" in text
+    assert "not a medical device" in text and "notes.json" not in text
 
 
 def test_own_models_can_be_chosen(
