@@ -75,6 +75,9 @@ def tell_warnings(warnings: Iterable[str], as_events: bool) -> None:
 
 def add_scans(parser: argparse.ArgumentParser) -> None:
     """Add the options that name the scans of a case, and what is done to them first."""
+    parser.add_argument(
+        "folder", nargs="?", type=Path, metavar="FOLDER", help="the same as --case FOLDER"
+    )
     for modality in BRATS_MODALITIES:
         parser.add_argument(
             f"--{modality}",
@@ -225,11 +228,14 @@ def scan_inputs(options: argparse.Namespace) -> ScanInputs:
     """What :func:`add_scans` asks for.
 
     Raises:
-        InputError: if a scan is given twice, or without a modality.
+        InputError: if a scan is given twice, or without a modality, or two folders are.
     """
+    if options.folder and options.case:
+        raise InputError(f"{options.folder} and {options.case}: give one folder with a case")
     images = {name: getattr(options, name) for name in BRATS_MODALITIES if getattr(options, name)}
     images.update(named_files("--image", "MODALITY", options.image, images))
-    return request_of(ScanInputs, {**vars(options), "images": images})
+    case = options.folder or options.case
+    return request_of(ScanInputs, {**vars(options), "images": images, "case": case})
 
 
 def named_files(

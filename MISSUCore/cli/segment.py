@@ -43,9 +43,6 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         description="Segment the scans of a case as they come: files or DICOM folders, on any "
         "grid, moved between the scans, with skull or without.",
     )
-    parser.add_argument(
-        "folder", nargs="?", type=Path, metavar="FOLDER", help="the same as --case FOLDER"
-    )
     add_scans(parser)
     add_result(parser)
     add_maps(parser)
@@ -143,10 +140,6 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, progress: Progress) -> None:
     """Segment what the options name."""
-    if options.folder:
-        if options.case:
-            raise InputError(f"{options.folder} and {options.case}: give one folder with a case")
-        options.case = options.folder
     if options.participants and not options.bids:
         raise InputError("--participants is for --bids; give the dataset")
     if options.cases or options.bids:
@@ -250,7 +243,8 @@ def _check_cohort(options: argparse.Namespace) -> None:
             "--map is for a single case; for many, columns of the list name the files: map:ADC"
         )
     single = ("output", "report", "dicom_seg", "brain_mask", "case", "image", *BRATS_MODALITIES)
-    wrong = [f"--{name.replace('_', '-')}" for name in single if getattr(options, name)]
+    wrong = [str(options.folder)] if options.folder else []
+    wrong += [f"--{name.replace('_', '-')}" for name in single if getattr(options, name)]
     for name, told in (
         ("quality_page", "--quality-page FILE"),
         ("radiomics", "--radiomics FOLDER"),

@@ -12,11 +12,28 @@ from MISSUCore.cli.options import add_scans, scan_inputs
 from MISSUCore.contract.options import PreprocessingOptions
 
 
-def test_a_folder_alone_is_the_case(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["segment", str(tmp_path), "--output", str(tmp_path / "x.nii.gz")]) == 2
-    assert f"{tmp_path}: holds no NIfTI" in capsys.readouterr().err
-    both = ["segment", str(tmp_path), "--case", str(tmp_path), "--output", "x.nii.gz"]
-    assert main(both) == 2
+@pytest.mark.parametrize(
+    ("command", "result"),
+    [
+        (["segment"], ["--output", "x.nii.gz"]),
+        (["explain"], ["--output", "maps"]),
+        (["library", "cases", "add"], ["--labels", "x.nii.gz"]),
+    ],
+    ids=lambda words: words[0],
+)
+def test_a_folder_alone_is_the_case(
+    command: list[str],
+    result: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    assert main([*command, str(scans), *result]) == 2
+    assert f"{scans}: holds no NIfTI" in capsys.readouterr().err
+    assert main([*command, str(scans), "--case", str(scans), *result]) == 2
     assert "give one folder with a case" in capsys.readouterr().err
 
 

@@ -71,6 +71,7 @@ def test_what_names_a_file_is_for_a_single_case(
 ) -> None:
     many = ["segment", "--cases", str(tmp_path / "list.csv"), "--output-folder", str(tmp_path)]
     for single, message in (
+        (["patient"], "patient is for a single case"),
         (["--map", "ADC=adc.nii"], "--map is for a single case"),
         (["--radiomics", "features"], "--radiomics FOLDER is for a single case"),
         (["--quality-page", "page.html"], "--quality-page FILE is for a single case"),
