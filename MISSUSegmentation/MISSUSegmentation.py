@@ -229,13 +229,16 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         try:
             if not torchIsInstalled():
                 self.run.showMessage(_("Installing PyTorch. This may take minutes."))
-                with slicer.util.WaitCursor():
+                with PanelInstall.panelWaits(self.ui):
                     installTorch()
+                self.run.showMessage(_("PyTorch is installed."))
+            if self.parameters is None:
+                return  # the user has left the panel meanwhile
             volumes, settings = self.inputs.volumes(), self.settings()
             byHdBet = self.parameters.brainExtraction is BrainExtraction.HDBET
             if byHdBet:
                 self.run.showMessage(_("HD-BET looks for the brain. Slicer waits for it."))
-            with slicer.util.WaitCursor(byHdBet):
+            with PanelInstall.panelWaits(self.ui, byHdBet):
                 self.logic.segment(
                     **volumes,
                     settings=settings,
@@ -288,7 +291,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         if self.parameters is None or self.logic.isRunning():
             return  # the user is elsewhere, or has started anew
         self.logic.coolDown()  # on Windows, files in use cannot be replaced
-        mended = mend(self.run.showMessage, self.run.showError)
+        mended = mend(self.ui, self.run.showMessage, self.run.showError)
         if mended and self.parameters and not self.logic.isRunning():
             self.onSegmentButton()
 

@@ -39,7 +39,11 @@ def checkedMask(
     """
     try:
         checkVolumes(volumes)
-        return hdBetMask(volumes) if byHdBet else None
+        if not byHdBet:
+            return None
+        mask = hdBetMask(volumes)
+        checkVolumes(volumes)  # Slicer has gone on meanwhile
+        return mask
     except ExchangeError as error:
         raise SegmentationError(str(error)) from error
 

@@ -46,10 +46,12 @@ def writeTrainingCase(
         brainMask: see :func:`.writeScans`.
 
     Raises:
-        ExchangeError: if the segmentation is not of these volumes, or does not tell of every
-            region, or files cannot be written.
+        ExchangeError: if the segmentation was deleted, is not of these volumes, or does not tell of
+            every region, or files cannot be written.
     """
     name = segmentationNode.GetName()
+    if segmentationNode.GetScene() is None:
+        raise ExchangeError(f"{name} is no longer in the scene; select another segmentation.")
     for modality, volume in volumes.items():
         other = segmentationNode.GetNodeReference(inputRole(modality))
         if other and other is not volume:

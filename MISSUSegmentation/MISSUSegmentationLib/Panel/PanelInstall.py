@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
@@ -20,12 +22,34 @@ ShowMessage = Callable[[str], None]
 ShowError = Callable[[str, "Path | None"], None]
 
 
+@contextlib.contextmanager
+def panelWaits(ui: Any, waits: bool = True) -> Iterator[None]:
+    """Let the panel take no clicks while Slicer waits for pip or for HD-BET.
+
+    Both let Qt go on: a second click would start them again. The user may leave the panel or close
+    the scene meanwhile, though.
+
+    Args:
+        ui: widgets of the panel by name.
+        waits: False does nothing.
+    """
+    panel = ui.segmentButton.parent()
+    panel.enabled = not waits
+    try:
+        with slicer.util.WaitCursor(waits):
+            if waits:
+                slicer.app.processEvents()  # else nobody reads what is waited for
+            yield
+    finally:
+        panel.enabled = True
+
+
 def skullMessage() -> str:
     """What the user reads instead of :class:`.BrainExtractionMissing`."""
     return _("The scans show the skull; choose under Advanced how it is taken off.")
 
 
-def offerDeepbet(showMessage: ShowMessage, showError: ShowError) -> bool:
+def offerDeepbet(ui: Any, showMessage: ShowMessage, showError: ShowError) -> bool:
     """Offer to install the package that takes off skulls; returns whether it was installed."""
     question = _(
         "The scans show the skull. The package deepbet takes it off (MIT license, 10 MB and "
@@ -36,7 +60,7 @@ def offerDeepbet(showMessage: ShowMessage, showError: ShowError) -> bool:
             "HD-BET, which is installed, can do it, too, but takes longer: choose it under "
             "Advanced."
         )
-    return _mend(question, _("Installing deepbet."), installDeepbet, showMessage, showError)
+    return _mend(ui, question, _("Installing deepbet."), installDeepbet, showMessage, showError)
 
 
 def brokenMessage() -> str:
@@ -44,20 +68,21 @@ def brokenMessage() -> str:
     return _("PyTorch is installed, but cannot be loaded.")
 
 
-def repair(showMessage: ShowMessage, showError: ShowError) -> bool:
+def repair(ui: Any, showMessage: ShowMessage, showError: ShowError) -> bool:
     """Offer to remove PyTorch and to install it again; returns whether it works now."""
     question = _(
         "Remove PyTorch from Slicer, and install a version that works ({versions})? Other modules "
         "that use PyTorch get it, too. This may take minutes."
     ).format(versions=f"torch{torchRequirement()}")
     doing = _("Repairing PyTorch. This may take minutes.")
-    works = _mend(question, doing, repairTorch, showMessage, showError)
+    works = _mend(ui, question, doing, repairTorch, showMessage, showError)
     if works:
         showMessage(_("PyTorch works again."))
     return works
 
 
 def _mend(
+    ui: Any,
     question: str,
     doing: str,
     install: Callable[[], None],
@@ -67,6 +92,7 @@ def _mend(
     """Ask, install, tell.
 
     Args:
+        ui: widgets of the panel by name.
         question: for the user.
         doing: what the user reads meanwhile.
         install: raises InstallationError if it fails.
@@ -76,11 +102,12 @@ def _mend(
     Returns:
         Whether the user agreed, and it was installed.
     """
-    if not slicer.util.confirmOkCancelDisplay(question):
+    isWaiting = not ui.segmentButton.parent().enabled  # for something else
+    if isWaiting or not slicer.util.confirmOkCancelDisplay(question):
         return False
     try:
         showMessage(doing)
-        with slicer.util.WaitCursor():
+        with panelWaits(ui):
             install()
     except InstallationError as error:
         showError(str(error), None)

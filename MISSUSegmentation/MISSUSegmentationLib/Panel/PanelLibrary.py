@@ -23,7 +23,7 @@ from ..Logic.FineTuningLogic import FineTuningLogic
 from ..Logic.Segmentation import SegmentationSettings
 from .PanelCaseTable import CaseTable
 from .PanelInputs import PanelInputs
-from .PanelInstall import offerDeepbet, skullMessage
+from .PanelInstall import offerDeepbet, panelWaits, skullMessage
 from .PanelRun import stageTitle
 from .PanelStatus import PanelStatus, openFile
 
@@ -160,7 +160,7 @@ class PanelLibrary:
         byHdBet = settings.brainExtraction == "hdbet"
         if byHdBet:
             self._show(_("HD-BET looks for the brain. Slicer waits for it."))
-        with slicer.util.WaitCursor(byHdBet):
+        with panelWaits(self._ui, byHdBet):
             self._isAdding = self._start(
                 lambda: self._logic.add(
                     self.folder(),
@@ -204,7 +204,8 @@ class PanelLibrary:
         canGoOn = not self._problem()
         if code == ErrorCode.BRAIN_EXTRACTION_MISSING:
             self._showError(skullMessage(), logPath)
-            if canGoOn and offerDeepbet(self._show, self._showError):
+            mended = canGoOn and offerDeepbet(self._ui, self._show, self._showError)
+            if mended and not self._problem():  # as before: it takes a while
                 self.add(**answers)
         elif not question or not canGoOn:
             self._showError(message, logPath)

@@ -138,6 +138,22 @@ def test_what_the_extension_cannot_do_is_told_before_anything_starts(
     assert scene.GetNumberOfNodes() == nodes
 
 
+def test_a_scan_that_was_deleted_while_hd_bet_worked_is_told(
+    case: dict[str, Any], extension: type, scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logicModule, "CoreRun", None)  # would be called by a run
+    # It installs what it needs, and Slicer goes on meanwhile.
+    setUp = extension.setupPythonRequirements
+
+    def deleteT1ce(self: Any) -> None:
+        setUp(self)
+        scene.RemoveNode(case["t1ce"])
+
+    monkeypatch.setattr(extension, "setupPythonRequirements", deleteT1ce)
+    with pytest.raises(SegmentationError, match="T1ce is no longer in the scene"):
+        SegmentationLogic().segment(**case, settings=SegmentationSettings(brainExtraction="hdbet"))
+
+
 def test_a_missing_extension_is_told(case: dict[str, Any]) -> None:
     assert not hdBetIsInstalled()
     with pytest.raises(ExchangeError, match=r"HDBrainExtraction is missing.*Extensions Manager"):

@@ -102,3 +102,74 @@ def test_another_failure_is_none_of_pytorch(
     panel.segment()
     assert "The model is damaged" in panel.ui.statusLabel.text
     assert "Repair" not in panel.ui.statusLabel.text
+
+
+@pytest.fixture
+def pip(
+    panel: Panel,
+    missu: SimpleNamespace,
+    addVolume: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> SimpleNamespace:
+    """PyTorch is missing, and ``meanwhile`` is what the user does while pip installs it."""
+    import MISSUSegmentation
+
+    told = SimpleNamespace(started=0, ended=0, meanwhile=lambda: None)
+
+    def installTorch() -> None:
+        told.started += 1
+        if told.started == 1:
+            told.meanwhile()  # pip_install lets Qt go on
+        told.ended += 1
+
+    monkeypatch.setattr(MISSUSegmentation, "installTorch", installTorch)
+    monkeypatch.setattr(MISSUSegmentation, "torchIsInstalled", lambda: told.ended > 0)
+    for modality in MODALITIES:
+        addVolume(f"Case_{modality}", np.arange(120.0).reshape(4, 5, 6) % 2)
+    panel.settle()
+    return told
+
+
+def test_no_click_counts_while_pytorch_is_being_installed(
+    panel: Panel, pip: SimpleNamespace
+) -> None:
+    pip.meanwhile = lambda: panel.click("segmentButton")
+    panel.click("segmentButton")
+    assert panel.ui.segmentButton.text == "Cancel", "it goes on by itself, once"
+    panel.wait(lambda: panel.ui.statusLabel.text.startswith("Done in"))
+    assert pip.started == 1 and panel.ui.segmentButton.enabled
+
+
+def test_who_leaves_while_pytorch_is_being_installed_starts_nothing(
+    panel: Panel, pip: SimpleNamespace
+) -> None:
+    pip.meanwhile = panel.widget.exit
+    panel.click("segmentButton")
+    assert panel.ui.statusLabel.text == "PyTorch is installed."
+    assert not panel.widget.logic.isRunning()
+    panel.widget.enter()
+    panel.segment()
+    assert panel.ui.statusLabel.text.startswith("Done in")
+
+
+def test_no_click_counts_while_hd_bet_works(
+    panel: Panel, pip: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import slicer
+
+    from MISSUSegmentationLib.Logic import SegmentationLogic as logicModule
+
+    worked = []
+
+    def checkedMask(volumes: dict[str, Any], byHdBet: bool) -> None:
+        worked.append(byHdBet)
+        assert "HD-BET looks for the brain" in panel.ui.statusLabel.text
+        panel.click("segmentButton")  # HD-BET installs what it needs, and lets Qt go on
+
+    monkeypatch.setattr(logicModule, "checkedMask", checkedMask)
+    panel.expand("advancedCollapsibleButton")
+    panel.choose("brainExtractionComboBox", "HD-BET extension")
+    panel.click("segmentButton")
+    panel.wait(lambda: panel.ui.statusLabel.text.startswith("Done in"))
+    assert worked == [True]
+    assert len(slicer.util.getNodesByClass("vtkMRMLSegmentationNode")) == 1

@@ -121,6 +121,28 @@ def test_a_later_edit_shows_by_itself_even_while_collapsed(
     panel.wait(lambda: section(panel).text.endswith("(signed off)"))
 
 
+def test_the_sign_off_that_was_asked_for_is_withdrawn(
+    panel: Panel, segmentation: Any, slicerApplication: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from MISSUSegmentationLib.Scene.Provenance.ProvenanceRecord import isSignedOff
+
+    answered(slicerApplication, monkeypatch, True)
+    panel.expand("provenanceCollapsibleButton")
+    typeIn(panel, "readerLineEdit", "A")
+    panel.click("signOffButton")
+    other = slicerApplication.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "New")
+
+    def confirm(question: str) -> bool:
+        panel.widget.parameters.result = other  # a run ends while the question is shown
+        return True
+
+    monkeypatch.setattr(slicerApplication.util, "confirmOkCancelDisplay", confirm)
+    assert isSignedOff(segmentation)
+    panel.click("withdrawSignOffButton")
+    assert not isSignedOff(segmentation)
+    assert lines(panel)[0].endswith("Nobody has signed it off."), "the new one is shown"
+
+
 def test_what_changes_under_the_question_is_not_signed(
     panel: Panel, segmentation: Any, slicerApplication: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

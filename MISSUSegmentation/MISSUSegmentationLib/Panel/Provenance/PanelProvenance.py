@@ -92,15 +92,19 @@ class PanelProvenance:
                 self._ui.signOffCommentLineEdit.clear()
         except ExchangeError as error:
             slicer.util.errorDisplay(str(error))
-        self.show(node)
+        self.show(self._node)  # a run may have ended meanwhile, whose result is shown now
 
     def onWithdrawButton(self) -> None:
+        node = self._node
         *_others, last = (one for one in self._record.sign_offs if not one.withdrawn)
         question = _(
             "Withdraw the sign-off by {reader}? It stays in the history as withdrawn."
         ).format(reader=last.reader)
         if slicer.util.confirmOkCancelDisplay(question):
-            withdrawSignOff(self._node)
+            try:
+                withdrawSignOff(node)
+            except ExchangeError as error:
+                slicer.util.errorDisplay(str(error))
             self.show(self._node)
 
     def _onNoted(self, node: slicer.vtkMRMLSegmentationNode) -> None:
