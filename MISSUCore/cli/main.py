@@ -33,18 +33,7 @@ from ..contract.requests.exchange import read_request
 from ..core.errors import ErrorCode, InputError, MISSUError, ResourceError, says_out_of_memory
 from ..core.events import ErrorEvent, JsonLines, Progress, TerminalBar
 from ..core.messages import Text, a_file
-from . import (
-    demo,
-    evaluate,
-    explain,
-    finetune,
-    library,
-    measure,
-    segment,
-    train,
-    verify,
-    visits,
-)
+from . import demo, evaluate, explain, finetune, library, measure, segment, train, verify, visits
 from .about import cost, export, info, models
 from .console import Console, flushed
 from .options import tell, tell_user

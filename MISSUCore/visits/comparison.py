@@ -21,8 +21,8 @@ from ..core.messages import Text, a_file, an_option
 from ..evaluation.comparison import check_grids, read_regions
 from ..io.geometry import image_like
 from ..io.reading import checksum, read_image
-from ..measurement.anatomy import check_lies_inside
-from ..measurement.case import Measured, check_settings, measure_masks
+from ..measurement.inside_head import check_lies_inside
+from ..measurement.masks import Measured, check_settings, measure_masks
 from ..preprocessing.registration.rigid import Registration, moved
 from .alignment import align, alignment_warnings
 from .files import checked

@@ -6,11 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from ...core.serialization import (
-    by_name,
-    many,
-    maybe,
-)
+from ...core.serialization import by_name, many, maybe
 from ..measurement.lesions import MeasurementSettings
 from ..naming.rules import Guess
 from ..options import FineTuningOptions, PreprocessingOptions, SegmentationOptions

@@ -20,14 +20,7 @@ from MISSUCore.core.messages import Text
 from ..Core.CoreRun import CoreRun
 from ..Core.Errors import ExchangeError
 from ..Scene.MeasurementNodes import keepMeasurement
-from ..Scene.SceneExchange import (
-    checkRigid,
-    imageOn,
-    scanOf,
-    segmentImage,
-    volumeLike,
-    writeVolume,
-)
+from ..Scene.SceneExchange import checkRigid, imageOn, scanOf, segmentImage, volumeLike, writeVolume
 from .Comparison import labelsOn
 
 # Around a segmentation without a scan, so that it is a volume and not a slice.

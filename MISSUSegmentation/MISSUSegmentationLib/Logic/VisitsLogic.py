@@ -26,12 +26,7 @@ from ..Core.CoreRun import CoreRun, SegmentationError, newProcess
 from ..Core.Errors import ExchangeError
 from ..Core.OneRun import OneRun
 from ..Scene.Provenance.EditRecorder import recorderOf
-from ..Scene.SceneExchange import (
-    readGrid,
-    relativeTo,
-    volumeLike,
-    writeVolume,
-)
+from ..Scene.SceneExchange import readGrid, relativeTo, volumeLike, writeVolume
 from ..Scene.SegmentationNodes import checksumOf, importSegmentation
 from ..Scene.VisitChecks import checkedVisits
 from ..Scene.VisitNodes import SceneVisit, VisitsEntry, keepResult, keepVisits

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from MISSUCore.core.errors import ErrorCode, InputError
-from MISSUCore.measurement.anatomy import check_lies_inside, part_inside
+from MISSUCore.measurement.inside_head import check_lies_inside, part_inside
 
 SHAPE = (30, 60, 50)
 # A head: everything within 20 voxels of (15, 30, 25) in the plane, on slices 5 to 24.

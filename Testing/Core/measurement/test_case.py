@@ -15,7 +15,8 @@ from MISSUCore.contract.labels import BRATS, CHAOS_LIVER
 from MISSUCore.contract.measurement.lesions import Line, MeasurementSettings
 from MISSUCore.core.errors import ErrorCode, InputError
 from MISSUCore.measurement import diameters
-from MISSUCore.measurement.case import Measured, measure, measure_masks, slice_axis
+from MISSUCore.measurement.case import measure
+from MISSUCore.measurement.masks import Measured, measure_masks, slice_axis
 
 
 def measured(

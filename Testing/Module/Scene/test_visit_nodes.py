@@ -21,11 +21,7 @@ from MISSUSegmentationLib.Scene import VisitNodes as nodes
 from MISSUSegmentationLib.Scene.SegmentationNodes import checksumOf, importSegmentation
 from MISSUSegmentationLib.Scene.VisitChecks import checkedVisits
 from MISSUSegmentationLib.Scene.VisitNodes import SceneVisit, VisitsEntry
-from MISSUSegmentationLib.Scene.VisitsChart import (
-    drawVisits,
-    findVisitsChart,
-    forgetVisitsChart,
-)
+from MISSUSegmentationLib.Scene.VisitsChart import drawVisits, findVisitsChart, forgetVisitsChart
 from Testing.Module.visit_reports import DAYS, report
 
 SHAPE = (8, 9, 10)

@@ -10,9 +10,7 @@ import SimpleITK as sitk
 
 from MISSUCore.contract.labels import BRATS, BRATS_2023, CHAOS_LIVER, LabelScheme
 from MISSUCore.core.errors import InputError
-from MISSUCore.training.cases.labeled import (
-    LabeledCase,
-)
+from MISSUCore.training.cases.labeled import LabeledCase
 from MISSUCore.training.cases.labels import read_labels
 
 
