@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import binary_dilation, find_objects, generate_binary_structure, label
 
-from .metrics import Mask, dice
+from .masks import Mask, joint_block
+from .metrics import dice
 from .surfaces import surface_distances
 
 DILATION = 3  # times by a voxel: parts of the reference that meet then are one lesion
@@ -43,7 +44,9 @@ def score_lesion_wise(
     dilated. A part that touches none is an invented lesion, however small. A lesion of the
     reference of at most :data:`LEAST_MM3` is passed over, and so are the parts that touch it alone.
     """
-    prediction, reference = _around(prediction, reference)
+    if not (prediction.any() or reference.any()):
+        return LesionWiseScores(1.0, 0.0)
+    prediction, reference = joint_block(prediction, reference, DILATION)
     dilated = binary_dilation(reference, _FACES_AND_EDGES, DILATION)
     lesions = label(dilated, _NEIGHBORS)[0] * reference
     parts, count = label(prediction, _NEIGHBORS)
@@ -63,15 +66,6 @@ def score_lesion_wise(
     if not scores:
         return LesionWiseScores(1.0, 0.0)
     return LesionWiseScores(*(float(mean) for mean in np.mean(scores, axis=0)))
-
-
-def _around(prediction: Mask, reference: Mask) -> tuple[Mask, Mask]:
-    """The masks where either is, as far as dilation reaches."""
-    boxes = find_objects((prediction | reference).astype(np.uint8))
-    if not boxes:
-        return prediction, reference
-    box = tuple(slice(max(0, s.start - DILATION), s.stop + DILATION) for s in boxes[0])
-    return prediction[box], reference[box]
 
 
 def _score(found: Mask, lesion: Mask, spacing_mm: Sequence[float]) -> tuple[float, float]:

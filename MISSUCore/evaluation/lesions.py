@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import find_objects, label
 from scipy.optimize import linear_sum_assignment
 
-from .metrics import EMPTY_MM, Mask, dice, near, surface_distances_mm
+from .masks import Mask
+from .metrics import EMPTY_MM, dice, near, surface_distances_mm
 
 _NEIGHBORS = np.ones((3, 3, 3), dtype=bool)
 _LEAST_DICE = 1e-6

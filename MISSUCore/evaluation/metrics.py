@@ -17,12 +17,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import binary_erosion, distance_transform_edt, find_objects
+from scipy.ndimage import binary_erosion, distance_transform_edt
 
+from .masks import Mask, joint_block
 from .surfaces import surface_distances
 
-Mask = NDArray[np.bool_]
-Ways = NDArray[np.float64]
+Distances = NDArray[np.float64]
 
 # The diagonal of 240 x 240 x 155 voxels of 1 mm, 373.13 mm. It is so in every image, or a published
 # case that was cropped to the brain would be judged more mildly than the whole one.
@@ -41,7 +41,7 @@ class HausdorffDistances:
 
 
 @dataclass(frozen=True)
-class RegionScores:
+class RegionMetrics:
     """All metrics of one region: rates from 0 to 1, distances in mm."""
 
     dice: float
@@ -55,10 +55,10 @@ class RegionScores:
     nsd_1mm: float
 
 
-def score_region(prediction: Mask, reference: Mask, spacing_mm: Sequence[float]) -> RegionScores:
+def score_region(prediction: Mask, reference: Mask, spacing_mm: Sequence[float]) -> RegionMetrics:
     """All metrics of a region at once."""
     distances = hausdorff(prediction, reference, spacing_mm)
-    return RegionScores(
+    return RegionMetrics(
         dice=dice(prediction, reference),
         accuracy=accuracy(prediction, reference),
         sensitivity=sensitivity(prediction, reference),
@@ -129,9 +129,9 @@ def hausdorff(prediction: Mask, reference: Mask, spacing_mm: Sequence[float]) ->
     if not reference.any():
         return HausdorffDistances(0.0, 0.0, 0.0)
 
-    prediction, reference = _joint_box(prediction, reference)
-    forth, forth_surface = _ways_mm(prediction, reference, spacing_mm)
-    back, back_surface = _ways_mm(reference, prediction, spacing_mm)
+    prediction, reference = joint_block(prediction, reference)
+    forth, forth_surface = _distances_mm(prediction, reference, spacing_mm)
+    back, back_surface = _distances_mm(reference, prediction, spacing_mm)
     return HausdorffDistances(
         maximum_mm=float(max(forth.max(), back.max())),
         percentile95_mm=float(
@@ -152,18 +152,18 @@ def surface_dice(prediction: Mask, reference: Mask, spacing_mm: Sequence[float])
     _check_spacing(spacing_mm)
     if not (prediction.any() and reference.any()):
         return float(prediction.any() == reference.any())
-    forth, back = surface_distances_mm(*_joint_box(prediction, reference), spacing_mm)
+    forth, back = surface_distances_mm(*joint_block(prediction, reference), spacing_mm)
     return near(forth, back, min(spacing_mm))
 
 
-def near(forth_mm: Ways, back_mm: Ways, tolerance_mm: float) -> float:
+def near(forth_mm: Distances, back_mm: Distances, tolerance_mm: float) -> float:
     """The part of both :func:`surface_distances_mm` that is not longer, averaged over the two."""
     return float(((forth_mm <= tolerance_mm).mean() + (back_mm <= tolerance_mm).mean()) / 2)
 
 
 def surface_distances_mm(
     prediction: Mask, reference: Mask, spacing_mm: Sequence[float]
-) -> tuple[Ways, Ways]:
+) -> tuple[Distances, Distances]:
     """Distances from each surface voxel of a mask to the surface of the other, forth and back."""
     surfaces = _surface(prediction), _surface(reference)
     to_prediction, to_reference = (
@@ -172,13 +172,9 @@ def surface_distances_mm(
     return to_reference[surfaces[0]], to_prediction[surfaces[1]]
 
 
-def _joint_box(prediction: Mask, reference: Mask) -> tuple[Mask, Mask]:
-    """The masks where either is: nothing else matters to distances, and it is most of an image."""
-    (box,) = find_objects((prediction | reference).astype(np.uint8))
-    return prediction[box], reference[box]
-
-
-def _ways_mm(start: Mask, target: Mask, spacing_mm: Sequence[float]) -> tuple[Ways, Ways]:
+def _distances_mm(
+    start: Mask, target: Mask, spacing_mm: Sequence[float]
+) -> tuple[Distances, Distances]:
     """Distances from all voxels of ``start`` to ``target``, and from surface to surface."""
     to_surface = distance_transform_edt(~_surface(target), sampling=spacing_mm)
     from_surface = to_surface[_surface(start)]

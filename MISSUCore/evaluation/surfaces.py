@@ -17,9 +17,10 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, find_objects
+from scipy.ndimage import distance_transform_edt
 
-Mask = NDArray[np.bool_]
+from .masks import Mask, joint_block
+
 Numbers = NDArray[np.float64]
 
 # Of eight voxels, and of the cube that they are the corners of: (depth, height, width).
@@ -65,7 +66,7 @@ def surface_distances(
     prediction: Mask, reference: Mask, spacing_mm: Sequence[float]
 ) -> SurfaceDistances:
     """Distances between the surfaces of two masks (depth, height, width) of one shape."""
-    codes = [_codes(mask) for mask in _around(prediction, reference)]
+    codes = [_codes(np.pad(mask, 1)) for mask in joint_block(prediction, reference)]
     surfaces = [(code != 0) & (code != _FULL) for code in codes]
     areas = element_areas(tuple(spacing_mm))
     to_prediction, to_reference = (
@@ -98,13 +99,6 @@ def element_areas(spacing_mm: tuple[float, ...]) -> Numbers:
         areas[code] = sum(_polygon_area(points, spacing_mm) for points in _polygons(inside))
     areas.setflags(write=False)  # it is shared
     return areas
-
-
-def _around(prediction: Mask, reference: Mask) -> tuple[Mask, Mask]:
-    """The masks where either is, and nothing around them."""
-    boxes = find_objects((prediction | reference).astype(np.uint8))
-    box = boxes[0] if boxes else (slice(0, 0),) * 3
-    return np.pad(prediction[box], 1), np.pad(reference[box], 1)
 
 
 def _codes(mask: Mask) -> NDArray[np.uint8]:

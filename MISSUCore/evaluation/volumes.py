@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-CUBIC_MM_PER_ML = 1000
+from ..io.geometry import voxel_ml
 
 
 def volumes_ml(
@@ -29,5 +28,5 @@ def volumes_ml(
             f"{len(names)} boolean masks (regions, depth, height, width) expected, got "
             f"{masks.dtype} of {masks.shape}"
         )
-    voxel_ml = math.prod(spacing_mm) / CUBIC_MM_PER_ML
-    return {name: int(np.count_nonzero(mask)) * voxel_ml for name, mask in zip(names, masks)}
+    one_ml = voxel_ml(spacing_mm)
+    return {name: int(np.count_nonzero(mask)) * one_ml for name, mask in zip(names, masks)}

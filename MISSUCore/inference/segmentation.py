@@ -17,7 +17,7 @@ from ..contract.options import Cleanup, SegmentationOptions
 from ..core.errors import InputError
 from ..core.events import Progress, Stage
 from ..evaluation.volumes import volumes_ml
-from ..io.geometry import overlap
+from ..io.geometry import overlap, voxel_ml
 from ..models.store import Model
 from ..preprocessing.brain_extraction import PLAUSIBLE_BRAIN_ML
 from ..preprocessing.working_grid import NetworkInput
@@ -272,7 +272,7 @@ def checked_reference(images: Mapping[str, sitk.Image], reference: sitk.Image | 
 def _brain_warnings(prepared: NetworkInput, card: ModelCard) -> list[str]:
     if not card.label_scheme().is_in_brain:
         return []
-    brain_ml = prepared.volume.any(axis=0).sum() * float(np.prod(prepared.grid.GetSpacing())) / 1000
+    brain_ml = prepared.volume.any(axis=0).sum() * voxel_ml(prepared.grid.GetSpacing())
     low, high = PLAUSIBLE_BRAIN_ML
     if brain_ml > high:
         return [

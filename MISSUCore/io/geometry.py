@@ -5,6 +5,7 @@ Axes of arrays are (D, H, W); points are (x, y, z) in mm, LPS.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -90,6 +91,11 @@ def image_like(voxels: NDArray[Any], image: sitk.Image) -> sitk.Image:
     result = sitk.GetImageFromArray(voxels)
     result.CopyInformation(image)
     return result
+
+
+def voxel_ml(spacing_mm: Sequence[float]) -> float:
+    """Volume of a voxel in ml; the order of the axes does not matter."""
+    return math.prod(spacing_mm) / 1000
 
 
 def shrink_factors(image: sitk.Image, spacing_mm: float) -> list[int]:

@@ -25,9 +25,8 @@ from numpy.typing import NDArray
 from ..contract.segmentation_report import MapStatistics, RegionStatistics
 from ..core.errors import InputError
 from ..core.messages import Text, a_file
-from ..evaluation.volumes import CUBIC_MM_PER_ML
 from ..io.dicom import ScanSource
-from ..io.geometry import block_in, image_like, overlap
+from ..io.geometry import block_in, image_like, overlap, voxel_ml
 from ..io.reading import checksum
 from ..io.resampling import on_grid
 from .map_files import FurtherMap, read_maps
@@ -157,7 +156,7 @@ def _statistics(
     return RegionStatistics(
         covered,
         int(values.size),
-        values.size * math.prod(seen.GetSpacing()) / CUBIC_MM_PER_ML,
+        values.size * voxel_ml(seen.GetSpacing()),
         int(np.count_nonzero(values == 0)),
         mean=float(values.mean()),
         standard_deviation=float(values.std()),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -26,7 +25,8 @@ from ..contract.measurement.lesions import (
 from ..contract.measurement.report import MeasurementReport
 from ..core.errors import InputError
 from ..core.messages import Text
-from ..evaluation.volumes import CUBIC_MM_PER_ML, volumes_ml
+from ..evaluation.volumes import volumes_ml
+from ..io.geometry import voxel_ml
 from .diameters import maximum_diameter, plane_diameters
 from .lesions import find_lesions
 
@@ -169,7 +169,7 @@ def _volumes_by_lesion(
     settings: MeasurementSettings,
 ) -> list[dict[str, float]]:
     """Volumes in ml by region, for every number from 0."""
-    voxel_ml = math.prod(spacing_mm) / CUBIC_MM_PER_ML
+    one_ml = voxel_ml(spacing_mm)
     whole = _regions_inside(scheme, settings.lesions_of)
     counts = {
         name: np.bincount(numbers[mask], minlength=int(numbers.max()) + 1)
@@ -177,7 +177,7 @@ def _volumes_by_lesion(
         if name in whole
     }
     return [
-        {name: int(count[number]) * voxel_ml for name, count in counts.items()}
+        {name: int(count[number]) * one_ml for name, count in counts.items()}
         for number in range(int(numbers.max()) + 1)
     ]
 

@@ -18,7 +18,7 @@ from scipy import ndimage
 from ..core.errors import ErrorCode, InputError
 from ..core.events import Progress, Stage
 from ..core.messages import a_modality, an_option
-from ..io.geometry import image_like, same_grid
+from ..io.geometry import image_like, same_grid, voxel_ml
 from ..io.resampling import on_grid
 from .background import FAINT, background, content_mask, contrast_to_background
 from .working_grid import working_grid
@@ -173,7 +173,7 @@ def has_skull(image: sitk.Image, contrast: NDArray[np.float32] | None = None) ->
     voxels = sitk.GetArrayViewFromImage(coarse)
     spacing_mm = np.array(coarse.GetSpacing()[::-1])
     content = ndimage.binary_fill_holes(voxels > FAINT)
-    if content.sum() * spacing_mm.prod() / 1000 > PLAUSIBLE_BRAIN_ML[1]:
+    if content.sum() * voxel_ml(coarse.GetSpacing()) > PLAUSIBLE_BRAIN_ML[1]:
         return True
     if _cut_cm2(content, spacing_mm) <= _CUT_CM2:
         return False
@@ -297,7 +297,7 @@ def strip(image: sitk.Image, mask: sitk.Image) -> sitk.Image:
 def content_ml(image: sitk.Image) -> float:
     """Volume in ml of the nonzero voxels of an image."""
     voxels = np.count_nonzero(sitk.GetArrayViewFromImage(image))
-    return float(voxels * np.prod(image.GetSpacing()) / 1000)
+    return float(voxels * voxel_ml(image.GetSpacing()))
 
 
 def _cut_cm2(content: NDArray[np.bool_], spacing_mm: NDArray[np.float64]) -> float:

@@ -21,7 +21,7 @@ from ..contract.requests.commands import GuessAnswer, GuessRequest
 from ..core.errors import InputError
 from ..core.files import write_json
 from ..core.serialization import settings_to_dict
-from ..io.geometry import image_like, shrink_factors
+from ..io.geometry import image_like, shrink_factors, voxel_ml
 from ..io.reading import read_image
 from ..io.resampling import on_grid
 
@@ -180,7 +180,7 @@ def measure(image: sitk.Image) -> Middle | None:
         return None
     head = voxels > _AIR * np.percentile(positive, 90)
     inside = head & _middle(head, np.array(coarse.GetSpacing()[::-1]))
-    if inside.sum() * np.prod(coarse.GetSpacing()) / 1000 < _MINIMUM_BRAIN_ML:
+    if inside.sum() * voxel_ml(coarse.GetSpacing()) < _MINIMUM_BRAIN_ML:
         return None
     dark, lower, median, upper, light, lightest = np.percentile(
         voxels[inside], [2, 25, 50, 75, 98, 99.8]

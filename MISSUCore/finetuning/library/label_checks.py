@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from ...contract.labels import LabelScheme
 from ...core.errors import ErrorCode, InputError
 from ...core.messages import a_modality, an_option
-from ...io.geometry import overlap
+from ...io.geometry import overlap, voxel_ml
 from ...preprocessing.brain_extraction import PLAUSIBLE_BRAIN_ML, content_ml
 
 MINIMUM_COVERAGE = 0.95  # part of a scan's brain that the labels' grid must reach
@@ -45,12 +45,12 @@ def check_labels(
     """
     _check_reach(labels, images, stored)
     brain = np.any([sitk.GetArrayViewFromImage(image) != 0 for image in stored.values()], axis=0)
-    voxel_ml = float(np.prod(labels.GetSpacing())) / 1000
+    one_ml = voxel_ml(labels.GetSpacing())
     if scheme.is_in_brain:
-        _check_stripped(brain.sum() * voxel_ml)
+        _check_stripped(brain.sum() * one_ml)
     labeled = sitk.GetArrayViewFromImage(labels) != 0
     count = int(labeled.sum())
-    _check_meant(count * voxel_ml, tumor)
+    _check_meant(count * one_ml, tumor)
     if not count:
         return []
     warnings = []
@@ -66,8 +66,8 @@ def check_labels(
         warnings.append(
             f"the labels fill {count / brain.sum():.0%} of the brain: is it the right segmentation?"
         )
-    if count * voxel_ml < TINY_ML:
-        warnings.append(f"only {count * voxel_ml:.3f} ml are labeled")
+    if count * one_ml < TINY_ML:
+        warnings.append(f"only {count * one_ml:.3f} ml are labeled")
     return warnings
 
 

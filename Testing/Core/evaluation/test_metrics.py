@@ -172,7 +172,7 @@ def test_distances_are_symmetric_and_the_same_in_a_larger_image(pair):
 
 def test_identical_masks_are_perfect():
     mask = PAIRS["blobs"][0]
-    assert metrics.score_region(mask, mask, ANISOTROPIC) == metrics.RegionScores(
+    assert metrics.score_region(mask, mask, ANISOTROPIC) == metrics.RegionMetrics(
         1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0
     )
 
@@ -183,7 +183,7 @@ def test_score_region_puts_every_metric_in_its_place():
 
     scores = metrics.score_region(prediction, reference, ANISOTROPIC)
 
-    assert scores == metrics.RegionScores(
+    assert scores == metrics.RegionMetrics(
         dice=metrics.dice(prediction, reference),
         accuracy=metrics.accuracy(prediction, reference),
         sensitivity=metrics.sensitivity(prediction, reference),
@@ -199,7 +199,7 @@ def test_score_region_puts_every_metric_in_its_place():
 
 
 def test_two_empty_masks_agree():
-    assert metrics.score_region(empty(), empty(), ISOTROPIC) == metrics.RegionScores(
+    assert metrics.score_region(empty(), empty(), ISOTROPIC) == metrics.RegionMetrics(
         1.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 1.0
     )
 
