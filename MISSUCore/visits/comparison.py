@@ -25,7 +25,7 @@ from ..measurement.inside_head import check_lies_inside
 from ..measurement.masks import Measured, check_settings, measure_masks
 from ..preprocessing.registration.rigid import Registration, moved
 from .alignment import align, alignment_warnings
-from .files import checked
+from .files import checked, future_dates
 from .following import follow
 
 
@@ -109,7 +109,11 @@ def compare_visits(
         surgery=tuple(surgery),
         radiotherapy=tuple(radiotherapy),
     ).judged()
-    warnings = [*alignment_warnings(registrations), *_warnings(report, given)]
+    warnings = [
+        *future_dates(given, surgery, radiotherapy),
+        *alignment_warnings(registrations),
+        *_warnings(report),
+    ]
     return ComparedVisits(replace(report, warnings=tuple(warnings)), scans, lesions, registrations)
 
 
@@ -187,7 +191,7 @@ def _fact(registration: Registration | None) -> ScanRegistration | None:
     )
 
 
-def _warnings(report: VisitsReport, given: Sequence[GivenVisit]) -> list[Text]:
+def _warnings(report: VisitsReport) -> list[Text]:
     """What a reader should know who sees only the numbers."""
     warnings = []
     baseline = report.visits[report.settings.baseline - 1]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from ..cohorts.bids_layout import LABELS_END, REPORT_END
 from ..contract.segmentation_report import read_report
-from ..contract.visits.response import GivenVisit, ReaderEntry, iso_date
+from ..contract.visits.response import GivenVisit, ReaderEntry, iso_date, lies_in_future
 from ..core.errors import InputError
-from ..core.messages import a_file, an_option
+from ..core.messages import Text, a_file, an_option
 from ..io.dicom import series_header
 from ..io.dicom_file import is_dicom
 from ..io.tables import read_table
@@ -146,6 +146,23 @@ def checked(visits: Sequence[GivenVisit]) -> list[CheckedVisit]:
         )
     _check_order(found)
     return _named_apart(found)
+
+
+def future_dates(
+    visits: Sequence[GivenVisit], surgery: Sequence[str], radiotherapy: Sequence[str]
+) -> list[Text]:
+    """A warning for each date, ISO 8601, that lies in the future.
+
+    No error, for dates of data sets are shifted at times, so that nobody is recognized by them.
+    """
+    told: list[tuple[object, str]] = [(a_file(visit.t1ce), visit.date) for visit in visits]
+    told += [("surgery", day) for day in surgery]
+    told += [("radiotherapy", day) for day in radiotherapy]
+    return [
+        Text(what, f": {day} lies in the future; correct it, unless all dates were shifted")
+        for what, day in told
+        if lies_in_future(day)
+    ]
 
 
 def _check_order(visits: Sequence[CheckedVisit]) -> None:

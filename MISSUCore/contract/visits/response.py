@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime, timedelta, timezone
 from enum import Enum
 from pathlib import Path
 
@@ -159,6 +159,11 @@ def iso_date(text: str) -> str:
         return day
     except ValueError as error:
         raise ValueError(f"{text!r} is not a date; write YYYY-MM-DD") from error
+
+
+def lies_in_future(day: str) -> bool:
+    """Whether a date, ISO 8601, has begun nowhere on Earth: no clock is ahead of UTC+14."""
+    return date.fromisoformat(day) > datetime.now(timezone(timedelta(hours=14))).date()
 
 
 def assess(

@@ -15,10 +15,17 @@ from MISSUCore.contract.visits.response import (
     ResponseRule,
     assess,
     change_percent,
+    lies_in_future,
     notes,
 )
 
 NOTHING = (False,) * 9
+
+
+def test_the_future_has_begun_nowhere() -> None:
+    today = date.today()
+    assert not lies_in_future(str(today)) and not lies_in_future("2024-01-10")
+    assert lies_in_future(str(today + timedelta(days=2))) and lies_in_future("2999-01-10")
 
 
 def categories(

@@ -188,6 +188,12 @@ def test_a_later_baseline_counts_from_there(patient: Paths) -> None:
         compare_visits(chosen, settings=VisitsSettings(baseline=3))
 
 
+def test_a_date_in_the_future_is_told(patient: Paths) -> None:
+    first, second = visits(patient[:2])
+    report = compare_visits([first, replace(second, date="2924-03-06")]).report
+    assert report.warnings[0].startswith(f"{second.t1ce}: 2924-03-06 lies in the future")
+
+
 def test_two_patients_are_refused(patient: Paths, tmp_path: Path, simulation: Any) -> None:
     other = simulation.write_visit(tmp_path, simulation.head(2), simulation.tumor[1], 1)
     with pytest.raises(InputError, match=r"t1ce1.*t1ce0.*do not seem to show one patient"):

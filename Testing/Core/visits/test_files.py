@@ -13,7 +13,7 @@ import pytest
 from MISSUCore.contract.segmentation_report import FileFact, SegmentationReport
 from MISSUCore.contract.visits.response import GivenVisit
 from MISSUCore.core.errors import InputError
-from MISSUCore.visits.files import checked, read_visits, visit_of
+from MISSUCore.visits.files import checked, future_dates, read_visits, visit_of
 
 
 @pytest.fixture
@@ -27,6 +27,16 @@ def visit(tmp_path: Path) -> Callable[..., GivenVisit]:
         return GivenVisit(name, *paths, date)
 
     return make
+
+
+def test_dates_in_the_future_are_named_with_what_they_are_of(
+    visit: Callable[..., GivenVisit],
+) -> None:
+    visits = [visit("first", "2024-01-10"), visit("second", "2924-03-06")]
+    scan, surgery = future_dates(visits, ["2923-12-01", "2023-12-01"], ["2024-01-02"])
+    end = " lies in the future; correct it, unless all dates were shifted"
+    assert scan == f"{visits[1].t1ce}: 2924-03-06{end}"
+    assert surgery == f"surgery: 2923-12-01{end}"
 
 
 def test_a_pair_of_files(tmp_path: Path) -> None:

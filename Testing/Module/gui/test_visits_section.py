@@ -108,6 +108,8 @@ def test_visits_are_added_with_their_scan_and_date(
     write(panel, "visitDateLineEdit", "soon")
     assert panel.ui.visitsHintLabel.text == "soon is not a date; write YYYY-MM-DD."
     assert panel.ui.visitDateLineEdit.text == "soon"  # to be corrected
+    write(panel, "visitDateLineEdit", "2924-03-06")
+    assert [row[0] for row in rows(panel.ui.visitsTable)] == ["2024-01-10", "⚠ 2924-03-06"]
     # Earlier than the other: the list is in the order of the dates, and the selection stays.
     write(panel, "visitDateLineEdit", "20231224")
     assert [row[:2] for row in rows(panel.ui.visitsTable)] == [

@@ -8,7 +8,7 @@ import qt
 from slicer.i18n import tr as _
 
 from MISSUCore.contract.visits.report import Visit, VisitsReport
-from MISSUCore.contract.visits.response import Assessment, Category
+from MISSUCore.contract.visits.response import Assessment, Category, lies_in_future
 
 from ...Scene.VisitNodes import SceneVisit, VisitsEntry
 from ..PanelHeight import fitHeight
@@ -72,11 +72,15 @@ class EntryTable:
 def _entered(visit: SceneVisit) -> list[str]:
     isWhole = visit.segmentation and visit.scan
     return [
-        visit.date or _("⚠ enter it"),
+        "⚠ " + visit.date if _isInFuture(visit) else visit.date or _("⚠ enter it"),
         visit.name if isWhole else "⚠ " + visit.name,
         steroidsTitle(visit.reader.steroids) if visit.reader.steroids else "",
         clinicalTitle(visit.reader.clinical) if visit.reader.clinical else "",
     ]
+
+
+def _isInFuture(visit: SceneVisit) -> bool:
+    return bool(visit.date) and lies_in_future(visit.date)
 
 
 def _entryDetails(visit: SceneVisit) -> str:
@@ -85,6 +89,7 @@ def _entryDetails(visit: SceneVisit) -> str:
     lines = [
         _("Segmentation: {name}").format(name=segmentation),
         _("T1ce: {name}").format(name=scan),
+        _("The date lies in the future.") if _isInFuture(visit) else "",
         visit.reader.comment,
     ]
     return "\n".join(filter(None, lines))
