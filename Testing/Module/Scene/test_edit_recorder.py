@@ -28,6 +28,7 @@ from MISSUSegmentationLib.Scene.Provenance.ProvenanceRecord import (
 )
 from MISSUSegmentationLib.Scene.SceneExchange import arrayFromImage
 from MISSUSegmentationLib.Scene.SegmentationNodes import importSegmentation
+from Testing.Module.segment_edits import erase
 
 SHAPE = (8, 9, 10)
 LABELS = np.zeros(SHAPE, np.uint8)
@@ -70,16 +71,6 @@ def imageLike(scan: Any, voxels: Any) -> Any:
     image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
     arrayFromImage(image)[:] = voxels
     return image
-
-
-def erase(node: Any, segmentId: str) -> None:
-    """Take a voxel off a segment where it is."""
-    image = slicer.vtkOrientedImageData()
-    node.GetBinaryLabelmapRepresentation(segmentId, image)
-    voxels = arrayFromImage(image)
-    voxels[tuple(np.argwhere(voxels)[0])] = 0
-    logic = slicer.vtkSlicerSegmentationsModuleLogic
-    assert logic.SetBinaryLabelmapToSegment(image, node, segmentId, logic.MODE_REPLACE)
 
 
 def test_a_result_is_as_computed_with_volumes_counted_by_hand(scan: Any) -> None:

@@ -16,6 +16,7 @@ from MISSUCore.contract.labels import BRATS
 from MISSUSegmentationLib.Scene.SceneExchange import arrayFromImage
 from MISSUSegmentationLib.Scene.SegmentAlgorithm import markAutomatic, markCorrected, watchScene
 from MISSUSegmentationLib.Scene.SegmentationNodes import importSegmentation
+from Testing.Module.segment_edits import erase
 
 SHAPE = (8, 9, 10)
 LABELS = np.zeros(SHAPE, np.uint8)
@@ -47,16 +48,6 @@ def tags(node: Any, name: str) -> dict[str, str]:
 
 def types(node: Any) -> list[str]:
     return list(tags(node, "SegmentAlgorithmType").values())
-
-
-def erase(node: Any, segmentId: str) -> None:
-    """Take a voxel off a segment, by the function that Segment Editor writes its strokes with."""
-    image = slicer.vtkOrientedImageData()
-    node.GetBinaryLabelmapRepresentation(segmentId, image)
-    voxels = arrayFromImage(image)
-    voxels[tuple(np.argwhere(voxels)[0])] = 0
-    logic = slicer.vtkSlicerSegmentationsModuleLogic
-    assert logic.SetBinaryLabelmapToSegment(image, node, segmentId, logic.MODE_REPLACE)
 
 
 @pytest.mark.parametrize("exclusive", [False, True])

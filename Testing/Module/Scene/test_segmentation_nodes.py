@@ -16,6 +16,7 @@ import vtk
 from MISSUCore.contract.labels import BRATS, CHAOS_LIVER
 from MISSUSegmentationLib.Core.Errors import ExchangeError
 from MISSUSegmentationLib.Scene.SegmentationNodes import importProbabilities, importSegmentation
+from Testing.Module.segment_edits import erase
 
 SHAPE = (8, 9, 10)
 OBLIQUE = np.array([[0.8, -0.36, 0.48], [0.6, 0.48, -0.64], [0.0, 0.8, 0.6]])
@@ -43,12 +44,6 @@ def mask(node: Any, segmentId: str, volume: Any) -> NDArray[np.bool_]:
 
 def segmentIds(node: Any) -> list[str]:
     return list(node.GetSegmentation().GetSegmentIDs())
-
-
-def erase(node: Any, segmentId: str) -> None:
-    """Edit one voxel, as a brush does."""
-    array = slicer.util.arrayFromSegmentInternalBinaryLabelmap(node, segmentId)
-    array[tuple(np.argwhere(array)[0])] = 0
 
 
 def test_regions_overlap_in_layers_of_their_own(
