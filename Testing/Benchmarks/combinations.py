@@ -4,8 +4,8 @@
         [--names FILE ...]
 
 All 15 combinations of four scans, from all to one alone, also those that ``missu segment`` refuses.
-Each case is brought to the model's working grid once, and compared with its labels there, so that
-only the network costs time. Writes
+The network sees what it sees there, estimates of missing scans too; a model that looks twice is
+measured without its first look. Compared is on the model's working grid. Writes
 OUTPUT_FOLDER/combinations.csv (a line for each case, combination and region) and prints the means
 as a table of Markdown, the best combinations first.
 """
@@ -22,12 +22,13 @@ from held_out import measuring_parser, split
 from numpy.typing import NDArray
 
 from MISSUCore.evaluation.metrics import dice
+from MISSUCore.inference.missing_scans import network_input
 from MISSUCore.inference.postprocessing import clean, nest
 from MISSUCore.inference.predictor import Predictor, choose_device
 from MISSUCore.inference.segmentation import SegmentationOptions
 from MISSUCore.io.reading import read_case
 from MISSUCore.models.store import Model, load_model
-from MISSUCore.preprocessing.working_grid import prepare, prepare_labels
+from MISSUCore.preprocessing.working_grid import prepare_labels
 from MISSUCore.training.cases.labeled import LabeledCase
 from MISSUCore.training.cases.labels import read_labels
 
@@ -43,9 +44,7 @@ def all_combinations(modalities: Sequence[str]) -> list[Scans]:
 def scores(model: Model, case: LabeledCase) -> Iterator[tuple[Scans, NDArray[np.float64]]]:
     """Dice by region of a case with each combination."""
     card, scheme = model.card, model.card.label_scheme()
-    prepared = prepare(read_case(case.images).images, card.modalities, card.spacing_mm)
-    classes = prepare_labels(read_labels(case, scheme), scheme, prepared.grid)
-    truth = scheme.membership[:, classes]
+    images, labels = read_case(case.images).images, read_labels(case, scheme)
     predictor = Predictor(
         model.network,
         torch.from_numpy(scheme.membership),
@@ -54,10 +53,10 @@ def scores(model: Model, case: LabeledCase) -> Iterator[tuple[Scans, NDArray[np.
         temperatures=card.temperatures,
     )
     for chosen in all_combinations(card.modalities):
-        given = np.array([name in chosen for name in card.modalities])[:, None, None, None]
-        volume = torch.from_numpy(np.where(given, prepared.volume, np.float32(0)))
+        seen = network_input({name: images[name] for name in chosen}, card)
+        truth = scheme.membership[:, prepare_labels(labels, scheme, seen.grid)]
         found = clean(
-            nest(predictor(volume).numpy(), scheme) >= 0.5,
+            nest(predictor(torch.from_numpy(seen.volume)).numpy(), scheme) >= 0.5,
             scheme,
             card.spacing_mm,
             SegmentationOptions().cleanup,
