@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -27,7 +28,11 @@ from MISSUSegmentationLib.Core.CoreInstallation import (
     torchIsInstalled,
 )
 from MISSUSegmentationLib.Core.CoreRun import BrainExtractionMissing, SegmentationError, TorchBroken
-from MISSUSegmentationLib.Logic.ParameterNode import BrainExtraction, PanelParameterNode
+from MISSUSegmentationLib.Logic.ParameterNode import (
+    BrainExtraction,
+    PanelParameterNode,
+    forgetUnknown,
+)
 from MISSUSegmentationLib.Logic.Segmentation import SegmentationResult, SegmentationSettings
 from MISSUSegmentationLib.Logic.SegmentationLogic import SegmentationLogic
 from MISSUSegmentationLib.Panel import PanelInstall
@@ -74,12 +79,26 @@ class MISSUSegmentation(ScriptedLoadableModule):
         slicer.app.connect("startupCompleted()", self.onStartupCompleted)
 
     def onStartupCompleted(self) -> None:
-        """Add terminology and sample data, now that their modules are loaded; watch for edits."""
-        slicer.modules.terminologies.logic().LoadTerminologyFromFile(
-            self.resourcePath("Terminologies/SegmentationCategoryTypeModifier-MISSU.term.json")
-        )
-        registerSampleData(Path(self.resourcePath("Icons")))
-        self._editTimer = watchEdits(slicer.mrmlScene)
+        """The modules that ours takes part in are loaded now."""
+        prepareSlicer(self.resourcePath)
+
+
+def prepareSlicer(resourcePath: Callable[[str], str]) -> None:
+    """Add terminology and sample data, and watch for edits; once for a scene.
+
+    A module that was loaded by hand, or again, missed Slicer's start: its panel asks for it.
+    """
+    if slicer.mrmlScene in _editTimers:
+        return
+    slicer.modules.terminologies.logic().LoadTerminologyFromFile(
+        resourcePath("Terminologies/SegmentationCategoryTypeModifier-MISSU.term.json")
+    )
+    registerSampleData(Path(resourcePath("Icons")))
+    _editTimers[slicer.mrmlScene] = watchEdits(slicer.mrmlScene)
+
+
+# By scene; Slicer has one.
+_editTimers: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -95,6 +114,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
     def setup(self) -> None:
         """Build the panel."""
         ScriptedLoadableModuleWidget.setup(self)
+        prepareSlicer(self.resourcePath)
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/MISSUSegmentation.ui"))
         self.layout.addWidget(uiWidget)
         sections = uiWidget.layout()
@@ -132,6 +152,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
     def onReload(self) -> None:
         """A developer reloads the module: with its library, not MISSUSegmentation.py alone."""
+        _editTimers.pop(slicer.mrmlScene).stop()  # the new one has its own
         for name in list(sys.modules):
             if name.partition(".")[0] in ("MISSUSegmentationLib", "MISSUCore"):
                 del sys.modules[name]
@@ -308,6 +329,7 @@ class MISSUSegmentationLogic(SegmentationLogic, ScriptedLoadableModuleLogic):
         """The panel's choices in this scene; the same object until it is forgotten."""
         node = super().getParameterNode()
         if self._parameters is None or self._parameters.parameterNode is not node:
+            forgetUnknown(node)
             self._parameters = PanelParameterNode(node)
         return self._parameters
 

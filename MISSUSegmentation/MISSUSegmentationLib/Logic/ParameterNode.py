@@ -6,7 +6,11 @@ from dataclasses import fields
 from typing import Annotated, Any
 
 import vtk
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer import (
+    vtkMRMLScalarVolumeNode,
+    vtkMRMLScriptedModuleNode,
+    vtkMRMLSegmentationNode,
+)
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import Default, WithinRange, parameterNodeWrapper
 
@@ -14,6 +18,7 @@ from .Segmentation import SegmentationSettings
 
 # Settings that the panel does not offer under their name.
 OTHERS = ("minimumEnhancingMm3", "exclusive", "qualityPage")
+LARGEST_ISLAND_MM3 = 100000
 
 
 class Segments(enum.Enum):
@@ -98,9 +103,29 @@ class MISSUSegmentationParameterNode:
     moveScans: bool = True
     biasField: bool
     mirror: bool
-    minimumIslandMm3: Annotated[float, WithinRange(0, 100000), Default(100.0)]
+    minimumIslandMm3: Annotated[float, WithinRange(0, LARGEST_ISLAND_MM3), Default(100.0)]
     probabilities: bool
     keepTemporaryFiles: bool
+
+
+def forgetUnknown(node: vtkMRMLScriptedModuleNode) -> None:
+    """Take choices out of a parameter node that are none, as of a newer version's scene.
+
+    The defaults take their place; Slicer's wrapper could not be made of them.
+    """
+    for name, choices in (
+        ("segments", Segments),
+        ("device", Device),
+        ("brainExtraction", BrainExtraction),
+    ):
+        if node.HasParameter(name) and node.GetParameter(name) not in choices.__members__:
+            node.UnsetParameter(name)
+    try:
+        isIsland = 0 <= float(node.GetParameter("minimumIslandMm3") or 0) <= LARGEST_ISLAND_MM3
+    except ValueError:
+        isIsland = False
+    if not isIsland:
+        node.UnsetParameter("minimumIslandMm3")
 
 
 class PanelParameterNode(MISSUSegmentationParameterNode):

@@ -681,6 +681,32 @@ def test_saved_choices_are_restored(
     assert "look twice" in panel.ui.warningsLabel.text
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("device", "TPU"),
+        ("segments", "regions"),
+        ("brainExtraction", ""),
+        ("minimumIslandMm3", "many"),
+        ("minimumIslandMm3", "1000000"),
+        ("minimumIslandMm3", "nan"),
+    ],
+)
+def test_choices_of_another_version_are_the_defaults(
+    slicerApplication: Any, missu: SimpleNamespace, name: str, value: str
+) -> None:
+    first = Panel()
+    expected = first.widget.parameters.getValue(name)
+    first.widget.parameters.mirror = True
+    node = first.widget.parameters.parameterNode
+    first.close()
+    node.SetParameter(name, value)
+    panel = Panel()
+    assert panel.widget.parameters.getValue(name) == expected
+    assert panel.ui.mirrorCheckBox.checked, "the others stay"
+    panel.close()
+
+
 def test_choices_stay_while_the_user_is_elsewhere(panel: Panel, case: dict[str, Any]) -> None:
     panel.expand("advancedCollapsibleButton")
     for device in ("Processor", "Graphics card (NVIDIA CUDA or AMD ROCm)"):
@@ -839,6 +865,21 @@ def test_terminology_and_samples_are_there_after_startup(slicerApplication: Any)
     volumes = slicerApplication.util.getNodesByClass("vtkMRMLScalarVolumeNode")
     assert len(volumes) == 4
     assert layers.GetBackgroundVolumeID() in {volume.GetID() for volume in volumes}
+
+
+def test_a_module_that_is_loaded_after_startup_takes_part_once_it_is_opened(
+    panel: Panel, slicerApplication: Any
+) -> None:
+    import MISSUSegmentation
+
+    # Nothing has told the module that Slicer was started.
+    logic = slicerApplication.modules.terminologies.logic()
+    assert logic.GetNumberOfCategoriesInTerminology("MISSU") == 1
+    scene = slicerApplication.mrmlScene
+    timer = MISSUSegmentation._editTimers[scene]
+    assert not timer.active
+    scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    assert timer.active, "an edit is noted soon"
 
 
 @pytest.mark.slow
