@@ -14,10 +14,10 @@ class PreprocessingOptions:
     """What is done to scans before a model sees them.
 
     Args:
-        registration: move scans that do not lie on each other; False trusts their headers.
+        registration: register scans that do not lie on each other; False trusts their headers.
         brain_extraction: take off skulls; False takes nonzero voxels for brain.
-        bias_field: even out slow changes of brightness (N4): "always", "never", or "auto", in scans
-            where they seem to be strong.
+        bias_field: correct the bias field (N4): "always", "never", or "auto": in scans where it
+            seems to be strong.
         different_anatomy: go on with scans that show different brains, with a warning.
     """
 
@@ -29,15 +29,15 @@ class PreprocessingOptions:
 
 @dataclass(frozen=True)
 class Cleanup:
-    """What is put right in a segmentation.
+    """How a segmentation is cleaned up.
 
     Args:
-        minimum_island_mm3: smaller connected parts of an outermost region (WT) are removed, with
-            what lies in them; inside the others, small parts may be real foci.
-        minimum_innermost_mm3: if the innermost region (ET) is smaller in all, it is given to the
-            region around it: the BraTS participants' rule against a Dice of 0 for a few false
-            voxels. 0 turns it off.
-        fill_holes: what a region with inner regions encloses belongs to it: no edema inside TC.
+        minimum_island_mm3: remove connected parts of an outermost region (WT) below this volume,
+            with the regions in them. Small parts of inner regions stay: they may be real foci.
+        minimum_innermost_mm3: relabel the innermost region (ET) as its parent below this total
+            volume, as participants of BraTS do: a few false voxels would score a Dice of 0. 0 turns
+            it off.
+        fill_holes: fill the holes of a region that has inner regions: no edema inside TC.
     """
 
     minimum_island_mm3: float = 0.0

@@ -1,4 +1,4 @@
-"""Writing files so that nothing already there is lost, and nothing is left half-written."""
+"""Files: written so that nothing is lost or left half-written, locked, listed, and hashed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ REPLACE_SECONDS = (0.01, 0.05, 0.2, 0.5)
 
 
 class Keeper(Protocol):
-    """Hears of every file before it is written, and may refuse that; see :func:`kept_by`."""
+    """Is called before a file is written, and may refuse it; see :func:`kept_by`."""
 
     def about_to_write(self, path: Path, temporary: Path | None = None) -> None:
         """A file is to be written, at first under another name if that is given."""
@@ -49,7 +49,7 @@ _keeper: ContextVar[Keeper | None] = ContextVar("keeper", default=None)
 
 @contextmanager
 def kept_by(keeper: Keeper) -> Iterator[None]:
-    """Tell somebody of all that is written in the block."""
+    """Call a keeper for every file that is written in the block."""
     token = _keeper.set(keeper)
     try:
         yield
@@ -58,7 +58,7 @@ def kept_by(keeper: Keeper) -> Iterator[None]:
 
 
 def tell_keeper(path: Path) -> None:
-    """Say that a file is to be written, for writing by other ways than those of this module."""
+    """Call the keeper for a file that is written by other means than this module's."""
     keeper = _keeper.get()
     if keeper:
         keeper.about_to_write(path)
@@ -196,7 +196,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def translate_os_errors(path: Path) -> Iterator[None]:
-    """Errors of the file system as the user should hear them.
+    """Errors of the file system as errors with a message for the user.
 
     Raises:
         InputError: if the place cannot be written.

@@ -19,8 +19,8 @@ from ..training.datasets import PreparedCases
 from .config import tuning_config
 from .transfer import fits, transfer
 
-# Fine steps: the acceptance test takes the best share of the tuned weights with which little is
-# forgotten, and what lies between is lost.
+# Interpolation weights of the tuned model that are tried. In fine steps: the acceptance test takes
+# the best of those with which little is forgotten.
 MIXES = (1.0, 0.85, 0.7, 0.55, 0.4)
 
 
@@ -59,7 +59,7 @@ class TuningContext:
 
     @property
     def mixes(self) -> Sequence[float]:
-        """Shares of the tuned weights to try."""
+        """Interpolation weights of the tuned model to try."""
         return (1.0,) if self.new_task else MIXES
 
     @property

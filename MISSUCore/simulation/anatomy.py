@@ -80,9 +80,9 @@ def bent_template(rng: np.random.Generator, spacing_mm: float) -> Anatomy:
     detail = t1 - (0.87 * white + 0.65 * gray + 0.28 * fluid)
     # An average of 152 brains is blurred: squares sharpen the borders, and the factor gives back
     # the fluid of the sulci, which lie nowhere twice in the same place.
-    shares = np.stack([white, gray, 2 * fluid]) ** 2
-    shares *= brain / np.maximum(shares.sum(axis=0), 1e-6)
-    white, gray, fluid = shares
+    fractions = np.stack([white, gray, 2 * fluid]) ** 2
+    fractions *= brain / np.maximum(fractions.sum(axis=0), 1e-6)
+    white, gray, fluid = fractions
     return Anatomy(white, gray, fluid, detail * brain, brain, grid)
 
 

@@ -106,11 +106,11 @@ def _scan(
     if labels.any():
         uneven = 0.9 * noise(4.0) + 0.4 * noise(1.5)
         for value, inside, border_mm in _REGIONS:
-            share = ndimage.gaussian_filter(
+            weight = ndimage.gaussian_filter(
                 np.isin(labels, inside).astype(np.float32), border_mm / spacing_mm
             )
             mean, spread = sequence.lesion[value]
-            brain += share * (mean + spread * uneven - brain)
+            brain += weight * (mean + spread * uneven - brain)
     brain = (brain + sequence.level) * np.exp(contrast.bias * noise(40.0))
     # The magnitude of two noisy channels is Rician, and interpolation has smoothed it.
     real, imaginary = contrast.noise * rng.standard_normal((2, *labels.shape), dtype=np.float32)

@@ -45,8 +45,7 @@ class TrainingConfig:
         cross_entropy_weight: weight of the cross-entropy beside the Dice.
         teacher_weight: weight of the segmentation loss of the multi-scale fusion's own heads.
         distillation_weight: lambda of eq. 6; 0 turns self-distillation off.
-        teach_every: steps from one in which the teacher takes part to the next; with it a step
-            takes more than twice as long.
+        teach_every: run the teacher every n-th step; a step with it takes more than twice as long.
         spacing_mm: working spacing (depth, height, width).
         patch_size: of the training patches (depth, height, width).
         batch_size: patches per process and forward pass.
@@ -56,8 +55,8 @@ class TrainingConfig:
         learning_rate: at its peak.
         warm_up: part of the run in which the rate rises from 0.
         decay_power: of the poly schedule after it.
-        teacher_start: part of the run in which only the teacher learns: beside trained weights a
-            new one has nothing to teach yet.
+        teacher_start: part of the run, from its start, in which only the teacher learns: a new
+            teacher has nothing to teach to trained weights.
         early_stages: encoder stages, from the first, that learn at another rate.
         early_rate: their rate, as part of that of the others; 0 freezes them.
         weight_decay: of the optimizer.

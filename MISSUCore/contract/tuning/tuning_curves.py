@@ -77,7 +77,7 @@ def read_validation(folder: Path) -> list[ValidationRow]:
 def read_curves(folder: Path) -> list[Curve]:
     """Dice on the cases held out in each fold, and the loss of the part that is at work."""
     curves = []
-    # Other shares than 1 belong to steps that are there already.
+    # Rows with other interpolation weights repeat the same steps.
     rows = [row for row in read_validation(folder) if row.mix == 1 and row.dice]
     for fold in sorted({row.fold for row in rows}):
         own = [row for row in rows if row.fold == fold]

@@ -82,7 +82,7 @@ def fit_warnings(moving: Head, overlay: Overlay, transform: sitk.Euler3DTransfor
                 a_modality(fixed.name),
                 " poorly after registration (normalized mutual information "
                 f"{quality:.3f}, {POOR_QUALITY} or more is usual); look at both on each other, and "
-                " register them by hand or leave the scan out if they do not fit",
+                "register them by hand or leave the scan out if they do not fit",
             )
         )
     if covered < _COVERED:

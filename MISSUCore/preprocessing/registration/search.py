@@ -64,7 +64,7 @@ def search(
     """
     fixed_image = fixed.shrunk(level.spacing_mm)
     mask = fixed.mask_on(fixed_image, _AROUND_HEAD_MM)
-    share = level.points / int(np.count_nonzero(sitk.GetArrayViewFromImage(mask)))
+    sampled = level.points / int(np.count_nonzero(sitk.GetArrayViewFromImage(mask)))
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(_BINS)
     method.SetMetricUseFixedImageGradientFilter(False)
@@ -72,7 +72,9 @@ def search(
     method.SetMetricFixedMask(mask)
     # Regular points, each moved a little off its voxel's center at random.
     method.SetMetricSamplingStrategy(sitk.ImageRegistrationMethod.REGULAR)
-    method.SetMetricSamplingPercentage(min(share, 1.0), seed + 1)  # ITK takes 0 for the time of day
+    method.SetMetricSamplingPercentage(
+        min(sampled, 1.0), seed + 1
+    )  # ITK takes 0 for the time of day
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsPowell(
         numberOfIterations=10,

@@ -80,7 +80,7 @@ class Overlay:
         return self._shared_information(self._values(transform))
 
     def covered(self, transform: sitk.Transform) -> float:
-        """The share of the fixed scan's head that the moving scan covers, 0 to 1."""
+        """Part of the fixed scan's head that the moving scan covers, 0 to 1."""
         return float(np.isfinite(self._values(transform)).mean())
 
     def fit(self, transform: sitk.Transform) -> float:
@@ -144,7 +144,7 @@ def _normalized_mutual_information(first: Values, second: Values) -> float:
     joint = np.bincount(_bins(first) * _BINS + _bins(second), minlength=_BINS**2)
     counts = joint.reshape(_BINS, _BINS)
     both = _entropy(joint)
-    # Two constants say nothing about each other.
+    # Joint entropy 0 (two constants): define NMI as 1.
     return (_entropy(counts.sum(axis=0)) + _entropy(counts.sum(axis=1))) / both if both else 1.0
 
 
@@ -155,5 +155,5 @@ def _bins(values: Values) -> NDArray[np.int64]:
 
 
 def _entropy(counts: NDArray[np.int64]) -> float:
-    share = counts[counts > 0] / counts.sum()
-    return float(-(share * np.log(share)).sum())
+    probabilities = counts[counts > 0] / counts.sum()
+    return float(-(probabilities * np.log(probabilities)).sum())

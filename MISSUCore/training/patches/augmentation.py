@@ -67,9 +67,9 @@ def remove_enhancement(volume: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]
     matched = (t1 - mean) / (deviation + 1e-6) * wanted_deviation + wanted_mean
     core = ((classes == _NCR) | (classes == _ET)).float()[None]
     around = F.max_pool3d(core, kernel_size=5, stride=1, padding=2)
-    share = F.avg_pool3d(around, kernel_size=5, stride=1, padding=2)[0]  # no visible seam
+    weight = F.avg_pool3d(around, kernel_size=5, stride=1, padding=2)[0]  # no visible seam
     brain = t1ce != 0
-    changed = torch.lerp(t1ce, matched, share)
+    changed = torch.lerp(t1ce, matched, weight)
     # Z-scored anew, for the bright rim has weighed in the brain's mean and deviation.
     deviation, mean = torch.std_mean(changed[brain])
     volume = volume.clone()

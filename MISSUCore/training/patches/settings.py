@@ -20,24 +20,22 @@ class AugmentationConfig:
         tumor_probability: of a patch centered on a voxel of a random label, instead of anywhere.
         intensity_shift: largest shift of a modality, in standard deviations of the brain.
         intensity_scale: largest relative change of a modality's contrast.
-        gamma_probability: of a modality's gray values being bent by a power.
-        gamma: the largest such power; its inverse is the smallest.
+        gamma_probability: of a random gamma transform, per modality.
+        gamma: its largest exponent; the smallest is the inverse.
         noise_probability: of Gaussian noise.
         noise: its largest standard deviation, in those of the brain.
-        blur_probability: of a modality being read at half the resolution along one axis.
-        bias_probability: of a modality being brighter in one place than in another, as in the
-            field of a surface coil.
-        bias: standard deviation of the logarithm of the strongest such factor.
-        shift_probability: of T1ce lying beside the other modalities, as a scan does that was badly
-            registered.
+        blur_probability: of half the resolution along one axis, per modality.
+        bias_probability: of a bias field, as of a surface coil, per modality.
+        bias: standard deviation of the logarithm of the strongest field.
+        shift_probability: of a T1ce that is shifted against the others, as if badly registered.
         shift_mm: largest such shift along each axis.
         rim_probability: of a brain that fades at its edge, as scans do that were resampled after
             skull-stripping.
         enhancement_dropout: probability that a BraTS case is shown as if its tumor took up no
             contrast agent.
         modality_dropout: probability that one modality is missing.
-        dropout_weights: how often which modality is the missing one, in relation to the others; by
-            default all alike.
+        dropout_weights: relative frequency with which each modality is the missing one; by default
+            all are equally frequent.
 
     Raises:
         ValueError: if values are out of range.
@@ -88,11 +86,11 @@ class SamplingConfig:
     What is left of ``tumor`` and ``errors`` is anywhere in the brain.
 
     Args:
-        tumor: share of the patches around a voxel of a random label.
-        errors: share around a voxel of which the first look says something else than the reference.
-        jitter: voxels by which a patch around the tumor is moved along each axis at most.
-        pasted: share of the patches into which the tumor of another case is put, if they have none.
-        crops: share of the steps that learn from lesion crops, where there are any.
+        tumor: part of the patches that are centered on a voxel of a random label.
+        errors: part that is centered on a voxel where the first look disagrees with the reference.
+        jitter: largest random shift of a patch around the tumor along each axis, in voxels.
+        pasted: part of the patches, if without a tumor, into which that of another case is pasted.
+        crops: part of the batches that are made of lesion crops, where there are any.
         crop_spacing_mm: of the lesion crops, along the axes (x, y, z) that their file has.
         late_dropout: what is added to the probability of a missing modality in the second half of
             the run.
@@ -114,7 +112,7 @@ class SamplingConfig:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must lie in [0, 1], not {getattr(self, name)}")
         if self.tumor + self.errors > 1 + 1e-9:
-            raise ValueError("the shares of tumor and errors must not add up to more than 1")
+            raise ValueError("tumor and errors must not add up to more than 1")
         if not 0 <= self.jitter < math.inf:
             raise ValueError(f"jitter must not be negative: {self.jitter}")
         spacing = self.crop_spacing_mm

@@ -156,10 +156,10 @@ def with_pasted_tumor(
     if not tumor.any():
         return volume, classes
     around = F.max_pool3d(tumor[None].float(), kernel_size=5, stride=1, padding=2)
-    share = F.avg_pool3d(around, kernel_size=5, stride=1, padding=2)[0] * brain
+    weight = F.avg_pool3d(around, kernel_size=5, stride=1, padding=2)[0] * brain
     # Beyond the donor's brain there is nothing to blend with.
-    share = share * (donor_volume != 0)
-    return torch.lerp(volume, donor_volume, share), torch.where(tumor, donor_classes, classes)
+    weight = weight * (donor_volume != 0)
+    return torch.lerp(volume, donor_volume, weight), torch.where(tumor, donor_classes, classes)
 
 
 class BatchStream:

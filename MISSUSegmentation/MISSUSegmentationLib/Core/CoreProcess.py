@@ -105,7 +105,7 @@ class CoreProcess:
         write_request(self._request, request)
 
     def poll(self) -> int | None:
-        """Hand on what was heard since the last call; the exit code, once it has ended."""
+        """Report progress since the last call; returns the exit code, once it has ended."""
         if self._exitCode is None and self._process.poll() is not None:
             self._end()
         while self._onProgress and not self._events.empty():

@@ -164,7 +164,7 @@ class CoreRun:
         process = self._process
         exitCode = process.poll() if process else None
         if exitCode is None or self._process is None:
-            return  # it works still, or was cancelled by who heard of its progress
+            return  # still working, or cancelled by the progress callback
         self._process = None
         try:
             if exitCode:

@@ -147,7 +147,7 @@ class PanelParameterNode(MISSUSegmentationParameterNode):
         return SegmentationSettings(**plain, exclusive=self.segments is Segments.LABELS)
 
     def connect(self, widgets: "dict[str, object]", onModified: Callable) -> None:
-        """Keep widgets, by parameter name, and choices the same; hear of every change."""
+        """Keep widgets, by parameter name, and choices the same; reports every change."""
         self._visit = []
         # Not connectGui: it returns no tag to disconnect by (Slicer issue 7547).
         self._guiTag = self.connectParametersToGui(widgets)

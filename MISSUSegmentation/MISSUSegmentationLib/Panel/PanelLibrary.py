@@ -98,7 +98,7 @@ class PanelLibrary:
         self.update()
 
     def update(self) -> None:
-        """Tell what can be done now."""
+        """Update enabled states."""
         busy = self._logic.isBusy()
         selected = self._selected()
         problem = self._problem()

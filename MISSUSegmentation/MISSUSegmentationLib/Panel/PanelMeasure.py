@@ -29,7 +29,7 @@ from .LesionTable import LesionTable
 
 
 class PanelMeasure:
-    """Measures the chosen segmentation, shows its lesions, and hears of corrected lines.
+    """Measures the chosen segmentation, shows its lesions, and takes up corrected lines.
 
     Args:
         ui: widgets of the panel by name.

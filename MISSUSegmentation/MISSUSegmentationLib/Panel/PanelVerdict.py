@@ -107,7 +107,7 @@ class PanelVerdict:
             self.drawCurves()
 
     def update(self) -> None:
-        """Tell what can be done now."""
+        """Update enabled states."""
         idle = not self._logic.isBusy() and not self._logic.isTuning()
         self._ui.acceptButton.enabled = self._ui.discardButton.enabled = idle
         self._ui.resumeButton.enabled = idle and not self._resumeProblem
