@@ -18,6 +18,7 @@ from .options import Commands, add_scans, chosen_scans, scan_inputs, tell_warnin
 if TYPE_CHECKING:
     from ..contract.case_record import CaseRecord
     from ..contract.model_identity import ModelIdentity
+    from ..contract.provenance.record import Provenance
     from ..finetuning.library.store import CaseLibrary
 
 
@@ -57,7 +58,13 @@ def _add_add(actions: Commands, common: argparse.ArgumentParser) -> None:
         "--labels", type=Path, required=True, metavar="FILE", help="corrected label map"
     )
     parser.add_argument("--result", type=Path, metavar="FILE", help="label map the model gave")
-    parser.add_argument("--model", help="that model: its name, or its .pt file")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="JSON report of that label map: the case keeps what computed it, and what was changed",
+    )
+    parser.add_argument("--model", help="that model, if no report tells: its name, or its .pt file")
     parser.add_argument("--scheme", default="brats", help="brats, brats2023, chaos-liver, a file")
     parser.add_argument("--scene", default="", metavar="TEXT", help="where the case comes from")
     parser.add_argument("--note", default="", metavar="TEXT", help="any text")
@@ -73,7 +80,12 @@ def _add_add(actions: Commands, common: argparse.ArgumentParser) -> None:
 
 def run_add(options: argparse.Namespace, progress: Progress) -> None:
     """Add a case, and print its identifier or record."""
-    request = request_of(AddCaseRequest, {**vars(options), "scans": scan_inputs(options)})
+    values = {
+        **vars(options),
+        "scans": scan_inputs(options),
+        "provenance": _provenance(options) if options.report else None,
+    }
+    request = request_of(AddCaseRequest, values)
     record = perform_add(request, options.json_progress, progress)
     if options.json:
         print(json.dumps(_printed(_library(request.library), record)))
@@ -83,12 +95,21 @@ def run_add(options: argparse.Namespace, progress: Progress) -> None:
         print(f"added {record.id}")
 
 
+def _provenance(options: argparse.Namespace) -> Provenance:
+    """What the report tells of the labels."""
+    from ..contract.labels import label_scheme
+    from ..evaluation.verification import verify
+
+    return verify(options.labels, options.report, label_scheme(options.scheme)).record
+
+
 def perform_add(request: AddCaseRequest, as_events: bool, progress: Progress) -> CaseRecord:
     """Add a case; returns its record."""
     from ..contract.labels import label_scheme
     from ..finetuning.library.adding import add_case
 
     scans = request.scans
+    known = request.provenance.computed.model if request.provenance else None
     record, warnings = add_case(
         _library(request.library),
         chosen_scans(scans, progress.part(0, 0.03)).paths,
@@ -98,7 +119,7 @@ def perform_add(request: AddCaseRequest, as_events: bool, progress: Progress) ->
         brain_mask=scans.brain_mask,
         preprocessing=scans.preprocessing,
         result=request.result,
-        model=_identity(request.model) if request.model else None,
+        model=_identity(request.model) if request.model else known,
         scene=request.scene,
         note=request.note,
         tumor=not request.no_tumor,

@@ -10,8 +10,12 @@ import pytest
 import SimpleITK as sitk
 
 from MISSUCore.cli.main import main
+from MISSUCore.contract.labels import BRATS
+from MISSUCore.contract.model_identity import ModelIdentity
+from MISSUCore.contract.segmentation_report import SegmentationReport
 from MISSUCore.core.errors import ErrorCode
 from MISSUCore.core.events import ErrorEvent, Event, ResultEvent, parse_line
+from MISSUCore.evaluation.verification import grid_of, mask_facts
 
 MODALITIES = ("t1", "t1ce", "t2", "flair")
 
@@ -88,6 +92,35 @@ def test_a_case_is_recognized_as_it_was_read_and_as_it_is_stored(
     for options in ([*case_options, *mask(3)], [*again, *case_options[8:]]):
         assert main([*add, *options]) == 2
         assert f"already, as {record['id']}" in capsys.readouterr().err
+
+
+def test_a_report_tells_what_computed_the_labels_before_they_were_corrected(
+    case_options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = sitk.ReadImage(case_options[-1])
+    report = tmp_path / "report.json"
+    facts = SegmentationReport(
+        model=ModelIdentity("tiny", 64 * "a"), grid=grid_of(labels), masks=mask_facts(labels, BRATS)
+    )
+    report.write_text(json.dumps(facts.to_dict()))
+    labels[6, 6, 6] = 2  # no longer enhancing
+    sitk.WriteImage(labels, case_options[-1])
+    add = ["library", str(tmp_path / "library"), "add", *case_options, "--report", str(report)]
+    assert main([*add, "--json"]) == 0
+    record = printed(capsys)
+    assert record["model"] == {"name": "tiny", "sha256": 64 * "a"}
+    computed, now = (
+        {name: fact["voxels"] for name, fact in contents["masks"].items()}
+        for contents in (
+            record["provenance"]["computed"]["contents"],
+            record["provenance"]["contents"],
+        )
+    )
+    assert computed == {"WT": 216, "TC": 27, "ET": 27}
+    assert now == {"WT": 216, "TC": 26, "ET": 26}
+    report.write_text("{}")
+    assert main([*add, "--replace"]) == 2
+    assert f"{report}: " in capsys.readouterr().err
 
 
 def test_programs_learn_what_was_added_and_why_not(
