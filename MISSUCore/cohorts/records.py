@@ -10,6 +10,7 @@ from ..core.errors import InputError
 from ..core.files import read_json, write_json
 from ..core.serialization import settings_from_dict, settings_to_dict
 from ..io.case_lists import CasePaths
+from ..io.text_headers import data_files
 from .summary import DONE, CohortRecord
 
 RECORD_NAME = "cohort.json"
@@ -34,7 +35,7 @@ def inputs_of(case: CasePaths) -> dict[str, Any]:
 
 def _fingerprint(what: str, path: Path) -> dict[str, str]:
     try:
-        files = [path]
+        files = [path, *data_files(path)]
         if path.is_dir():
             files = sorted(file for file in path.rglob("*") if file.is_file())
         stats = [(str(file), file.stat()) for file in files]

@@ -21,6 +21,8 @@ _HEADER_BYTES = 352  # with the four bytes that announce extensions
 _COMPLEX = (32, 1792, 2048)  # data types
 MAXIMUM_OFFSET = 2**30  # beyond any header with extensions
 _MM = {1: 1000.0, 2: 1.0, 3: 0.001}  # of the unit of space
+_SCANNER = 1  # sform_code or qform_code: where the scanner says it is
+_SAME_SPACING = 0.01  # part of it; headers round
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,9 @@ class NiftiHeader:
         vox_offset: byte at which the voxels begin.
         qform_code: not 0 if there is a qform.
         sform_code: not 0 if there is an sform.
-        place: the numbers of qform, where there is one.
-        srow: 3 x 4, from voxel indices to mm, right, front and up.
+        spacing_mm: of the voxels, as pixdim tells; qform has no other.
+        qform: 3 x 4, from voxel indices to mm, right, front and up, where there is one.
+        sform: the same by the rows of the sform.
     """
 
     compressed: bool
@@ -44,8 +47,14 @@ class NiftiHeader:
     vox_offset: float
     qform_code: int
     sform_code: int
-    place: tuple[float, ...]
-    srow: np.ndarray
+    spacing_mm: np.ndarray
+    qform: np.ndarray
+    sform: np.ndarray
+
+    @property
+    def uses_sform(self) -> bool:
+        """Whether ITK takes the place from the sform."""
+        return self.sform_code == _SCANNER or (self.sform_code > 0 >= self.qform_code)
 
 
 def read_nifti_header(path: Path) -> NiftiHeader | None:
@@ -77,6 +86,9 @@ def read_nifti_header(path: Path) -> NiftiHeader | None:
 
     qform, sform = numbers(252, "hh")
     (unit,) = numbers(123, "b")
+    mm = _MM.get(int(unit) & 7, 1.0)
+    qfac, *pixdim = numbers(76, "4f")
+    spacing_mm = np.array(pixdim) * mm
     return NiftiHeader(
         compressed,
         magic == b"n+1\0",
@@ -84,9 +96,28 @@ def read_nifti_header(path: Path) -> NiftiHeader | None:
         numbers(108, "f")[0],
         int(qform),
         int(sform),
-        (*numbers(76, "4f"), *numbers(256, "6f")),
-        np.reshape(numbers(280, "12f"), (3, 4)) * _MM.get(int(unit) & 7, 1.0),
+        spacing_mm,
+        _qform(spacing_mm, -1.0 if qfac < 0 else 1.0, numbers(256, "6f"), mm),
+        np.reshape(numbers(280, "12f"), (3, 4)) * mm,
     )
+
+
+def _qform(
+    spacing_mm: np.ndarray, qfac: float, numbers: tuple[float, ...], mm: float
+) -> np.ndarray:
+    """The rows of a qform: three parts of a quaternion, and the place of the first voxel."""
+    b, c, d = numbers[:3]
+    a = max(0.0, 1.0 - b * b - c * c - d * d) ** 0.5
+    axes = np.array(
+        [
+            [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+            [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+            [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
+        ]
+    )
+    with np.errstate(invalid="ignore"):  # NaN and infinity are told by name
+        steps = axes * spacing_mm * (1.0, 1.0, qfac)
+    return np.column_stack([steps, np.array(numbers[3:]) * mm])
 
 
 def check_header(path: Path) -> NiftiHeader | None:
@@ -117,8 +148,8 @@ def check_header(path: Path) -> NiftiHeader | None:
     broken = [
         name
         for name, used, values in (
-            ("sform", header.sform_code > 0, header.srow),
-            ("qform", header.qform_code > 0, header.place),
+            ("sform", header.sform_code > 0, header.sform),
+            ("qform", header.qform_code > 0, header.qform),
         )
         if used and not np.isfinite(values).all()
     ]
@@ -128,14 +159,49 @@ def check_header(path: Path) -> NiftiHeader | None:
             f": its header says no place in space, its {broken[0]} holds NaN or infinity; "
             "correct the header",
         )
+    _check_spacing(path, header)
     return header
+
+
+def _check_spacing(path: Path, header: NiftiHeader) -> None:
+    """Make sure that the header says how large the voxels are, and says it once.
+
+    ITK takes 1 mm for a spacing of 0, and turns an axis around where it is below 0. The columns of
+    an sform have lengths of their own, by which other programs go, and ITK does not.
+    """
+    if not all(step > 0 for step in header.spacing_mm):
+        raise InputError(
+            a_file(path),
+            f": its header says a voxel spacing of {_sizes(header.spacing_mm)} mm (pixdim), which "
+            "cannot be; correct the header",
+        )
+    lengths_mm = _lengths(header.sform)
+    if header.uses_sform and not _agree(lengths_mm, header.spacing_mm):
+        raise InputError(
+            a_file(path),
+            f": its header gives two voxel sizes, {_sizes(header.spacing_mm)} mm (pixdim) and "
+            f"{_sizes(lengths_mm)} mm (sform); correct the one that is wrong",
+        )
+
+
+def _lengths(rows: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(rows[:, :3], axis=0)
+
+
+def _agree(lengths: np.ndarray, others: np.ndarray) -> bool:
+    return np.allclose(lengths, others, rtol=_SAME_SPACING, atol=0)
+
+
+def _sizes(lengths: np.ndarray) -> str:
+    return " x ".join(f"{length:.4g}" for length in lengths)
 
 
 def place_warnings(path: Path, header: NiftiHeader, image: sitk.Image) -> list[str]:
     """What is doubtful about the place of a scan.
 
-    Where the two differ, ITK and Slicer mostly go by the qform, others (FSL, FreeSurfer, nibabel)
-    by the sform: the scan lies elsewhere there, perhaps with left and right exchanged.
+    Where the two differ, ITK and Slicer go by the sform if its code is 1, else by the qform, others
+    (FSL, FreeSurfer, nibabel) by the sform, or (AFNI) by the qform: the scan lies elsewhere there,
+    perhaps with left and right exchanged.
 
     Args:
         path: of the file.
@@ -150,30 +216,35 @@ def place_warnings(path: Path, header: NiftiHeader, image: sitk.Image) -> list[s
                 "not set); check the side of the result",
             )
         ]
-    if header.sform_code <= 0:
-        return []
-    rows = header.srow.copy()
-    rows[:2] *= -1  # to the left and back, as ITK has it, instead of right and front
-    corners = list(product(*((0, length - 1) for length in image.GetSize())))
-    here = np.array([image.TransformIndexToPhysicalPoint(corner) for corner in corners])
-    there = np.array(corners) @ rows[:, :3].T + rows[:, 3]
-    apart_mm = np.linalg.norm(here - there, axis=1).max()
+    codes = (header.qform_code, header.qform), (header.sform_code, header.sform)
+    apart_mm = max(_apart_mm(image, rows) for code, rows in codes if code > 0)
     if not math.isfinite(apart_mm) or apart_mm <= _SAME_MM:
         return []
-    if header.qform_code <= 0:
+    if header.qform_code <= 0 or header.sform_code <= 0:
+        only = "qform" if header.sform_code <= 0 else "sform"
         return [
             Text(
                 a_file(path),
-                f": Slicer shows it up to {apart_mm:.0f} mm away from where the sform of its "
+                f": Slicer shows it up to {apart_mm:.0f} mm away from where the {only} of its "
                 "header says it is; other programs may show the scan and the result elsewhere or "
                 "mirrored",
             )
         ]
+    sizes = "" if _agree(_lengths(header.sform), header.spacing_mm) else "and two voxel sizes "
     return [
         Text(
             a_file(path),
-            f": its header gives two places (qform and sform), up to {apart_mm:.0f} mm apart; "
-            "the one that Slicer shows was taken, other programs may show the scan and the result "
+            f": its header gives two places {sizes}(qform and sform), up to {apart_mm:.0f} mm "
+            "apart; what Slicer shows was taken, other programs may show the scan and the result "
             "elsewhere or mirrored",
         )
     ]
+
+
+def _apart_mm(image: sitk.Image, rows: np.ndarray) -> float:
+    """How far the farthest corner of an image lies from where a header's rows place it."""
+    turned = rows * np.array([[-1], [-1], [1]])  # left and back, as ITK has it: not right and front
+    corners = list(product(*((0, length - 1) for length in image.GetSize())))
+    here = np.array([image.TransformIndexToPhysicalPoint(corner) for corner in corners])
+    there = np.array(corners) @ turned[:, :3].T + turned[:, 3]
+    return float(np.linalg.norm(here - there, axis=1).max())

@@ -16,6 +16,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from ..core.errors import InputError
+from ..core.files import itk_name
 from ..core.messages import a_file
 from .nifti import MAXIMUM_OFFSET
 
@@ -32,9 +33,12 @@ def stored_floats(path: Path, reader: sitk.ImageFileReader) -> NDArray[np.floati
     Raises:
         InputError: if a NIfTI file, of whatever numbers, is cut off or its compression is damaged.
     """
+    # Converted to another format, an image keeps the fields of its NIfTI header in its metadata.
+    if reader.GetImageIOFromFileName(itk_name(path)) != "NiftiImageIO":
+        return None
     told = float(_header(reader, "vox_offset") or 0)
     if not told:
-        return None  # not NIfTI, or only its header
+        return None  # only its header
     if not 4 <= told <= MAXIMUM_OFFSET:  # of Analyze, whose header is not checked
         raise InputError(f"{path}: its header says that the voxels begin at byte {told:g}")
     offset = int(told)

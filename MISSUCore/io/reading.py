@@ -17,9 +17,9 @@ from .dicom import DicomSeries, ScanSource, SeriesHeader, series_header
 from .dicom_checks import check_series, check_slices, rescaled
 from .dicom_file import is_dicom
 from .geometry import image_like
-from .nifti import NiftiHeader, check_header, place_warnings
+from .nifti import check_header, place_warnings
 from .nifti_voxels import stored_floats
-from .nrrd import check_nrrd
+from .text_headers import check_text_header, data_files, side_warnings
 
 # A brain at 0.25 mm still fits; more is a wrong file or a header that lies.
 MAXIMUM_VOXELS = 2**29
@@ -64,7 +64,7 @@ def read_case(paths: Mapping[str, ScanSource]) -> Case:
     checksums: dict[str, str] = {}
     warnings: list[str] = []
     for modality, path in paths.items():
-        image, header = _read_scan(path)
+        image, told = _read_scan(path)
         for other, seen in images.items():
             if _same_voxels(image, seen):
                 raise InputError(
@@ -79,18 +79,19 @@ def read_case(paths: Mapping[str, ScanSource]) -> Case:
                 )
         images[modality] = image
         checksums[modality] = checksum(path)
-        if isinstance(path, Path) and header:
-            warnings += place_warnings(path, header, image)
+        warnings += told
     return Case(images, dict(paths), checksums, warnings)
 
 
 def checksum(source: ScanSource) -> str:
-    """SHA-256 of a scan's file, or of all files of its folder or series.
+    """SHA-256 of a scan's file and those with its voxels, or of all of its folder or series.
 
     Raises:
         InputError: if they cannot be read.
     """
-    return sha256(source) if isinstance(source, Path) else sha256(*source.files())
+    if isinstance(source, Path):
+        return sha256(source, *data_files(source))
+    return sha256(*source.files())
 
 
 def read_image(path: ScanSource) -> sitk.Image:
@@ -104,14 +105,14 @@ def read_image(path: ScanSource) -> sitk.Image:
     return image
 
 
-def _read_scan(path: ScanSource) -> tuple[sitk.Image, NiftiHeader | None]:
-    """What :func:`read_image` says, and the header of a NIfTI file."""
-    image, header = _read(path)
+def _read_scan(path: ScanSource) -> tuple[sitk.Image, list[str]]:
+    """What :func:`read_image` says, and what is doubtful about its place."""
+    image, told = _read(path)
     voxels = sitk.GetArrayViewFromImage(image)
     _check_finite(path, voxels)
     if voxels.min() == voxels.max():
         raise InputError(a_file(path), f": is empty, every voxel has the value {voxels.flat[0]:g}")
-    return image, header
+    return image, told
 
 
 def read_map(path: ScanSource) -> tuple[sitk.Image, list[str]]:
@@ -126,14 +127,13 @@ def read_map(path: ScanSource) -> tuple[sitk.Image, list[str]]:
     Raises:
         InputError: as :func:`read_image` does, but for single voxels that are no number.
     """
-    image, header = _read(path, only_numbers=False)
+    image, told = _read(path, only_numbers=False)
     voxels = sitk.GetArrayViewFromImage(image)
     known = voxels[np.isfinite(voxels)]
     if not known.size:
         raise InputError(a_file(path), ": is empty, no voxel holds a number (all NaN or infinite)")
     if known.min() == known.max():
         raise InputError(a_file(path), f": is empty, every voxel has the value {known[0]:g}")
-    told = place_warnings(path, header, image) if isinstance(path, Path) and header else []
     return image, told
 
 
@@ -174,8 +174,8 @@ def _check_finite(path: ScanSource, voxels: np.ndarray) -> None:
         )
 
 
-def _read(path: ScanSource, only_numbers: bool = True) -> tuple[sitk.Image, NiftiHeader | None]:
-    """A 3-D float32 image whose header makes sense, and that header if it is of NIfTI.
+def _read(path: ScanSource, only_numbers: bool = True) -> tuple[sitk.Image, list[str]]:
+    """A 3-D float32 image whose header makes sense, and what is doubtful about its place.
 
     Args:
         path: file or series.
@@ -209,7 +209,9 @@ def _read(path: ScanSource, only_numbers: bool = True) -> tuple[sitk.Image, Nift
         image = rescaled(path, series, image)
     if not only_numbers:
         image = _with_nan(image, numbers)
-    return image, header
+    if series or not isinstance(path, Path):
+        return image, []
+    return image, place_warnings(path, header, image) if header else side_warnings(path)
 
 
 def _with_nan(image: sitk.Image, numbers: NDArray[np.bool_] | None) -> sitk.Image:
@@ -240,7 +242,7 @@ def _check_there(path: Path) -> None:
 
 def _information(path: Path) -> sitk.ImageFileReader:
     """A reader that has read the header."""
-    check_nrrd(path)
+    check_text_header(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(itk_name(path))
     try:

@@ -17,8 +17,8 @@ from ..contract.provenance.masks import Mask
 from ..core.errors import InputError
 from ..core.files import itk_name
 from ..core.messages import a_file
-from .nrrd import check_nrrd
 from .reading import MAXIMUM_VOXELS
+from .text_headers import check_text_header
 
 ENDING = ".seg.nrrd"
 MAXIMUM_SEGMENTS = 100
@@ -51,7 +51,7 @@ def read_slicer_segments(path: Path) -> SlicerSegmentation:
     Raises:
         InputError: if it cannot be read, or is something else.
     """
-    check_nrrd(path)
+    check_text_header(path)
     reader = sitk.ImageFileReader()
     reader.SetFileName(itk_name(path))
     try:

@@ -169,6 +169,17 @@ def test_what_changed_is_done_anew(segment, cases, tmp_path, change):
     assert names == (list("abcd") if change == "settings" else ["c"])
 
 
+def test_voxels_in_a_file_beside_the_header_are_noticed(segment, tmp_path):
+    header = tmp_path / "scans" / "a.mhd"
+    header.write_text("NDims = 3\nElementDataFile = a.raw\n")
+    (tmp_path / "scans" / "a.raw").write_bytes(b"1")
+    listed = [CasePaths("a", {"t1": header})]
+    assert segment(listed=listed)[0] == ["a"]
+    assert segment(listed=listed)[0] == []
+    (tmp_path / "scans" / "a.raw").write_bytes(b"22")
+    assert segment(listed=listed)[0] == ["a"]
+
+
 def test_a_scan_added_to_a_folder_is_noticed(segment, tmp_path):
     scans = tmp_path / "scans"
     listed = [CasePaths("a", folder=scans)]

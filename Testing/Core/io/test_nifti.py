@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from MISSUCore.io.reading import read_case, read_map
+from MISSUCore.core.errors import InputError
+from MISSUCore.io.reading import read_case, read_image, read_label_map, read_map
 
 nibabel = pytest.importorskip("nibabel")
 
@@ -83,3 +85,52 @@ def test_places_in_other_units_agree(tmp_path: Path, unit: str, in_mm: float) ->
     image.header.set_xyzt_units(unit)
     nibabel.save(image, tmp_path / "scan.nii")
     assert warnings(tmp_path / "scan.nii") == []
+
+
+def with_fields(path: Path, at: int, *numbers: float) -> Path:
+    """The file with other numbers (float32) in its header."""
+    content = bytearray(path.read_bytes())
+    struct.pack_into(f"<{len(numbers)}f", content, at, *numbers)
+    path.write_bytes(content)
+    return path
+
+
+def test_a_place_that_is_not_used_is_told_too(tmp_path: Path) -> None:
+    """With the code 1 an sform goes before a qform, of which other programs do not know."""
+    path = written(tmp_path / "scan.nii", shifted(-7), TURNED)
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<h", content, 254, 1)  # sform_code
+    path.write_bytes(content)
+    assert read_image(path).GetOrigin() == pytest.approx((30, -20, 11))
+    (warning,) = warnings(path)
+    assert "gives two places (qform and sform), up to 7 mm apart" in warning
+
+
+def test_two_voxel_sizes(tmp_path: Path) -> None:
+    """Volumes go by pixdim here, and by the sform in other programs."""
+    path = with_fields(written(tmp_path / "scan.nii", None, TURNED), 88, 1.5)
+    for read in (read_image, read_map, read_label_map):
+        with pytest.raises(InputError, match=r"two voxel sizes, 1 x 2 x 1\.5 mm \(pixdim\) and"):
+            read(path)
+    with_fields(path, 88, 3.01)  # rounded
+    assert read_image(path).GetSpacing() == pytest.approx((1, 2, 3.01), rel=1e-3)
+    longer = TURNED @ np.diag([1.0, 1.0, 2.0, 1.0])
+    (warning,) = warnings(written(path, TURNED, longer))
+    assert "two places and two voxel sizes (qform and sform), up to 15 mm apart" in warning
+
+
+@pytest.mark.parametrize("step", [0.0, -3.0, float("nan")])
+@pytest.mark.parametrize("form", ["qform", "sform"])
+def test_a_voxel_size_that_cannot_be(tmp_path: Path, form: str, step: float) -> None:
+    """ITK takes 1 mm for 0, and turns an axis around where it is below 0."""
+    forms = (TURNED, None) if form == "qform" else (None, TURNED)
+    path = with_fields(written(tmp_path / "scan.nii", *forms), 88, step)
+    with pytest.raises(InputError, match=r"a voxel spacing of|its qform holds NaN"):
+        read_image(path)
+
+
+def test_analyze_does_not_tell_the_side(tmp_path: Path) -> None:
+    voxels = np.random.default_rng(0).random((10, 8, 6), dtype=np.float32)
+    nibabel.save(nibabel.AnalyzeImage(voxels, np.eye(4)), tmp_path / "scan.img")
+    (warning,) = warnings(tmp_path / "scan.hdr")
+    assert "does not say where the patient's left is" in warning

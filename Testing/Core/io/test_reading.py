@@ -314,7 +314,7 @@ def test_slanted_axes_in_nifti(tmp_path: Path, voxels: NDArray[np.float32]) -> N
 def test_a_header_without_sense(
     tmp_path: Path, voxels: NDArray[np.float32], old: bytes, new: bytes
 ) -> None:
-    refused(meta_image(tmp_path, voxels, old, new), "cannot be read; .* header makes no sense")
+    refused(meta_image(tmp_path, voxels, old, new), "header (makes no sense|says a voxel spacing)")
 
 
 def test_a_place_that_is_no_number(
