@@ -22,6 +22,7 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
+from MISSUCore.core.errors import ErrorCode
 from MISSUSegmentationLib.Core.CoreInstallation import (
     InstallationError,
     installTorch,
@@ -246,7 +247,11 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         if self.logic.isRunning():
             self.logic.cancel()
             self.run.poll()
-            return
+        else:
+            self.segment()
+
+    def segment(self, **answers: bool) -> None:
+        """Segment the selected volumes; ``answers`` are settings that the user has confirmed."""
         try:
             if not torchIsInstalled():
                 self.run.showMessage(_("Installing PyTorch. This may take minutes."))
@@ -255,7 +260,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
                 self.run.showMessage(_("PyTorch is installed."))
             if self.parameters is None:
                 return  # the user has left the panel meanwhile
-            volumes, settings = self.inputs.volumes(), self.settings()
+            volumes, settings = self.inputs.volumes(), replace(self.settings(), **answers)
             byHdBet = self.parameters.brainExtraction is BrainExtraction.HDBET
             if byHdBet:
                 self.run.showMessage(_("HD-BET looks for the brain. Slicer waits for it."))
@@ -271,6 +276,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
                 )
         except (InstallationError, SegmentationError) as error:
             self.run.showError(str(error), getattr(error, "logPath", None))
+            self.askAbout(error)
         else:
             self.onRunStarted()
 
@@ -306,6 +312,20 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             # Once the run has come to its end: Qt goes on while a question is shown.
             qt.QTimer.singleShot(0, partial(self.segmentAgainAfter, PanelInstall.offerDeepbet))
         self.run.showError(message, logPath)
+        self.askAbout(self.logic.error())
+
+    def askAbout(self, error: Exception) -> None:
+        """Ask whether scans that seem to be of two patients are of one all the same."""
+
+        def ask() -> None:
+            question = f"{error}\n\n" + _("Are they of one patient all the same?")
+            isReady = self.parameters and not self.logic.isRunning()
+            if isReady and slicer.util.confirmYesNoDisplay(question):
+                self.segment(differentAnatomy=True)
+
+        if getattr(error, "code", "") == ErrorCode.ANATOMY_DIFFERS:
+            # Once the run has come to its end: Qt goes on while a question is shown.
+            qt.QTimer.singleShot(0, ask)
 
     def segmentAgainAfter(self, mend: Callable[..., bool]) -> None:
         """Offer to mend what was in the way, and segment again."""

@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..contract.modalities import BRATS_MODALITIES
-from ..core.errors import InputError
+from ..core.errors import ErrorCode, InputError
 from ..core.messages import Text, a_modality, an_option
 from ..io.geometry import image_like, overlap
 from ..io.resampling import on_grid
@@ -98,6 +98,7 @@ def check_anatomy(
                     told,
                     "; give scans of one patient, or, if they are, leave this one out or go on by ",
                     an_option("--allow-different-anatomy"),
+                    code=ErrorCode.ANATOMY_DIFFERS,
                 )
         warnings.append(told)
     return warnings

@@ -17,7 +17,7 @@ from ..Core.CoreRun import CoreRun, SegmentationError, newProcess
 from .BrainMask import checkedMask
 from .CaseExchange import writeTrainingCase
 from .CaseLibrary import TrainingCase, readCases
-from .Segmentation import SegmentationSettings
+from .Segmentation import SegmentationSettings, checkPatients
 
 OnProgress = Callable[[ProgressEvent], None]
 OnFinished = Callable[[Any], None]
@@ -45,6 +45,7 @@ class LibraryLogic:
         note: str = "",
         noTumor: bool = False,
         replace: bool = False,
+        differentAnatomy: bool = False,
         onProgress: OnProgress | None = None,
         onFinished: OnFinished | None = None,
         onFailed: OnFailed | None = None,
@@ -62,6 +63,7 @@ class LibraryLogic:
             note: kept with the case; nothing that names the patient.
             noTumor: the segments are empty because there is nothing to find.
             replace: take the new segments if these scans are in the library already.
+            differentAnatomy: go on with scans that seem to be of two patients.
             onProgress: is called with where it stands.
             onFinished: gets the case.
             onFailed: gets one sentence and the path of the log, only without ``blocking``; see
@@ -77,7 +79,10 @@ class LibraryLogic:
                 if there is a skull, and nothing to take it off.
         """
         settings = settings or SegmentationSettings()
+        if differentAnatomy:
+            settings = dataclasses.replace(settings, differentAnatomy=True)
         self._checkIdle()
+        checkPatients(volumes, settings)
         brainMask = checkedMask(volumes, settings.brainExtraction == "hdbet")
 
         def prepare(run: CoreRun) -> AddCaseRequest:

@@ -17,7 +17,7 @@ from slicer.parameterNodeWrapper import Default, WithinRange, parameterNodeWrapp
 from .Segmentation import SegmentationSettings
 
 # Settings that the panel does not offer under their name.
-OTHERS = ("minimumEnhancingMm3", "exclusive", "qualityPage")
+OTHERS = ("minimumEnhancingMm3", "exclusive", "qualityPage", "differentAnatomy")
 LARGEST_ISLAND_MM3 = 100000
 
 

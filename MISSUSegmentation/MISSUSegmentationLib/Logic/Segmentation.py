@@ -14,10 +14,11 @@ from MISSUCore.contract.provenance.record import Computation
 from MISSUCore.contract.requests.commands import ScanInputs, SegmentRequest
 from MISSUCore.contract.requests.exchange import request_of
 from MISSUCore.contract.segmentation_report import read_report
+from MISSUCore.core.errors import ErrorCode
 from MISSUCore.core.events import Stage
 
 from ..Core.CoreInstallation import findCard
-from ..Core.CoreRun import CoreRun
+from ..Core.CoreRun import CoreRun, SegmentationError
 from ..Core.Errors import ExchangeError
 from ..Scene.MovedScans import Places, distanceMm, isAsWritten, layOnResult, readMoves
 from ..Scene.Provenance.EditRecorder import recorderOf
@@ -32,6 +33,7 @@ from ..Scene.SceneExchange import (
 )
 from ..Scene.SegmentAlgorithm import markAutomatic
 from ..Scene.SegmentationNodes import importProbabilities, importSegmentation
+from ..Scene.VisitChecks import checkOnePatient, daysApart
 from .QualityPage import keepPage
 
 Volumes = dict[str, slicer.vtkMRMLScalarVolumeNode]
@@ -51,6 +53,7 @@ class SegmentationSettings:
         brainExtraction: "auto" takes off the skull if there is one, by the package deepbet;
             "hdbet" by the extension HDBrainExtraction; "never" takes nonzero voxels for brain.
         biasField: even out slow changes of brightness (N4) in all scans, not only strong ones.
+        differentAnatomy: go on with scans that seem to be of two patients, with a warning.
         mirror: average over mirror images: eight times slower, and hardly better.
         minimumIslandMm3: smaller parts of the tumor are removed.
         minimumEnhancingMm3: less enhancing tumor than this is taken for none; 0 is off.
@@ -67,6 +70,7 @@ class SegmentationSettings:
     moveScans: bool = True
     brainExtraction: str = "auto"
     biasField: bool = False
+    differentAnatomy: bool = False
     mirror: bool = False
     minimumIslandMm3: float = 100.0
     minimumEnhancingMm3: float = 0.0
@@ -87,6 +91,20 @@ class SegmentationSettings:
         # A mask of HD-BET takes the place of what MISSUCore finds.
         named["brain_extraction"] = self.brainExtraction != "never"
         return named
+
+
+def checkPatients(volumes: Volumes, settings: SegmentationSettings) -> None:
+    """Make sure that volumes, by modality, are of one patient, unless the settings do without.
+
+    Raises:
+        SegmentationError: with the code ANATOMY_DIFFERS, if DICOM says that they are not.
+    """
+    if settings.differentAnatomy:
+        return
+    try:
+        checkOnePatient(volumes.values())
+    except ExchangeError as error:
+        raise SegmentationError(str(error), code=ErrorCode.ANATOMY_DIFFERS) from error
 
 
 def snakeCase(name: str) -> str:
@@ -217,12 +235,16 @@ def readResult(
     probabilityNodes = importProbabilities(maps, node, reference, scheme)
     transformNodes = layOnResult(same, moves, places) if settings.moveScans else {}
     scene = reference.GetScene()
+    days = daysApart(present.values())
     page = keepPage(run, run.folder / "quality.html", scene) if settings.qualityPage else None
     return SegmentationResult(
         segmentationNode=node,
         volumesMl=dict(report.volumes_ml),
         confidence=dict(report.confidence),
-        warnings=[run.inUsersWords(warning) for warning in report.warnings],
+        warnings=[
+            *([days] if days else []),
+            *(run.inUsersWords(warning) for warning in report.warnings),
+        ],
         seconds=_secondsByStage(report.seconds, began, run.started, importing),
         logPath=run.logPath,
         probabilityNodes=probabilityNodes,

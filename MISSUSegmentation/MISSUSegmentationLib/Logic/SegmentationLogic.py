@@ -25,7 +25,13 @@ from ..Scene.SegmentationNodes import checksumOf
 from .BrainMask import checkedMask
 from .Comparison import Scores, readScores, writePair
 from .MeasureLogic import gridOf, readMeasurement, writeSegmentation
-from .Segmentation import SegmentationResult, SegmentationSettings, readResult, writeCase
+from .Segmentation import (
+    SegmentationResult,
+    SegmentationSettings,
+    checkPatients,
+    readResult,
+    writeCase,
+)
 
 __all__ = [
     "BrainExtractionMissing",
@@ -83,13 +89,15 @@ class SegmentationLogic(OneRun):
         Raises:
             SegmentationError: if the volumes cannot be used or another run is on (nothing is
                 started then, and no callback called); when ``blocking``, also if it fails:
-                BrainExtractionMissing if there is a skull, and nothing to take it off.
+                BrainExtractionMissing if there is a skull, and nothing to take it off; with the
+                code ANATOMY_DIFFERS if they seem to be of two patients.
         """
         began = time.monotonic()
         settings = settings or SegmentationSettings()
         given = {"t1": t1, "t1ce": t1ce, "t2": t2, "flair": flair}
         volumes = {modality: node for modality, node in given.items() if node is not None}
         self._checkReady()
+        checkPatients(volumes, settings)
         # First, for it may take longer than a process stands by.
         brainMask = checkedMask(volumes, settings.brainExtraction == "hdbet")
         places = placesOf(volumes)

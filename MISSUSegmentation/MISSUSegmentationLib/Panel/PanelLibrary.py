@@ -29,7 +29,11 @@ from .PanelStatus import PanelStatus, openFile
 
 FOLDER_SETTING = "MISSU/TrainingCases"
 # The argument of FineTuningLogic.add that says yes to the question of an error.
-ANSWERS = {ErrorCode.SCANS_KNOWN: "replace", ErrorCode.LABELS_EMPTY: "noTumor"}
+ANSWERS = {
+    ErrorCode.SCANS_KNOWN: "replace",
+    ErrorCode.LABELS_EMPTY: "noTumor",
+    ErrorCode.ANATOMY_DIFFERS: "differentAnatomy",
+}
 
 
 class PanelLibrary:
@@ -171,10 +175,11 @@ class PanelLibrary:
                     **answers,
                     onProgress=self._onAdding,
                     onFinished=self._onAdded,
-                    onFailed=lambda *failure: self._onNotAdded(answers, *failure),
+                    onFailed=lambda *_: self._onNotAdded(answers, self._logic.error()),
                     onCancelled=self._onCancelled,
                     blocking=False,
-                )
+                ),
+                lambda error: self._onRefused(answers, error),
             )
         if self._isAdding:
             self._show(_("Adding the case."))
@@ -193,13 +198,18 @@ class PanelLibrary:
         self._show(_("Cancelled; the library is as it was."))
         self.update()
 
-    def _onNotAdded(self, answers: dict[str, bool], message: str, logPath: Path | None) -> None:
+    def _onRefused(self, answers: dict[str, bool], error: SegmentationError) -> None:
+        if error.code:  # something to be asked, once Slicer does not wait any more
+            qt.QTimer.singleShot(0, lambda: self._onNotAdded(answers, error))
+        else:
+            self._tell(error)
+
+    def _onNotAdded(self, answers: dict[str, bool], error: SegmentationError) -> None:
         self._isAdding = False
         self._show("")
         self.update()  # what is asked stays open for a while, and nothing is being added meanwhile
-        error = self._logic.error()
-        code = error.code if error else ""
-        question = _question(code)
+        code, logPath = error.code, error.logPath
+        question = _question(error)
         # Else the user has left the panel, or deleted what was selected.
         canGoOn = not self._problem()
         if code == ErrorCode.BRAIN_EXTRACTION_MISSING:
@@ -208,7 +218,7 @@ class PanelLibrary:
             if mended and not self._problem():  # as before: it takes a while
                 self.add(**answers)
         elif not question or not canGoOn:
-            self._showError(message, logPath)
+            self._showError(str(error), logPath)
         elif slicer.util.confirmYesNoDisplay(question):
             self.add(**{**answers, ANSWERS[code]: True})
 
@@ -257,19 +267,26 @@ class PanelLibrary:
             lambda: start(onFinished=lambda _: self._onChanged(), onFailed=failed, blocking=False)
         )
 
-    def _start(self, start: Callable[[], Any]) -> bool:
+    def _start(
+        self,
+        start: Callable[[], Any],
+        onRefused: Callable[[SegmentationError], None] | None = None,
+    ) -> bool:
         """Whether it could be started."""
         try:
             start()
         except SegmentationError as error:
-            self._showError(str(error), error.logPath)
-            self._onChanged()
+            (onRefused or self._tell)(error)
             return False
         self._onStarted()
         return True
 
+    def _tell(self, error: SegmentationError) -> None:
+        self._showError(str(error), error.logPath)
+        self._onChanged()
 
-def _question(code: str) -> str:
+
+def _question(error: SegmentationError) -> str:
     """What to ask the user about an error of ``missu library add``; empty for a plain one."""
     return {
         ErrorCode.SCANS_KNOWN: _(
@@ -278,4 +295,5 @@ def _question(code: str) -> str:
         ErrorCode.LABELS_EMPTY: _(
             "The segmentation is empty. Is there really nothing to find in these scans?"
         ),
-    }.get(code, "")
+        ErrorCode.ANATOMY_DIFFERS: f"{error}\n\n" + _("Are they of one patient all the same?"),
+    }.get(error.code, "")

@@ -1,8 +1,8 @@
-"""What can be wrong with the visits in a scene, told before anything is started."""
+"""What can be wrong with visits, or with a case's scans, told before anything is started."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -55,6 +55,34 @@ def checkedVisits(entry: VisitsEntry) -> VisitsEntry:
     return entry
 
 
+def checkOnePatient(scans: Iterable[slicer.vtkMRMLScalarVolumeNode]) -> None:
+    """Make sure that scans are of one patient, as far as DICOM tells.
+
+    Raises:
+        ExchangeError: naming two that are not.
+    """
+    known = [(scan, patientOf(scan)) for scan in scans]
+    known = [(scan, patient) for scan, patient in known if patient]
+    for scan, patient in known[1:]:
+        if patient != known[0][1]:
+            raise ExchangeError(
+                f"{known[0][0].GetName()} and {scan.GetName()} are of two patients, as their DICOM "
+                "Patient IDs say."
+            )
+
+
+def daysApart(scans: Iterable[slicer.vtkMRMLScalarVolumeNode]) -> str:
+    """Which scans are of which days, as a warning; empty if they are of one, or nobody knows."""
+    byDay: dict[str, list[str]] = {}
+    for scan in scans:
+        byDay.setdefault(acquisitionDate(scan), []).append(scan.GetName())
+    byDay.pop("", None)
+    if len(byDay) < 2:
+        return ""
+    told = "; ".join(f"{', '.join(names)}: {day}" for day, names in sorted(byDay.items()))
+    return f"The scans are of several days; check that they are of one visit ({told})."
+
+
 def emptyVisits(entry: VisitsEntry) -> list[SceneVisit]:
     """The visits whose segmentations have no voxel."""
     return [
@@ -81,12 +109,7 @@ def _checkApart(visits: tuple[SceneVisit, ...]) -> None:
                     f"{visit.name} and {earlier.name} are both from {visit.date}; correct a date, "
                     "or remove one."
                 )
-            patients = patientOf(visit.scan), patientOf(earlier.scan)
-            if all(patients) and patients[0] != patients[1]:
-                raise ExchangeError(
-                    f"{visit.scan.GetName()} and {earlier.scan.GetName()} are of two patients, as "
-                    "their DICOM Patient IDs say."
-                )
+            checkOnePatient([visit.scan, earlier.scan])
 
 
 def _checkInside(visit: SceneVisit) -> None:

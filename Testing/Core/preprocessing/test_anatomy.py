@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
-from MISSUCore.core.errors import InputError
+from MISSUCore.core.errors import ErrorCode, InputError
 from MISSUCore.preprocessing.anatomy import inner_fit
 from MISSUCore.preprocessing.brain_extraction import Brain
 from MISSUCore.preprocessing.checks import check_anatomy, fits_inside
@@ -87,6 +87,7 @@ def test_two_brains_are_refused() -> None:
     with pytest.raises(InputError, match="t2: shows another brain than t1") as caught:
         check(scan(2), LONG)
     assert "--allow-different-anatomy" in str(caught.value)
+    assert caught.value.code == ErrorCode.ANATOMY_DIFFERS
     (warning,) = check(scan(2), LONG, only_warn=True)
     assert warning.startswith("t2: shows another brain than t1")
 

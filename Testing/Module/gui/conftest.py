@@ -79,6 +79,21 @@ def panel(slicerApplication: Any, missu: SimpleNamespace) -> Iterator[Any]:
 
 
 @pytest.fixture
+def fromDicom(slicerApplication: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Function that makes a volume one from DICOM, with these values by tag."""
+    values: dict[str, dict[str, str]] = {}
+    database = SimpleNamespace(instanceValue=lambda uid, tag: values[uid].get(tag, ""))
+    monkeypatch.setattr(slicerApplication, "dicomDatabase", database, raising=False)
+
+    def load(node: Any, **tags: str) -> None:
+        uid = f"1.2.{len(values)}"
+        values[uid] = {f"{name[1:5]},{name[5:]}": value for name, value in tags.items()}
+        node.SetAttribute("DICOM.instanceUIDs", uid)
+
+    return load
+
+
+@pytest.fixture
 def addVolume(slicerApplication: Any) -> Callable[..., Any]:
     """Function that adds a volume of voxels (k, j, i) of 2 mm to the scene."""
 

@@ -205,6 +205,22 @@ def test_an_empty_segmentation_is_added_after_asking(
     assert len(cases(segmented)) == 1
 
 
+def test_scans_of_two_patients_are_added_after_asking(
+    segmented: Panel,
+    missu: SimpleNamespace,
+    questions: list[str],
+    slicerApplication: Any,
+    fromDicom: Callable[..., None],
+) -> None:
+    for number, modality in enumerate(MODALITIES):
+        node = slicerApplication.util.getNode(f"Doe^Jane_{modality}")
+        fromDicom(node, _00100020=str(number // 3))
+    add(segmented)
+    segmented.wait(lambda: len(cases(segmented)) == 1)
+    assert len(questions) == 1 and "of one patient all the same?" in questions[0]
+    assert missu.request().scans.preprocessing.different_anatomy
+
+
 def test_a_question_answered_with_no_adds_nothing(
     segmented: Panel, library: Path, monkeypatch: pytest.MonkeyPatch, missu: SimpleNamespace
 ) -> None:

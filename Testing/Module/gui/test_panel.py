@@ -379,6 +379,71 @@ def test_hd_bet_without_its_extension_is_told(panel: Panel, case: dict[str, Any]
     assert panel.ui.segmentButton.text == "Segment"
 
 
+@pytest.fixture
+def twoPatients(
+    case: dict[str, Any], fromDicom: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> SimpleNamespace:
+    """DICOM says that FLAIR is another patient's; the user says no, until told otherwise."""
+    import slicer
+
+    told = SimpleNamespace(questions=[], answer=False)
+
+    def confirm(question: str) -> bool:
+        told.questions.append(question)
+        return told.answer
+
+    monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", confirm)
+    for modality, node in case.items():
+        fromDicom(node, _00100020="2" if modality == "flair" else "1")
+    return told
+
+
+def test_scans_of_two_patients_are_asked_about(
+    panel: Panel, twoPatients: SimpleNamespace, missu: SimpleNamespace, slicerApplication: Any
+) -> None:
+    panel.click("segmentButton")
+    panel.wait(lambda: twoPatients.questions != [])
+    (question,) = twoPatients.questions
+    assert "Case_t1 and Case_flair are of two patients" in question
+    assert "are of two patients" in panel.ui.statusLabel.text
+    assert segmentations(slicerApplication) == [] and not panel.widget.logic.isRunning()
+    twoPatients.answer = True
+    panel.click("segmentButton")
+    panel.wait(lambda: panel.ui.statusLabel.text.startswith("Done in"))
+    assert len(twoPatients.questions) == 2
+    assert missu.request().scans.preprocessing.different_anatomy
+
+
+def test_images_that_show_two_brains_are_asked_about(
+    panel: Panel, case: dict[str, Any], missu: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import slicer
+
+    questions = []
+
+    def confirm(question: str) -> bool:
+        questions.append(question)
+        missu.behave()
+        return True
+
+    monkeypatch.setattr(slicer.util, "confirmYesNoDisplay", confirm)
+    missu.behave(error="flair: shows another brain", code=ErrorCode.ANATOMY_DIFFERS)
+    panel.click("segmentButton")
+    panel.wait(lambda: panel.ui.statusLabel.text.startswith("Done in"))
+    assert len(questions) == 1 and "shows another brain" in questions[0]
+    assert missu.request().scans.preprocessing.different_anatomy
+
+
+def test_scans_of_two_days_are_warned_of(
+    panel: Panel, case: dict[str, Any], missu: SimpleNamespace, fromDicom: Callable[..., None]
+) -> None:
+    for modality, node in case.items():
+        fromDicom(node, _00080020="20240506" if modality == "flair" else "20240110")
+    panel.segment()
+    warning = panel.ui.warningsLabel.text
+    assert "Case_t1, Case_t1ce, Case_t2: 2024-01-10; Case_flair: 2024-05-06" in warning
+
+
 def test_the_quality_page_of_the_shown_result_is_opened(
     panel: Panel, case: dict[str, Any], missu: SimpleNamespace, slicerApplication: Any
 ) -> None:
