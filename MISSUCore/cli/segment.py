@@ -57,7 +57,8 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         "--bids",
         type=Path,
         metavar="DATASET",
-        help="many cases: all of a raw BIDS dataset; the results are a BIDS derivative dataset",
+        help="many cases: all of a raw BIDS dataset; the results are a BIDS derivative dataset; "
+        "with --map NAME=SUFFIX, as ADC=ADC, maps of the dataset are measured",
     )
     parser.add_argument(
         "--participants",
@@ -158,12 +159,17 @@ def run(options: argparse.Namespace, progress: Progress) -> None:
     values = {
         **vars(options),
         "scans": scan_inputs(options),
-        "maps": named_files("--map", "NAME", options.maps),
+        "maps": _named_maps(options),
     }
     request = request_of(SegmentRequest, values)
     report = perform(request, options.json_progress, progress)
     if options.profile:
         _print_profile(report.seconds)
+
+
+def _named_maps(options: argparse.Namespace) -> dict[str, Path]:
+    """What each map is in: a file; with --bids, files of a suffix."""
+    return named_files("--map", "NAME", options.maps)
 
 
 def _print_profile(seconds: Mapping[str, float]) -> None:
@@ -238,9 +244,9 @@ def _check_cohort(options: argparse.Namespace) -> None:
         raise InputError("no place for the results given; give --output-folder")
     if options.cases and options.bids:
         raise InputError("--cases and --bids: give one of them")
-    if options.maps:
+    if options.maps and not options.bids:
         raise InputError(
-            "--map is for a single case; for many, columns of the list name the files: map:ADC"
+            "--map is for a single case, or --bids; in a list, columns name the files: map:ADC"
         )
     single = ("output", "report", "dicom_seg", "brain_mask", "case", "image", *BRATS_MODALITIES)
     wrong = [str(options.folder)] if options.folder else []
@@ -272,8 +278,9 @@ def _segment_cohort(options: argparse.Namespace, progress: Progress) -> None:
         preprocessing=request_of(PreprocessingOptions, vars(options)),
         segmentation=request_of(SegmentationOptions, vars(options)),
     )
+    suffixes = {name: str(path) for name, path in _named_maps(options).items()}
     summary = segment_cohort(
-        read_bids(options.bids, options.participants) if options.bids else options.cases,
+        read_bids(options.bids, options.participants, suffixes) if options.bids else options.cases,
         options.output_folder,
         options.model,
         how,

@@ -1,7 +1,8 @@
 """Raw BIDS datasets: the scans of every subject and session.
 
 Brain Imaging Data Structure 1.10, https://bids-specification.readthedocs.io: "Anatomy imaging
-data". Only names, sidecars and the headers of scans that have rivals are looked at here.
+data", and "Diffusion imaging data" for a scanner's ADC. Only names, sidecars and the headers of
+scans that have rivals are looked at here.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ...contract.modalities import BRATS_MODALITIES
@@ -23,6 +26,9 @@ from .names import BidsFile, BidsFolder
 DESCRIPTION_NAME = "dataset_description.json"
 _IMAGES = (".nii.gz", ".nii")
 _MODALITIES = {"T1w": "t1", "T2w": "t2", "FLAIR": "flair"}
+# Where maps lie that belong to the raw data: ADC in dwi, T1map in anat.
+_MAP_FOLDERS = ("anat", "dwi", "perf")
+_NO_MAPS: Mapping[str, str] = MappingProxyType({})
 _AGENT = "ContrastBolusIngredient"
 # What is written for ce and for the ingredient where there was no contrast agent, or none is known.
 _NO_AGENTS = ("none", "no", "pre")
@@ -58,7 +64,9 @@ class BidsDataset:
             )
 
 
-def read_bids(folder: Path, participants: Sequence[str] = ()) -> BidsDataset:
+def read_bids(
+    folder: Path, participants: Sequence[str] = (), maps: Mapping[str, str] = _NO_MAPS
+) -> BidsDataset:
     """The cases of a raw BIDS dataset: T1w, T1w with contrast, T2w and FLAIR of each session.
 
     A T1w is one with contrast if its name has the entity ``ce``, or its sidecars name an
@@ -70,10 +78,12 @@ def read_bids(folder: Path, participants: Sequence[str] = ()) -> BidsDataset:
     Args:
         folder: top of the dataset.
         participants: the only ones to read, as ``01`` or ``sub-01``; all if there are none.
+        maps: suffixes of further maps by name, as ``{"ADC": "ADC"}`` for ``sub-01_ADC.nii.gz``. Of
+            several in a session one is taken as of scans; a session may lack them.
 
     Raises:
-        InputError: if the folder is no raw dataset, or a participant is not there. What is wrong
-            with a case alone is its ``problem``.
+        InputError: if the folder is no raw dataset, or a participant is not there, or no session
+            has such a map. What is wrong with a case alone is its ``problem``.
 
     Examples:
         >>> from MISSUCore import read_bids
@@ -90,8 +100,18 @@ def read_bids(folder: Path, participants: Sequence[str] = ()) -> BidsDataset:
         if name not in subjects:
             raise InputError(f"{folder}: there is no participant {name}")
     cases = [
-        case for name in asked or subjects for case in _cases_of_subject(files, subjects[name])
+        case
+        for name in asked or subjects
+        for case in _cases_of_subject(files, subjects[name], maps)
     ]
+    usable = [case for case in cases if not case.problem]
+    for name, suffix in maps.items():
+        if usable and not any(name in case.maps for case in usable):
+            raise InputError(
+                f"{folder}: no session has a map {name}, a file *_{suffix}.nii.gz in "
+                f"{', '.join(_MAP_FOLDERS)} that is not named in .bidsignore; give --map "
+                f"{name}=SUFFIX, or list the cases with their maps for --cases"
+            )
     return BidsDataset(folder, description, cases)
 
 
@@ -117,7 +137,7 @@ def _description(folder: Path) -> JsonObject:
     return description
 
 
-def _cases_of_subject(files: BidsFolder, subject: Path) -> list[CasePaths]:
+def _cases_of_subject(files: BidsFolder, subject: Path, maps: Mapping[str, str]) -> list[CasePaths]:
     """The sessions with scans; of a subject without any, a case that says so."""
     cases = []
     for place in (subject, *files.folders(subject, "ses")):
@@ -130,22 +150,39 @@ def _cases_of_subject(files: BidsFolder, subject: Path) -> list[CasePaths]:
             and file.entities.get("part", "mag") == "mag"
         ]
         if scans:
-            cases.append(_case(files, name, scans))
+            found = {key: _with_suffix(files, place, suffix) for key, suffix in maps.items()}
+            cases.append(_case(files, name, scans, found))
     return cases or [
         CasePaths(subject.name, problem=f"{subject}: has no {', '.join(_MODALITIES)} in anat")
     ]
 
 
-def _case(files: BidsFolder, name: str, scans: Sequence[BidsFile]) -> CasePaths:
+def _case(
+    files: BidsFolder,
+    name: str,
+    scans: Sequence[BidsFile],
+    maps: Mapping[str, Sequence[BidsFile]],
+) -> CasePaths:
     try:
-        for scan in scans:
+        for scan in chain(scans, *maps.values()):
             if not scan.path.name.startswith(f"{name}_"):
                 raise InputError(f"{scan.path}: is a scan of another subject or session, by name")
         rivals = _by_modality(files, scans)
         images = {modality: _chosen(rivals[modality]).path for modality in rivals}
+        chosen = {key: _chosen(found).path for key, found in maps.items() if found}
     except InputError as error:
         return CasePaths(name, problem=str(error))
-    return CasePaths(name, images)
+    return CasePaths(name, images, maps=chosen)
+
+
+def _with_suffix(files: BidsFolder, place: Path, suffix: str) -> list[BidsFile]:
+    """The images of a subject or session that may be a map of this suffix."""
+    return [
+        file
+        for folder in _MAP_FOLDERS
+        for file in files.files(place / folder)
+        if file.ending in _IMAGES and file.suffix == suffix
+    ]
 
 
 def _by_modality(files: BidsFolder, scans: Sequence[BidsFile]) -> dict[str, list[BidsFile]]:

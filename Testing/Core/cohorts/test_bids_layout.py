@@ -11,6 +11,7 @@ from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 
+import numpy as np
 import pytest
 import SimpleITK as sitk
 
@@ -285,6 +286,23 @@ def test_a_dataset_elsewhere_is_linked(
     )
 
 
+def test_maps_of_the_dataset_are_measured(
+    raw: Path, tmp_path: Path, tiny_model: Path, make_image: Callable[..., sitk.Image]
+) -> None:
+    adc = raw / "sub-01" / "dwi" / "sub-01_ADC.nii.gz"
+    adc.parent.mkdir()
+    voxels = np.full((12, 12, 12), 800.0, np.float32)
+    voxels[:, :, 0] = 900  # a constant map is refused
+    sitk.WriteImage(make_image(voxels, (1.0, 1.0, 1.0)), str(adc))
+    out = tmp_path / "out"
+    command = ["segment", "--bids", str(raw), "--output-folder", str(out), "--map", "ADC=ADC"]
+    command += ["--registration", "never", "--brain-extraction", "never", "--device", "cpu"]
+    assert main([*command, "--model", str(tiny_model)]) == 0
+    with (out / "summary.csv").open(encoding="utf-8") as stream:
+        first, second = csv.DictReader(stream)
+    assert (first["ADC_WT_median"], second["ADC_WT_median"]) == ("800.0", "")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -293,6 +311,7 @@ def test_a_dataset_elsewhere_is_linked(
         (["--output-folder", "raw/sub-01/out"], "lies among the raw data"),
         (["--output-folder", "out", "--cases", "raw"], "--cases and --bids: give one of them"),
         (["--output-folder", "out", "--t1", "a.nii"], "or leave out --bids"),
+        (["--output-folder", "out", "--map", "ADC=adc.nii"], "no session has a map ADC"),
         (["--output-folder", "out", "--participants", "7"], "there is no participant sub-7"),
     ],
 )

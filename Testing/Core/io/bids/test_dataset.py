@@ -63,6 +63,31 @@ def test_subjects_and_sessions_are_cases(write_bids: Write) -> None:
     }
 
 
+def test_maps_are_taken_by_their_suffix(write_bids: Write) -> None:
+    folder = write_bids(
+        {
+            **scans("sub-01", "FLAIR", "T1map"),
+            **scans("sub-02_ses-a", "FLAIR"),
+            **scans("sub-03", "FLAIR"),
+            "sub-01/dwi/sub-01_run-1_ADC.nii.gz": 1.0,
+            "sub-01/dwi/sub-01_run-2_ADC.nii.gz": 1.0,
+            "sub-01/dwi/sub-01_run-2_dwi.nii.gz": 1.0,
+            "sub-02/ses-a/dwi/sub-02_ses-a_ADC.nii.gz": (1.0, 1.0, 2.0),
+            "sub-02/ses-a/dwi/sub-02_ses-a_acq-fine_ADC.nii.gz": 1.0,
+        }
+    )
+    wanted = {"ADC": "ADC", "T1 in ms": "T1map"}
+    cases = read_bids(folder, maps=wanted).cases
+    assert [{name: path.name for name, path in case.maps.items()} for case in cases] == [
+        {"ADC": "sub-01_run-2_ADC.nii.gz", "T1 in ms": "sub-01_T1map.nii.gz"},
+        {"ADC": "sub-02_ses-a_acq-fine_ADC.nii.gz"},
+        {},
+    ]
+    assert not any(case.maps for case in read_bids(folder).cases)
+    with pytest.raises(InputError, match=r"no session has a map T1 in ms, a file \*_T1map.nii.gz"):
+        read_bids(folder, ["02", "03"], wanted)
+
+
 def test_only_participants_that_are_asked_for(write_bids: Write) -> None:
     folder = write_bids(
         {**scans("sub-01", "T1w"), **scans("sub-2", "T1w"), **scans("sub-3", "T1w")}
