@@ -42,7 +42,7 @@ from MISSUSegmentationLib.Panel.PanelHeight import PanelHeight
 from MISSUSegmentationLib.Panel.PanelInputs import PanelInputs
 from MISSUSegmentationLib.Panel.PanelMeasure import PanelMeasure
 from MISSUSegmentationLib.Panel.PanelModels import PanelModels
-from MISSUSegmentationLib.Panel.PanelResult import PanelResult, showInViews
+from MISSUSegmentationLib.Panel.PanelResult import PanelResult
 from MISSUSegmentationLib.Panel.PanelRun import PanelRun
 from MISSUSegmentationLib.Panel.Provenance.PanelProvenance import watchEdits
 from MISSUSegmentationLib.Panel.Visits.PanelVisits import PanelVisits
@@ -291,11 +291,9 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
     def onFinished(self, result: SegmentationResult) -> None:
         """Show the new segmentation; the user may be in another module meanwhile."""
-        self.result.remember(result)
         parameters = self.logic.getParameterNode()
-        if parameters.result is not result.segmentationNode:
-            parameters.result = result.segmentationNode
-            showInViews(result.segmentationNode)
+        self.result.remember(result, parameters.result is not result.segmentationNode)
+        parameters.result = result.segmentationNode
         self.run.showDone(result)
         if self.parameters:
             self.result.refresh()

@@ -29,6 +29,8 @@ STAND_BY = Path(__file__).with_name("StandBy.py")
 STAND_BY_SECONDS = 600.0
 # Once the tree is killed its pipe closes at once; this is for a system that is very busy.
 CLOSING_SECONDS = 1.0
+# Exit codes of a process that Linux has killed, and that a launcher says has been.
+KILLED = (-9, 137)
 
 
 class CoreProcess:
@@ -126,7 +128,7 @@ class CoreProcess:
         """Why it failed, in one sentence."""
         if self.error:
             return self.error.message
-        if self._exitCode in (-9, 137):  # killed, by Linux and by a launcher on it
+        if self._exitCode in KILLED:
             return Text(
                 "the system ended the process, probably for lack of memory; close other programs"
             )

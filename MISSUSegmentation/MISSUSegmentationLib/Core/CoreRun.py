@@ -17,12 +17,12 @@ from MISSUCore.core.events import ProgressEvent, Stage
 from MISSUCore.core.messages import OPTION, Name, Text, path_in
 
 from .CoreInstallation import InstallationError, torchProblem
-from .CoreProcess import CoreProcess
+from .CoreProcess import KILLED, CoreProcess
 from .Errors import ExchangeError
 
 POLL_SECONDS = 0.02
-# Exit codes of MISSUCore that say why it failed, see MISSUCore.cli.main.
-EXPLAINED = (2, 3, 4, 130)
+# Exit codes that say why it failed: of MISSUCore, see MISSUCore.cli.main, and of a killed process.
+EXPLAINED = (2, 3, 4, 130, *KILLED)
 
 
 class SegmentationError(RuntimeError):

@@ -66,6 +66,7 @@ class PanelResult:
         # By segmentation ID. Not in the scene: what that names is not to be opened unseen.
         self._qualityPages: dict[str, Path] = {}
         self._shown: tuple[Any, Any] = (None, None)
+        self._unseen: Any = None
         ui.editButton.clicked.connect(self.onEditButton)
         ui.qualityPageButton.clicked.connect(self.onQualityPageButton)
         ui.compareButton.clicked.connect(self.onCompareButton)
@@ -76,6 +77,7 @@ class PanelResult:
 
     def forget(self) -> None:
         """The scene is closed."""
+        self._unseen = None
         self._provenance.show(None)
         self._provenance.forgetReader()
 
@@ -120,8 +122,13 @@ class PanelResult:
             "Compute Dice and the 95 % Hausdorff distance of every region."
         )
 
-    def remember(self, result: SegmentationResult) -> None:
-        """Keep what the run said of its segmentation with it, in the scene, but for its page."""
+    def remember(self, result: SegmentationResult, isNew: bool) -> None:
+        """Keep what the run said of its segmentation with it, in the scene, but for its page.
+
+        A new one is brought into view, once the user is here: views are not turned away under the
+        hands of somebody who paints in another module.
+        """
+        self._unseen = result.segmentationNode if isNew else None
         report = Report(result.confidence, result.warnings)
         result.segmentationNode.SetAttribute(REPORT_ATTRIBUTE, json.dumps(report._asdict()))
         nodeId = result.segmentationNode.GetID()
@@ -135,6 +142,9 @@ class PanelResult:
         self._scores = {}
         self.show()
         self._updateButtons()
+        if self._unseen and self._unseen is self.parameters.result:
+            showInViews(self._unseen)
+        self._unseen = None
 
     def onEditButton(self) -> None:
         node = self.parameters.result  # there are none once the user is in another module

@@ -22,6 +22,7 @@ from MISSUCore.core.errors import ErrorCode
 from MISSUCore.core.events import ErrorEvent, ProgressEvent
 from MISSUCore.core.messages import Text, a_file, a_modality, an_option
 from MISSUSegmentationLib.Core import CoreProcess as processModule
+from MISSUSegmentationLib.Core import CoreRun as runModule
 from MISSUSegmentationLib.Core.CoreRun import CoreRun
 from MISSUSegmentationLib.Logic import SegmentationLogic as logicModule
 from MISSUSegmentationLib.Logic.Provenance.SignOff import provenanceOf
@@ -245,6 +246,21 @@ def test_a_failure_names_the_volume_and_keeps_the_log(
     pollUntil(logic, lambda: bool(failures))
     assert "no-such-model" in failures[0][0] and "missu-brats-fast" in failures[0][0]
     assert failures[0][1].is_file() and not logic.isRunning()
+
+
+def test_a_process_that_was_killed_is_told_at_once(
+    volumes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "killed.py"
+    path.write_text(WAIT + "os.kill(os.getpid(), 9)")
+    monkeypatch.setattr(processModule, "corePython", lambda: [sys.executable, str(path)])
+
+    def torchProblem() -> str:
+        pytest.fail("takes seconds, in which Slicer stands still, and tells nothing")
+
+    monkeypatch.setattr(runModule, "torchProblem", torchProblem)
+    with pytest.raises(SegmentationError, match="lack of memory"):
+        SegmentationLogic().segment(**volumes)
 
 
 def test_messages_call_scans_what_the_user_calls_them() -> None:

@@ -685,12 +685,17 @@ def test_a_scene_closed_just_before_the_end_revives_nothing(
 def test_a_result_arrives_while_the_user_is_elsewhere(
     panel: Panel, case: dict[str, Any], missu: SimpleNamespace, slicerApplication: Any
 ) -> None:
+    scene = slicerApplication.mrmlScene
+    layers = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    layers.SetBackgroundVolumeID(case["flair"].GetID())
     panel.click("segmentButton")
     panel.widget.exit()
     panel.wait(lambda: segmentations(slicerApplication) != [])
     panel.wait(lambda: not panel.widget.logic.isRunning())
+    assert layers.GetBackgroundVolumeID() == case["flair"].GetID(), "the user may be painting"
     panel.widget.enter()
     panel.settle()
+    assert layers.GetBackgroundVolumeID() == case["t1ce"].GetID()
     assert panel.table()[1][0] == "Whole tumor"
     assert panel.ui.segmentButton.text == "Segment"
 
