@@ -12,7 +12,8 @@ and skips (Figure 5). Same cases, patches, augmentation, loss, rate, steps and s
 (its recipe: 1000 epochs of batch 4). Every run is a folder of OUT with its result as JSON: what is
 done is not done again, and what was stopped goes on. ``--core-hours`` gives each row the steps that
 fit, by timing some. Figures are mean and standard deviation over the seeds of the mean over the
-held-out cases, on their own grids. Needs MONAI and einops: ``pip install -e ".[benchmarks]"``.
+held-out cases, on their own grids; below the table, how far the last row is above the others. Needs
+MONAI and einops: ``pip install -e ".[benchmarks]"``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 
 from held_out import add_names, split
 from networks import peer
-from paper_results import paper_cells, result_path, table
+from paper_results import differences, paper_cells, result_path, table
 from paper_rows import BRATS, CHAOS, TABLES, TASK_OF_TABLE, Row, Run
 from paper_training import BUDGETS, Task, chaos_task, steps_in, train_run
 from torch import nn
@@ -79,7 +80,7 @@ def main() -> None:
         train_rows(rows, task(task_name, options), options)
         text = table(rows, task_name, folder)
         (folder / f"table-{name}.md").write_text(text + "\n", encoding="utf-8")
-        print(f"\nTable {name}, {task_name}\n\n{text}")
+        print(f"\nTable {name}, {task_name}\n\n{text}\n\n{differences(rows, task_name, folder)}")
 
 
 def chosen(rows: Sequence[Row], titles: Sequence[str] | None) -> list[Row]:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from paper_rows import CHAOS, Row, Run
+from scipy import stats
 
 from MISSUCore.core.files import read_json, write_json
 from MISSUCore.core.serialization import settings_to_dict
@@ -149,6 +151,38 @@ def table(rows: Iterable[Row], task: str, folder: Path) -> str:
             _line([*line, str(len(results) or ""), seconds, "; ".join(filter(None, notes))])
         )
     return "\n".join(lines)
+
+
+def differences(rows: Sequence[Row], task: str, folder: Path) -> str:
+    """How far the Dice of the last row is above each other's: by case, with 95 % intervals.
+
+    A case counts with its mean over the seeds; intervals are bootstrapped over the cases, which
+    must be the same and at least two.
+    """
+    done = [row for row in rows if stored(folder, row.run)]
+    if len(done) < 2:
+        return ""
+    *others, own = done
+    lines = []
+    for row in others:
+        told = []
+        for region in REGIONS[task]:
+            more = by_case(stored(folder, own.run), region) - by_case(
+                stored(folder, row.run), region
+            )
+            low, high = stats.bootstrap(
+                (more,), np.mean, method="percentile", random_state=0
+            ).confidence_interval
+            told.append(f"{region} {more.mean():+.3f} ({low:+.3f} to {high:+.3f})")
+        lines.append(f"{own.title} - {row.title}, Dice: {', '.join(told)}")
+    return "\n".join(lines)
+
+
+def by_case(results: Sequence[Result], region: str) -> NDArray[np.float64]:
+    """Dice (cases,) in the order of their names, each the mean over the seeds."""
+    scores = [[one.scores[name][region]["dice"] for name in sorted(one.scores)] for one in results]
+    means: NDArray[np.float64] = np.mean(scores, axis=0)
+    return means
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ import SimpleITK as sitk
 pytest.importorskip("monai")
 
 from paper_chaos import chaos_cases, chaos_scores, chaos_split, read_example
-from paper_results import Result, enough, percent, result_path, spread, table
+from paper_results import Result, differences, enough, percent, result_path, spread, table
 from paper_rows import Row, Run
 
 RUN = Run("some")
@@ -55,6 +55,20 @@ def test_a_row_tells_mean_and_spread_over_its_seeds(tmp_path: Path) -> None:
     ]
     assert head.count("|") == line.count("|") == missing.count("|")
     assert missing.endswith("| why |")
+
+
+def test_rows_are_compared_case_by_case(tmp_path: Path) -> None:
+    # WT by case, over the seeds: 0.48 and 0.66 against 0.4 and 0.5, so 0.08 and 0.16 more. Means of
+    # cases drawn anew lie between these; each end is drawn in a quarter of the time.
+    other, own = Run("other"), Run("own")
+    for run, seed, dice in ((other, 1, (0.4, 0.5)), (own, 1, (0.4, 0.6)), (own, 2, (0.56, 0.72))):
+        result(seed, dice).write(result_path(tmp_path, run, seed))
+    rows = [Row("other", other), Row("not run", Run("missing")), Row("own", own)]
+    assert differences(rows, "brats", tmp_path) == (
+        "own - other, Dice: WT +0.120 (+0.080 to +0.160), TC +0.060 (+0.040 to +0.080), "
+        "ET +0.030 (+0.020 to +0.040)"
+    )
+    assert differences(rows[:2], "brats", tmp_path) == ""
 
 
 def test_the_liver_has_the_challenges_columns_and_the_papers_accuracy_and_dice(
