@@ -57,7 +57,7 @@ class PanelMeasure:
         ui.measureButton.clicked.connect(self.onMeasureButton)
         ui.undoLineButton.clicked.connect(self._history.undo)
         ui.resetLinesButton.clicked.connect(self.onResetButton)
-        ui.targetsSpinBox.valueChanged.connect(self.onTargetsChanged)
+        ui.targetsSpinBox.connect("valueChanged(int)", self.onTargetsChanged)
 
     def setParameters(self, parameters: MISSUSegmentationParameterNode | None) -> None:
         """Connect to these choices of the panel, or to none while it is not on display."""

@@ -24,6 +24,8 @@ from .SceneExchange import arrayFromImage, ijkToRas, referenceVolume, volumeLike
 TERMINOLOGY_CONTEXT = "MISSU"
 ANATOMIC_CONTEXT = "Anatomic codes - DICOM master list"
 BINARY_LABELMAP = "Binary labelmap"
+# The name that a node was given: a user who has renamed it wants to keep it.
+NAME_ATTRIBUTE = "MISSU.Name"
 # Places are compared in such steps: files round them by less. The offset is one that no place is
 # likely to have, lest that rounding carries one over to the next step.
 PLACE_STEP_MM, PLACE_OFFSET_MM = 0.1, 0.0123
@@ -70,7 +72,7 @@ def importSegmentation(
             # What lies within others is seen through them.
             depth = sum(set(_values(part)) <= set(region.labels) for region in scheme.regions)
             node.GetDisplayNode().SetSegmentOpacity3D(part.name, depth / len(scheme.regions))
-        node.SetAttribute("MISSU.Name", node.GetName())
+        node.SetAttribute(NAME_ATTRIBUTE, node.GetName())
         node.SetAttribute("MISSU.Checksum", checksumOf(node))
     return node
 
@@ -81,17 +83,23 @@ def importProbabilities(
     reference: slicer.vtkMRMLScalarVolumeNode,
     scheme: LabelScheme,
 ) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
-    """Put probability maps (k, j, i) by region beside a result; those of its last run go."""
+    """Put probability maps (k, j, i) by region beside a result; those of its last run go.
+
+    One that the user has renamed is the user's, and stays.
+    """
     scene = segmentationNode.GetScene()
     nodes = {}
     for region in scheme.region_names:
         role = f"MISSU.Probability.{region}"
-        if segmentationNode.GetNodeReference(role):
-            scene.RemoveNode(segmentationNode.GetNodeReference(role))
+        last = segmentationNode.GetNodeReference(role)
+        if last and last.GetName() == last.GetAttribute(NAME_ATTRIBUTE):
+            scene.RemoveNode(last)
+        segmentationNode.SetNodeReferenceID(role, None)
         if region not in maps:
             continue
         node = scene.AddNode(volumeLike(reference, maps[region]))
         node.SetName(scene.GenerateUniqueName(f"{segmentationNode.GetName()} {region} probability"))
+        node.SetAttribute(NAME_ATTRIBUTE, node.GetName())
         node.SetAndObserveTransformNodeID(reference.GetTransformNodeID())
         node.CreateDefaultDisplayNodes()
         node.GetDisplayNode().SetAutoWindowLevel(False)
@@ -110,7 +118,7 @@ def _untouchedResult(
     for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode", scene):
         if (
             all(node.GetNodeReference(inputRole(m)) is volumes.get(m) for m in BRATS_MODALITIES)
-            and node.GetName() == node.GetAttribute("MISSU.Name")
+            and node.GetName() == node.GetAttribute(NAME_ATTRIBUTE)
             and checksumOf(node) == node.GetAttribute("MISSU.Checksum")
             and not isSignedOff(node)
         ):

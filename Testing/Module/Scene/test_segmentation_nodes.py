@@ -295,5 +295,7 @@ def test_probabilities_lie_beside_the_segments_and_are_replaced(
             slicer.util.arrayFromVTKMatrix(matrix), slicer.util.arrayFromVTKMatrix(expected)
         )
         assert found[name].GetTransformNodeID() == transform.GetID()
+    found["ET"].SetName("Where I would biopsy")
     assert importProbabilities({}, node, volumes["t1ce"], BRATS) == {}
-    assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == before
+    assert scene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode") == before + 1
+    assert scene.GetFirstNodeByName("Where I would biopsy") is found["ET"]

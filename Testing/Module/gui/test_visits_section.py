@@ -123,6 +123,24 @@ def test_visits_are_added_with_their_scan_and_date(
     assert slicerApplication.util.getNode("Second")
 
 
+def test_what_was_entered_goes_with_its_visit_only_after_asking(
+    panel: Panel, patient: list[Any], slicerApplication: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answers = [], iter([False, True])
+    monkeypatch.setattr(
+        slicerApplication.util,
+        "confirmOkCancelDisplay",
+        lambda text: bool(asked.append(text)) or next(answers),
+    )
+    addBoth(panel)
+    panel.choose("steroidsComboBox", "more")
+    panel.click("removeVisitButton")
+    assert len(rows(panel.ui.visitsTable)) == 2 and "what you have entered" in asked[0]
+    assert panel.ui.steroidsComboBox.currentText == "more"
+    panel.click("removeVisitButton")
+    assert len(rows(panel.ui.visitsTable)) == 1 and len(asked) == 2
+
+
 def test_a_comparison_fills_table_plot_and_page(
     panel: Panel, patient: list[Any], missu: SimpleNamespace, slicerApplication: Any
 ) -> None:

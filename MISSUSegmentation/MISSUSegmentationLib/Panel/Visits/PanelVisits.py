@@ -14,6 +14,7 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from MISSUCore.contract.visits.report import VisitsReport
+from MISSUCore.contract.visits.response import ReaderEntry
 
 from ...Core.Errors import ExchangeError
 from ...Logic.VisitsLogic import loadResultFolder
@@ -234,6 +235,12 @@ class PanelVisits(VTKObservationMixin):
 
     def onRemoveButton(self) -> None:
         entry, key = keptVisits(slicer.mrmlScene), self._table.selected()
+        visit = self._selected(entry)
+        question = _("Remove {name}, with what you have entered for it? Its nodes stay.")
+        if visit and visit.reader != ReaderEntry():
+            if not slicer.util.confirmOkCancelDisplay(question.format(name=visit.name)):
+                return
+            entry = keptVisits(slicer.mrmlScene)  # as it is after the question
         kept = tuple(visit for visit in entry.visits if visit.key != key)
         self._table.select(0)
         self._keep(replace(entry, visits=kept))
