@@ -234,5 +234,6 @@ def findCard(model: str) -> ModelCard:
             raise InstallationError(f"{error}; install the model again.") from error
     cards = modelCards()
     if model not in cards:
-        raise InstallationError(f"There is no model {model}; installed are {', '.join(cards)}.")
+        found = "; ".join((f"installed are {', '.join(cards)}", *unusableModels()))
+        raise InstallationError(f"There is no model {model}; {found}.")
     return cards[model]
