@@ -88,9 +88,9 @@ def run_cohort(
         _adopt_older(places[case.name], records[case.name], written)
     waiting = _waiting(own, places, records, json.loads(json.dumps(settings)))
     progress(Stage.COHORT, 0.0, f"{len(waiting)} of {len(own)} cases to segment")
-    work = _Work(segment_one, written, overview, overwrite)
+    runner = _CohortRunner(segment_one, written, overview, overwrite)
     try:
-        work.through(waiting, places, records, progress)
+        runner.run_all(waiting, places, records, progress)
     except BaseException:
         with suppress(MISSUError):  # what is known of the cases, and then the error
             overview.write_page(records)
@@ -127,11 +127,11 @@ def _waiting(
 
 
 @dataclass(frozen=True)
-class _Work:
-    """What is done with each case that waits.
+class _CohortRunner:
+    """Segments the cases that wait, and records what became of each.
 
     Attributes:
-        segment_one: segments it.
+        segment_one: segments a case.
         written: record of what was written.
         overview: of all cases.
         overwrite: whether results are replaced that were changed since.
@@ -142,7 +142,7 @@ class _Work:
     overview: Overview
     overwrite: bool
 
-    def through(
+    def run_all(
         self,
         waiting: Sequence[tuple[CasePaths, CohortRecord]],
         places: Mapping[str, Path],
@@ -156,50 +156,42 @@ class _Work:
             part = progress.part(number / len(waiting), (number + 1) / len(waiting))
             part(Stage.COHORT, 0.0, f"{case.name}: case {number + 1} of {len(waiting)}")
             write_record(place, begun)
-            records[case.name] = _segment(
-                case, place, begun, self.segment_one, part, self.written, self.overwrite
-            )
+            records[case.name] = self._run(case, place, begun, part)
             write_record(place, records[case.name])
             # On Windows, while a spreadsheet has it open; or after that has saved it.
             with suppress(InputError):
                 self.overview.write_summary(records)
 
-
-def _segment(
-    case: CasePaths,
-    place: Path,
-    begun: CohortRecord,
-    segment_one: SegmentOne,
-    progress: Progress,
-    written: Written,
-    overwrite: bool,
-) -> CohortRecord:
-    start = monotonic()
-    try:
-        _remove_results(place, begun.files, written, overwrite)
-        with kept_by(written):
-            report = segment_one(case, place, progress)
-    except Exception as error:
-        foreseen = isinstance(error, MISSUError)
-        message = str(error) if foreseen else f"{type(error).__name__}: {error}"
-        progress(Stage.COHORT, 1.0, f"{case.name} failed: {message}")
+    def _run(
+        self, case: CasePaths, place: Path, begun: CohortRecord, progress: Progress
+    ) -> CohortRecord:
+        """Segment a case into its folder; what it raises becomes the record of a failure."""
+        start = monotonic()
+        try:
+            _remove_results(place, begun.files, self.written, self.overwrite)
+            with kept_by(self.written):
+                report = self.segment_one(case, place, progress)
+        except Exception as error:
+            foreseen = isinstance(error, MISSUError)
+            message = str(error) if foreseen else f"{type(error).__name__}: {error}"
+            progress(Stage.COHORT, 1.0, f"{case.name} failed: {message}")
+            return replace(
+                begun,
+                state=FAILED,
+                seconds=round(monotonic() - start, 2),
+                error=message,
+                traceback="" if foreseen else traceback.format_exc(),
+            )
         return replace(
             begun,
-            state=FAILED,
+            state=DONE,
+            files=_results(place, self.written),
+            volumes_ml=dict(report.volumes_ml),
+            confidence=dict(report.confidence),
+            map_figures=_map_figures(report.maps),
+            warnings=tuple(map(str, report.warnings)),
             seconds=round(monotonic() - start, 2),
-            error=message,
-            traceback="" if foreseen else traceback.format_exc(),
         )
-    return replace(
-        begun,
-        state=DONE,
-        files=_results(place, written),
-        volumes_ml=dict(report.volumes_ml),
-        confidence=dict(report.confidence),
-        map_figures=_map_figures(report.maps),
-        warnings=tuple(map(str, report.warnings)),
-        seconds=round(monotonic() - start, 2),
-    )
 
 
 def _map_figures(maps: Mapping[str, MapStatistics]) -> dict[str, float]:

@@ -48,29 +48,33 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, progress: Progress) -> None:
     """Do what is asked for, or print the cards of the installed models."""
     from ...inference.installation import model_facts
-    from ...models.store import list_models, unusable_models, user_folder
+    from ...models.store import list_models, unusable_models
 
     request = request_of(ModelRequest, vars(options))
+    card = None
     if request != ModelRequest():
         card = perform(request, options.json_progress, progress)
-        if card:
-            print(
-                json.dumps(model_facts(card), indent=2)
-                if options.json
-                else f"installed {card.name}"
-            )
+        if card is None and not options.json:
             return
-    if options.json or request == ModelRequest():
+    if card is None:
         tell_warnings(unusable_models(), options.json_progress)
     if options.json:
-        print(json.dumps([model_facts(card) for card in list_models()], indent=2))
-        return
-    if request != ModelRequest():
-        return
+        facts = model_facts(card) if card else [model_facts(one) for one in list_models()]
+        print(json.dumps(facts, indent=2))
+    elif card:
+        print(f"installed {card.name}")
+    else:
+        _print_models()
+
+
+def _print_models() -> None:
+    """A paragraph for each installed model, and where the user's own belong."""
+    from ...models.store import default_model, list_models, user_folder
+
+    default = default_model()
     for card in list_models():
-        entry = model_facts(card)
         spacing = " x ".join(f"{length:g}" for length in card.spacing_mm)
-        print(f"{card.name}{'  (default)' if entry['default'] else ''}")
+        print(f"{card.name}{'  (default)' if card.name == default else ''}")
         print(f"  {card.task}\n  from {', '.join(card.modalities)} at {spacing} mm")
         if card.first_look.model:
             print(f"  looks closely where {card.first_look.model} finds something")
