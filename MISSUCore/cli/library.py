@@ -107,24 +107,26 @@ def perform_add(request: AddCaseRequest, as_events: bool, progress: Progress) ->
     """Add a case; returns its record."""
     from ..contract.labels import label_scheme
     from ..finetuning.library.adding import add_case
+    from ..finetuning.library.details import CaseDetails
 
     scans = request.scans
-    known = request.provenance.computed.model if request.provenance else None
     record, warnings = add_case(
         _library(request.library),
         chosen_scans(scans, progress.part(0, 0.03)).paths,
         request.labels,
         label_scheme(request.scheme),
+        CaseDetails(
+            result=request.result,
+            model=_model(request),
+            scene=request.scene,
+            note=request.note,
+            tumor=not request.no_tumor,
+            replacing=request.replace,
+            provenance=request.provenance,
+        ),
         reference=scans.reference or None,
         brain_mask=scans.brain_mask,
         preprocessing=scans.preprocessing,
-        result=request.result,
-        model=_identity(request.model) if request.model else known,
-        scene=request.scene,
-        note=request.note,
-        tumor=not request.no_tumor,
-        replacing=request.replace,
-        provenance=request.provenance,
         progress=progress.part(0.03, 1.0),
     )
     tell_warnings(warnings, as_events)
@@ -136,13 +138,16 @@ def tell_added(record: CaseRecord) -> None:
     JsonLines()(ResultEvent({"case": record.id}))
 
 
-def _identity(model: str) -> ModelIdentity:
+def _model(request: AddCaseRequest) -> ModelIdentity:
+    """The model named in the request, else the one of the report, else none."""
     from ..contract.model_card import read_card
     from ..contract.model_identity import ModelIdentity
     from ..models.store import find_model
 
-    card = read_card(find_model(model))
-    return ModelIdentity(card.name, card.sha256)
+    if request.model:
+        card = read_card(find_model(request.model))
+        return ModelIdentity(card.name, card.sha256)
+    return request.provenance.computed.model if request.provenance else ModelIdentity()
 
 
 def run_list(options: argparse.Namespace, progress: Progress) -> None:

@@ -24,8 +24,6 @@ import SimpleITK as sitk
 
 from ...contract.case_record import RECORD_FILE, CaseRecord, Change, read_record, write_record
 from ...contract.labels import LabelScheme
-from ...contract.model_identity import ModelIdentity
-from ...contract.provenance.record import Provenance
 from ...core.errors import ErrorCode, InputError
 from ...core.files import NAME, folder_lock, translate_os_errors
 from ...core.messages import a_file, an_option
@@ -36,6 +34,7 @@ from ...io.writing import write_image
 from ...preprocessing.working_grid import resample_brain
 from ...training.cases.labeled import LabeledCase
 from ...training.cases.labels import read_labels
+from .details import CaseDetails
 from .duplicates import voxels_sha256
 from .label_checks import check_labels
 
@@ -110,15 +109,9 @@ class CaseLibrary:
         scans: Mapping[str, sitk.Image],
         labels: Path,
         scheme: LabelScheme,
+        details: CaseDetails | None = None,
         *,
         as_read: Mapping[str, sitk.Image] | None = None,
-        result: Path | None = None,
-        model: ModelIdentity | None = None,
-        scene: str = "",
-        note: str = "",
-        tumor: bool = True,
-        replacing: bool = False,
-        provenance: Provenance | None = None,
     ) -> CaseRecord:
         """Store a corrected case.
 
@@ -126,37 +119,32 @@ class CaseLibrary:
             scans: 3-D float images by modality, skull-stripped and in one space.
             labels: label map, on whose grid the scans are stored.
             scheme: what its values mean.
+            details: what else is known of the case.
             as_read: the scans before preprocessing, if there was any; so they are recognized when
                 they are given again.
-            result: label map that the model gave, to say how much was changed.
-            model: that model.
-            scene: where the case comes from; nothing that names the patient.
-            note: any text.
-            tumor: whether there is one; a label map without any must be meant.
-            replacing: take the new labels if the scans are in the library already.
-            provenance: who changed what in the labels.
 
         Raises:
             InputError: if the labels cannot be right, or the scans are in the library already.
             ResourceError: if the disk is full.
         """
+        details = details or CaseDetails()
         _check_names(scans)
         label_map = read_labels(LabeledCase("new", {}, labels), scheme)
         stored = {name: on_grid(image, label_map) for name, image in scans.items()}
-        warnings = check_labels(label_map, scans, stored, scheme, tumor)
+        warnings = check_labels(label_map, scans, stored, scheme, details.tumor)
         record = replace(
             _record(stored, label_map, scheme, _checksums(as_read or scans)),
-            scene=scene,
-            note=note,
-            model=model or ModelIdentity(),
-            changes=_changes(result, label_map, scheme) if result else {},
+            scene=details.scene,
+            note=details.note,
+            model=details.model,
+            changes=_changes(details.result, label_map, scheme) if details.result else {},
             warnings=tuple(warnings),
-            provenance=provenance,
+            provenance=details.provenance,
         )
         files = {_scan(name): image for name, image in stored.items()}
         files[LABELS] = image_like(sitk.GetArrayViewFromImage(label_map), label_map)
         with self._changing():
-            record = self._in_its_place(record, replacing)
+            record = self._in_its_place(record, details.replacing)
             self._store(record, files)
         return record
 

@@ -17,6 +17,7 @@ from MISSUCore.contract.model_identity import ModelIdentity
 from MISSUCore.contract.provenance.record import Edit, Provenance
 from MISSUCore.core.errors import InputError, ResourceError
 from MISSUCore.core.files import folder_lock
+from MISSUCore.finetuning.library.details import CaseDetails
 from MISSUCore.finetuning.library.store import CaseLibrary
 from MISSUCore.io.reading import read_case
 
@@ -49,7 +50,7 @@ def library(tmp_path: Path) -> CaseLibrary:
 def add(library: CaseLibrary, write_image: Callable[..., Path]) -> Callable[..., object]:
     """Adds a case of T1 and FLAIR, with these labels and geometry, to the library."""
 
-    def call(labels=None, seed=0, label_geometry=None, scheme=BRATS, ending=".nii.gz", **options):
+    def call(labels=None, seed=0, label_geometry=None, scheme=BRATS, ending=".nii.gz", **details):
         geometry = {"spacing": (5.0, 6.0, 7.0), "direction": OBLIQUE, "origin": (3.0, -4.0, 5.0)}
         paths = {
             name: write_image(f"John_Doe_{name}{ending}", scan(2 * seed + number), **geometry)
@@ -58,7 +59,7 @@ def add(library: CaseLibrary, write_image: Callable[..., Path]) -> Callable[...,
         labels = write_image(
             "labels.nii.gz", tumor() if labels is None else labels, **(label_geometry or geometry)
         )
-        return library.add(read_case(paths).images, labels, scheme, **options)
+        return library.add(read_case(paths).images, labels, scheme, CaseDetails(**details))
 
     return call
 
@@ -198,7 +199,7 @@ def test_scans_are_recognized_whatever_preprocessing_did(
         with pytest.raises(InputError, match=f"in the library already, as {first.id}"):
             library.add(scans, labels, BRATS, as_read=as_read)
     # Corrected once more from the stored version: what that was read from is not forgotten.
-    second = library.add(again, labels, BRATS, replacing=True)
+    second = library.add(again, labels, BRATS, CaseDetails(replacing=True))
     assert (second.id, second.scans_sha256) == (first.id, first.scans_sha256)
     with pytest.raises(InputError, match=f"in the library already, as {first.id}"):
         library.add(other, labels, BRATS, as_read=turned)
