@@ -103,7 +103,9 @@ def test_the_bundled_model_comes_first_and_the_users_follow(
     assert findCard("missu-brats-fast").modalities == ("t1", "t1ce", "t2", "flair")
     with pytest.raises(InstallationError, match=r"no model other; installed are .*brats-fast"):
         findCard("other")
-    with pytest.raises(InstallationError, match=r"no model broken; .*broken\.json: is no model card"):
+    with pytest.raises(
+        InstallationError, match=r"no model broken; .*broken\.json: is no model card"
+    ):
         findCard("broken")
     with pytest.raises(InstallationError, match="is no model card"):
         findCard(str(file.with_name("broken.pt")))
