@@ -20,6 +20,7 @@ from ..evaluation.volumes import volumes_ml
 from ..io.geometry import overlap, voxel_ml
 from ..models.store import Model
 from ..preprocessing.brain_extraction import PLAUSIBLE_BRAIN_ML
+from ..preprocessing.field_of_view import end_warnings
 from ..preprocessing.working_grid import NetworkInput
 from .confidence import doubts, expected_dice
 from .missing_scans import answering_model, network_input
@@ -94,6 +95,8 @@ def segment_case(
     progress(Stage.RESTORE, 0.85, "bringing the result to the reference grid")
     missing = [name for name in model.card.modalities if name not in images]
     result = restored(predicted, model.card, missing, reference, options.cleanup)
+    if model.card.label_scheme().is_in_brain:
+        warnings = [*warnings, *end_warnings(images, result.labels)]
     return replace(result, warnings=[*warnings, *result.warnings])
 
 
