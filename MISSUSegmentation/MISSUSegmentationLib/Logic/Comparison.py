@@ -69,24 +69,29 @@ def labelsOn(
     """Label map (k, j, i) of a node where the grid's voxels are shown, and the regions it tells of.
 
     Segments are recognized by ID or name: that of a region or a label of the scheme, short or
-    long, or Segment_4 for label value 4. Where regions are not nested, the inner one counts.
+    long, or Segment_4 for label value 4. Where regions are not nested, the inner one counts. What
+    is the name of a region and of a label, as ET, is a region unless other labels are there: ET
+    alone does not tell that there is no edema.
 
     Raises:
-        ExchangeError: if nothing is recognized.
+        ExchangeError: if nothing is recognized, or a label map has no voxels.
     """
     name = node.GetName()
     if not node.IsA("vtkMRMLSegmentationNode"):
+        if node.GetImageData() is None:
+            raise ExchangeError(f"{name} has no voxels; load it again or select another one.")
         labels = voxelsOn(grid, node)
         numbering = numbering_of(np.unique(labels).tolist(), scheme)
         if not numbering.accepts(np.unique(labels).tolist()):
             expected = ", ".join(f"{label.value} = {label.name}" for label in scheme.labels)
             raise ExchangeError(f"{name} has other labels than {expected}; select another one.")
         return scheme.to_labels(numbering.to_regions(labels)), set(scheme.region_names)
-    found = _recognized(node, scheme.regions)
-    if set(found) - {label.name for label in scheme.labels}:
+    found, ofLabels = _recognized(node, scheme.regions), _recognized(node, scheme.labels)
+    areLabels = set(ofLabels) - set(scheme.region_names)
+    if set(found) - set(ofLabels) or (found and not areLabels):
         masks = [_mask(grid, node, found.get(region.name)) for region in scheme.regions]
         return scheme.to_labels(np.stack(masks)), set(found)
-    found = _recognized(node, scheme.labels) or _numbered(node, scheme)
+    found = ofLabels or _numbered(node, scheme)
     if not found:
         names = ", ".join((*scheme.region_names, *(label.name for label in scheme.labels)))
         raise ExchangeError(
@@ -151,11 +156,14 @@ def _commonGrid(
     segmentationNode: slicer.vtkMRMLSegmentationNode,
     referenceNode: slicer.vtkMRMLSegmentationNode | slicer.vtkMRMLLabelMapVolumeNode,
 ) -> slicer.vtkMRMLVolumeNode:
-    if not referenceNode.IsA("vtkMRMLSegmentationNode"):
-        return referenceNode
-    scan = scanOf(referenceNode) or scanOf(segmentationNode)
-    if scan:
-        return scan
+    grids = [referenceNode]
+    if referenceNode.IsA("vtkMRMLSegmentationNode"):
+        grids = [scan for scan in (scanOf(referenceNode), scanOf(segmentationNode)) if scan]
+    for grid in grids:
+        if grid.GetImageData():  # else its file was not there when the scene was loaded
+            return grid
+    if grids:
+        raise ExchangeError(f"{grids[0].GetName()} has no voxels; load it again.")
     raise ExchangeError(
         f"The volume that {segmentationNode.GetName()} was made from is gone; load and segment it "
         "again."

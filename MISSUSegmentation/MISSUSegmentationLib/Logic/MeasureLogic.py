@@ -20,7 +20,8 @@ from MISSUCore.core.messages import Text
 from ..Core.CoreRun import CoreRun
 from ..Core.Errors import ExchangeError
 from ..Scene.MeasurementNodes import keepMeasurement
-from ..Scene.SceneExchange import checkRigid, imageOn, scanOf, segmentImage, volumeLike, writeVolume
+from ..Scene.SceneExchange import imageOn, scanOf, segmentImage, volumeLike, writeVolume
+from ..Scene.VisitChecks import checkRigid
 from .Comparison import labelsOn
 
 # Around a segmentation without a scan, so that it is a volume and not a slice.

@@ -23,6 +23,12 @@ from ..Core.Errors import ExchangeError
 RIGHT_ANGLE_TOLERANCE = 1e-4
 # The sequence that radiologists delineate on comes first.
 REFERENCE_ORDER = ("t1ce", "t1", "flair", "t2")
+# What Slicer cannot write, as scripts make it of arrays, and what takes its place.
+WIDER = {
+    vtk.VTK_SIGNED_CHAR: np.int16,
+    vtk.VTK_LONG_LONG: np.float64,
+    vtk.VTK_UNSIGNED_LONG_LONG: np.float64,
+}
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -106,6 +112,9 @@ def writeVolume(node: slicer.vtkMRMLVolumeNode, path: Path, name: str) -> None:
     Raises:
         ExchangeError: if the file cannot be written.
     """
+    if node.GetImageData().GetScalarType() in WIDER:
+        voxels = slicer.util.arrayFromVolume(node)
+        node = volumeLike(node, voxels.astype(WIDER[node.GetImageData().GetScalarType()]))
     storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
     storage.SetFileName(str(path))
     storage.SetUseCompression(False)
@@ -255,20 +264,6 @@ def matrixBetween(
     matrix = vtk.vtkMatrix4x4()
     isLinear = slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(source, target, matrix)
     return slicer.util.arrayFromVTKMatrix(matrix) if isLinear else None
-
-
-def checkRigid(node: slicer.vtkMRMLTransformableNode) -> None:
-    """Make sure that a node is under no transform that changes lengths.
-
-    Raises:
-        ExchangeError: if it is.
-    """
-    matrix = matrixBetween(node.GetParentTransformNode(), None)
-    if matrix is None or not np.allclose(matrix[:3, :3].T @ matrix[:3, :3], np.eye(3), atol=1e-4):
-        raise ExchangeError(
-            f"{node.GetName()} is under a transform that changes lengths; harden it, or move "
-            "the node out of it."
-        )
 
 
 def ijkToRas(node: slicer.vtkMRMLVolumeNode) -> vtk.vtkMatrix4x4:

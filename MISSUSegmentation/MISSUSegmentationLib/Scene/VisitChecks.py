@@ -14,7 +14,6 @@ from MISSUCore.contract.visits.response import iso_date
 from ..Core.Errors import ExchangeError
 from .SceneExchange import (
     arrayFromImage,
-    checkRigid,
     checkVolumes,
     ijkToRasArray,
     matrixBetween,
@@ -81,6 +80,20 @@ def daysApart(scans: Iterable[slicer.vtkMRMLScalarVolumeNode]) -> str:
         return ""
     told = "; ".join(f"{', '.join(names)}: {day}" for day, names in sorted(byDay.items()))
     return f"The scans are of several days; check that they are of one visit ({told})."
+
+
+def checkRigid(node: slicer.vtkMRMLTransformableNode) -> None:
+    """Make sure that a node is under no transform that changes lengths.
+
+    Raises:
+        ExchangeError: if it is.
+    """
+    matrix = matrixBetween(node.GetParentTransformNode(), None)
+    if matrix is None or not np.allclose(matrix[:3, :3].T @ matrix[:3, :3], np.eye(3), atol=1e-4):
+        raise ExchangeError(
+            f"{node.GetName()} is under a transform that changes lengths; harden it, or move "
+            "the node out of it."
+        )
 
 
 def emptyVisits(entry: VisitsEntry) -> list[SceneVisit]:

@@ -14,7 +14,7 @@ import vtk
 
 from MISSUCore.contract.labels import BRATS, BRATS_2023
 from MISSUSegmentationLib.Core.Errors import ExchangeError
-from MISSUSegmentationLib.Logic.Comparison import labelsOn
+from MISSUSegmentationLib.Logic.Comparison import _commonGrid, labelsOn
 from MISSUSegmentationLib.Scene.SegmentationNodes import importSegmentation
 
 SHAPE = (8, 9, 10)
@@ -75,6 +75,45 @@ def test_a_segmentation_of_one_region_tells_of_it_alone(
     again, regions = labelsOn(volumes["t1ce"], node, BRATS)
     assert regions == {"WT"}
     np.testing.assert_array_equal(again != 0, labels != 0)
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_enhancing_tumor_alone_tells_of_no_other_region(
+    volumes: dict[str, Any], labels: NDArray[np.uint8], exclusive: bool
+) -> None:
+    node = importSegmentation(labels, volumes, BRATS, exclusive)
+    others = ("NCR", "ED") if exclusive else ("WT", "TC")
+    for name in others:
+        node.GetSegmentation().RemoveSegment(name)
+    again, regions = labelsOn(volumes["t1ce"], node, BRATS)
+    assert regions == {"ET"}
+    np.testing.assert_array_equal(BRATS.to_regions(again)[2], labels == 4)
+
+
+def test_a_label_that_is_missing_is_not_there(
+    volumes: dict[str, Any], labels: NDArray[np.uint8]
+) -> None:
+    node = importSegmentation(labels, volumes, BRATS, exclusive=True)
+    node.GetSegmentation().RemoveSegment("NCR")
+    again, regions = labelsOn(volumes["t1ce"], node, BRATS)
+    assert regions == {"WT", "TC", "ET"}
+    np.testing.assert_array_equal(again, np.where(labels == 1, 0, labels))
+
+
+def test_scans_whose_files_were_not_found_are_no_grid(
+    scene: Any, volumes: dict[str, Any], labels: NDArray[np.uint8], addVolume: Callable[..., Any]
+) -> None:
+    node = importSegmentation(labels, volumes, BRATS)
+    other = importSegmentation(labels, {"t2": addVolume("T2", np.ones(SHAPE))}, BRATS)
+    volumes["t1ce"].SetAndObserveImageData(None)  # as in a scene whose files were moved
+    assert _commonGrid(node, other) is _commonGrid(other, node)
+    with pytest.raises(ExchangeError, match="T1ce has no voxels"):
+        _commonGrid(node, node)
+    empty = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "Lost")
+    with pytest.raises(ExchangeError, match="Lost has no voxels"):
+        _commonGrid(other, empty)
+    with pytest.raises(ExchangeError, match="Lost has no voxels"):
+        labelsOn(addVolume("grid", np.ones(SHAPE)), empty, BRATS)
 
 
 def test_unknown_segments_are_refused(scene: Any, volumes: dict[str, Any]) -> None:

@@ -228,6 +228,13 @@ def test_any_segmentation_can_be_signed_off(scene: Any, scan: Any) -> None:
         signOff(node, " ")
 
 
+def test_a_deleted_segmentation_is_not_signed(scene: Any, scan: Any) -> None:
+    node = segmented(scan)
+    scene.RemoveNode(node)
+    with pytest.raises(ExchangeError, match="no longer in the scene"):
+        signOff(node, "A")
+
+
 def test_a_signed_result_is_not_replaced(scan: Any) -> None:
     node = segmented(scan)
     assert segmented(scan) is node

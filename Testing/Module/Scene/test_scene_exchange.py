@@ -96,6 +96,17 @@ def test_a_written_volume_is_the_volume(
     np.testing.assert_array_equal(readVoxels(path), voxels)
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int16, np.uint32, np.uint64, np.float64])
+def test_volumes_of_any_type_are_written(
+    addVolume: Callable[..., Any], tmp_path: Path, kind: type
+) -> None:
+    voxels = np.arange(210, dtype=np.uint8).astype(kind).reshape(SHAPE)
+    volume = addVolume("T1", voxels, direction=ROTATION)
+    path = writeVolumes({"t1": volume}, tmp_path)["t1"]
+    np.testing.assert_array_equal(readVoxels(path), voxels)
+    np.testing.assert_allclose(rasOfFile(path), rasOfNode(volume), atol=1e-9)
+
+
 def test_all_under_one_transform_are_written_without_it(
     addVolume: Callable[..., Any], addTransform: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -17,7 +17,7 @@ from MISSUCore.contract.provenance.masks import Contents
 from MISSUCore.contract.provenance.record import Provenance
 
 from ...Core.Errors import ExchangeError
-from ...Scene.Provenance.EditRecorder import recorderOf
+from ...Scene.Provenance.EditRecorder import EditRecorder, recorderOf
 from ...Scene.Provenance.SegmentContents import contentsOf, masksOf
 
 
@@ -27,7 +27,7 @@ def provenanceOf(node: slicer.vtkMRMLSegmentationNode) -> Provenance:
     Raises:
         ExchangeError: if its segments cannot be read.
     """
-    return recorderOf(node.GetScene()).note(node) or Provenance()
+    return _recorderOf(node).note(node) or Provenance()
 
 
 def contentsNow(node: slicer.vtkMRMLSegmentationNode) -> Contents:
@@ -36,7 +36,7 @@ def contentsNow(node: slicer.vtkMRMLSegmentationNode) -> Contents:
     Raises:
         ExchangeError: if they cannot be read.
     """
-    record = recorderOf(node.GetScene()).note(node)
+    record = _recorderOf(node).note(node)
     return record.contents if record else contentsOf(*masksOf(node))
 
 
@@ -61,7 +61,7 @@ def signOff(
         ExchangeError: if its segments cannot be read, or are others than the reader has seen.
         ValueError: if no name is given.
     """
-    recorder = recorderOf(node.GetScene())
+    recorder = _recorderOf(node)
     record, masks = recorder.note(node), None
     if record is None:
         grid, masks = masksOf(node)
@@ -83,5 +83,11 @@ def withdrawSignOff(node: slicer.vtkMRMLSegmentationNode) -> Provenance:
     """
     record = provenanceOf(node).withdrawn()
     if record.sign_offs:
-        recorderOf(node.GetScene()).keep(node, record)
+        _recorderOf(node).keep(node, record)
     return record
+
+
+def _recorderOf(node: slicer.vtkMRMLSegmentationNode) -> EditRecorder:
+    if node.GetScene() is None:
+        raise ExchangeError(f"{node.GetName()} is no longer in the scene; select another one.")
+    return recorderOf(node.GetScene())
