@@ -21,6 +21,7 @@ from ..io.reading import Case, read_case, read_image, read_information
 from ..preprocessing.pipeline import AlignedCase, PreprocessingOptions, preprocess, scan_under
 from ..preprocessing.registration.rigid import moved
 from ..preprocessing.registration.search import rigid_inverse
+from ..sequences.one_patient import check_one_patient
 
 # Peak of memory over that of the scans as floats, measured on two BraTS cases: 4.4 and 4.7 with
 # registration, 1.9 and 2.1 without.
@@ -92,6 +93,11 @@ def read_scans(
     progress(Stage.READ, 0.0, "reading the scans")
     _check_limit(paths, preprocessing)
     case = read_case(paths)
+    who = check_one_patient(
+        paths,
+        only_warn=preprocessing.different_anatomy,
+        registered=preprocessing.registration and scheme.is_in_brain,
+    )
     name = reference_name(paths, reference)
     other = None if name in paths else read_image(Path(name))
     mask = read_image(brain_mask) if brain_mask else None
@@ -103,7 +109,7 @@ def read_scans(
         brain_mask=mask,
         progress=progress.part(0.1, 1.0),
     )
-    prepared.warnings.extend(case.warnings)
+    prepared.warnings.extend([*who, *case.warnings])
     own_reference = case.images[name] if other is None else other
     scan = name if other is None else scan_under(other, case.images, prepared.fixed)
     return ScansInOneSpace(

@@ -18,7 +18,7 @@ WHO_AND_WHEN = (
     *("PatientID", "PatientName", "PatientBirthDate", "StudyInstanceUID"),
     *("StudyDate", "SeriesDate", "AcquisitionDate"),
 )
-KEYWORDS = (*WHO_AND_WHEN, "SliceThickness", *DICOM_TAGS)
+KEYWORDS = (*WHO_AND_WHEN, "FrameOfReferenceUID", "SliceThickness", *DICOM_TAGS)
 _PREAMBLE_BYTES = 128
 _ENDINGS = (".dcm", ".ima")
 # Native pixels (PS3.5, A.1, A.2, A.3): their length follows from the header.

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import SimpleITK as sitk
 
 from ..contract.labels import is_plain_name
 from ..core.errors import InputError
 from ..core.messages import Text, a_file
-from ..io.dicom import ScanSource, series_header
-from ..io.dicom_file import is_dicom
+from ..io.dicom import ScanSource
 from ..io.reading import read_map
-from ..sequences.examination import Identity, bids_entity, identity_of
+from ..sequences.one_patient import Origin, origin_of
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ def read_maps(
             another patient's, or has a name that cannot be shown.
     """
     maps = []
-    told = {scan: _identity(scan) for scan in (scans if paths else ())}
+    told = {scan: origin_of(scan) for scan in (scans if paths else ())}
     for name, source in paths.items():
         if not is_plain_name(name):
             raise InputError(
@@ -61,18 +59,14 @@ def read_maps(
     return maps
 
 
-def _examinations(
-    name: str, source: ScanSource, scans: Mapping[ScanSource, tuple[bool, Identity]]
-) -> list[Text]:
-    """A warning if a map is of another examination than a scan.
+def _examinations(name: str, source: ScanSource, scans: Mapping[ScanSource, Origin]) -> list[Text]:
+    """A warning if a map is of another examination than a scan, or was measured elsewhere.
 
     Raises:
         InputError: if it is of another patient.
     """
-    is_dicom_map, own = _identity(source)
-    for scan, (is_dicom_scan, other) in scans.items():
-        if is_dicom_map != is_dicom_scan:
-            continue  # a number in DICOM and one in BIDS tell nothing of each other
+    own = origin_of(source)
+    for scan, other in scans.items():
         if own.other_patient(other):
             raise InputError(
                 a_file(source),
@@ -80,21 +74,17 @@ def _examinations(
                 a_file(scan),
                 "; give the map of the same examination",
             )
-        if own.other_examination(other):
-            return [
-                Text(
-                    a_file(source),
-                    f": the map {name} is of another examination than ",
-                    a_file(scan),
-                    "; look whether it lies on it",
-                )
-            ]
+        for what, differs in (
+            ("examination", own.other_examination(other)),
+            ("frame of reference", own.other_frame(other)),
+        ):
+            if differs:
+                return [
+                    Text(
+                        a_file(source),
+                        f": the map {name} is of another {what} than ",
+                        a_file(scan),
+                        "; look whether it lies on it",
+                    )
+                ]
     return []
-
-
-def _identity(source: ScanSource) -> tuple[bool, Identity]:
-    """Whether a source is DICOM, and whom and when it shows, as its tags or BIDS names say."""
-    if isinstance(source, Path) and not (source.is_dir() or is_dicom(source)):
-        path = str(source)
-        return False, Identity(bids_entity(path, "sub"), study=bids_entity(path, "ses"))
-    return True, identity_of(series_header(source).tags)

@@ -207,6 +207,17 @@ def test_a_map_of_another_place_or_patient_is_refused(
     assert "of another examination than" in found.warnings[0]
 
 
+def set_tag(folder: Path, tag: str, value: str) -> None:
+    """Set an attribute of all files of a DICOM series."""
+    for path in folder.iterdir():
+        slice_ = sitk.ReadImage(str(path))
+        slice_.SetMetaData(tag, value)
+        writer = sitk.ImageFileWriter()
+        writer.KeepOriginalImageUIDOn()
+        writer.SetFileName(str(path))
+        writer.Execute(slice_)
+
+
 def test_dicom_tells_another_patient(
     make_image: MakeImage, write_dicom: Callable[..., Path]
 ) -> None:
@@ -215,14 +226,12 @@ def test_dicom_tells_another_patient(
     scan, adc = (write_dicom(name, voxels, series=number) for number, name in enumerate("ab", 1))
     found = measure_maps({"ADC": adc}, boxes(), image, ("WT", "TC", "ET"), [scan])
     assert found.statistics["ADC"].regions["TC"].voxels > 0
-    for folder, patient in ((scan, "1"), (adc, "2")):
-        for path in folder.iterdir():
-            slice_ = sitk.ReadImage(str(path))
-            slice_.SetMetaData("0010|0020", patient)
-            writer = sitk.ImageFileWriter()
-            writer.KeepOriginalImageUIDOn()
-            writer.SetFileName(str(path))
-            writer.Execute(slice_)
+    assert found.warnings == []
+    set_tag(adc, "0020|0052", "1.2.3")  # Frame of Reference UID
+    (warning,) = measure_maps({"ADC": adc}, boxes(), image, ("WT", "TC", "ET"), [scan]).warnings
+    assert "the map ADC is of another frame of reference than" in warning
+    set_tag(scan, "0010|0020", "1")
+    set_tag(adc, "0010|0020", "2")
     with pytest.raises(InputError, match="b: the map ADC is of another patient than "):
         measure_maps({"ADC": adc}, boxes(), image, ("WT", "TC", "ET"), [scan])
 
