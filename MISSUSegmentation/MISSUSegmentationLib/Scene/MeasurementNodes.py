@@ -13,7 +13,7 @@ import math
 import numpy as np
 import slicer
 
-from MISSUCore.contract.measurement.lesions import LesionMeasurement, Line, Point
+from MISSUCore.contract.measurement.lesions import LesionMeasurement, Line
 from MISSUCore.contract.measurement.report import MeasurementReport
 
 from .SceneExchange import LPS_TO_RAS, scanOf
@@ -114,11 +114,16 @@ def resetLines(node: slicer.vtkMRMLSegmentationNode, numbers: list[int] | None =
 
 
 def forgetMeasurement(node: slicer.vtkMRMLSegmentationNode) -> None:
-    """Take a segmentation's report and lines out of the scene."""
+    """Take a segmentation's report and lines out of the scene, but for lines of another, too.
+
+    A segmentation that was cloned in the Data module has the lines of the original.
+    """
     report = keptMeasurement(node)
     scene = node.GetScene()
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-    for line in lineNodes(node):
+    nodes = slicer.util.getNodesByClass("vtkMRMLSegmentationNode", scene)
+    others = {line for other in nodes if other is not node for line in lineNodes(other)}
+    for line in set(lineNodes(node)) - others:
         item = hierarchy.GetItemByDataNode(line) if hierarchy else 0
         folder = hierarchy.GetItemParent(item) if item else 0
         if item:
@@ -233,12 +238,7 @@ def _drawn(
     if drawn is None or drawn.GetNumberOfDefinedControlPoints() != 2:
         return getattr(lesion, which)
     start, end = slicer.util.arrayFromMarkupsControlPoints(drawn) @ LPS_TO_RAS[:3, :3]
-    return Line(_point(start), _point(end))
-
-
-def _point(place: np.ndarray) -> Point:
-    x, y, z = place.tolist()
-    return x, y, z
+    return Line(tuple(start.tolist()), tuple(end.tolist()))
 
 
 def _isMoved(line: Line | None, was: Line | None) -> bool:

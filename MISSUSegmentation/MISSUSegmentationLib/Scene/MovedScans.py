@@ -131,6 +131,13 @@ def layOnResult(
     return nodes
 
 
+def _isOfOthers(node: slicer.vtkMRMLTransformNode, volume: slicer.vtkMRMLVolumeNode) -> bool:
+    """Whether a transform lays other volumes, too, as that which this one is a clone of."""
+    volumes = slicer.util.getNodesByClass("vtkMRMLVolumeNode", volume.GetScene())
+    others = (other for other in volumes if other is not volume)
+    return any(other.GetNodeReference(TRANSFORM_ROLE) is node for other in others)
+
+
 def _lay(
     volume: slicer.vtkMRMLVolumeNode, reference: slicer.vtkMRMLVolumeNode, move: Matrix, name: str
 ) -> slicer.vtkMRMLLinearTransformNode | None:
@@ -147,7 +154,7 @@ def _lay(
     toReference = matrixBetween(above, referenceParent)
     if toReference is None:
         return None
-    if node is None or node is referenceParent:
+    if node is None or node is referenceParent or _isOfOthers(node, volume):
         scene = volume.GetScene()
         unique = scene.GenerateUniqueName(name)
         node = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode", unique)

@@ -219,6 +219,23 @@ def test_measuring_again_replaces_the_lines(scene: Any, scan: Any, measured: Any
     assert not [item for item in parents if hierarchy.GetItemName(item)]
 
 
+def test_measuring_a_clone_leaves_the_lines_of_the_original(
+    scene: Any, scan: Any, measured: Any
+) -> None:
+    nodes.lineNode(measured, 1, nodes.LONGEST).SetNthControlPointPosition(1, -31.0, -2.0, 3.0)
+    corrected = nodes.currentMeasurement(measured)
+    # As the Data module clones a node.
+    clone = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    clone.Copy(measured)
+    clone.SetName("Second reading")
+    nodes.keepMeasurement(clone, report(), scan)
+    assert nodes.currentMeasurement(measured) == corrected
+    assert nodes.currentMeasurement(clone) == report()
+    assert len(lines(scene)) == 8
+    nodes.forgetMeasurement(clone)
+    assert len(lines(scene)) == 4
+
+
 def test_targets_can_be_changed(measured: Any) -> None:
     nodes.lineNode(measured, 2, nodes.LONGEST).SetNthControlPointPosition(1, -31.0, -2.0, 3.0)
     nodes.lineNode(measured, 2, nodes.PERPENDICULAR).SetNthControlPointPosition(1, -4, -15, 3)

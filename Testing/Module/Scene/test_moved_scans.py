@@ -290,6 +290,24 @@ def test_a_better_registration_is_added_to_the_one_before(
     assert len(transforms(scene)) == 3
 
 
+def test_a_clone_is_laid_without_its_original(
+    case: dict[str, Any], core: Callable[..., None], scene: Any
+) -> None:
+    first = segment(case).transformNodes["t2"]
+    before = landmarks(case, "t2")
+    # As the Data module clones a node, to try another preparation of the scan.
+    clone = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    clone.Copy(case["t2"])
+    core(t2=sitk.TranslationTransform(3, (3.0, 0.0, -2.0)))
+    withClone = {**case, "t2": clone}
+    own = segment(withClone).transformNodes["t2"]
+    assert own is not first and clone.GetParentTransformNode() is own
+    assert case["t2"].GetParentTransformNode() is first
+    np.testing.assert_allclose(landmarks(case, "t2"), before, atol=1e-9)
+    moved = before + np.array([3.0, 0.0, 2.0])
+    np.testing.assert_allclose(landmarks(withClone, "t2"), moved, atol=1e-9)
+
+
 def test_another_reference_later_does_not_tear_the_scans_apart(
     case: dict[str, Any], core: Callable[..., None], scene: Any
 ) -> None:
