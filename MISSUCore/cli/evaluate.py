@@ -50,7 +50,7 @@ def perform(request: EvaluateRequest, as_events: bool, progress: Progress) -> No
 
     pairs = find_pairs(request.prediction, request.reference)
     inputs = [path for pair in pairs for path in (pair.prediction, pair.reference)]
-    if not request.scheme.startswith("{"):  # JSON itself is no file
+    if not request.scheme.startswith("{"):  # JSON itself is not a file
         inputs.append(Path(request.scheme))
     outputs = [path for path in (request.csv, request.json) if path]
     check_outputs(outputs, inputs, request.overwrite)

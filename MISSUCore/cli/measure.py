@@ -142,6 +142,6 @@ def _inputs(request: MeasureRequest) -> list[Path]:
     scans = (request.t1ce, *request.maps.values())
     read = source_files(path for path in scans if path and path.exists())
     made_by = [Path(request.made_by)] if is_report(request.made_by) else []
-    # JSON itself is no file.
+    # JSON itself is not a file.
     scheme = [] if request.scheme.startswith("{") else [Path(request.scheme)]
     return [request.segmentation, *read, *made_by, *scheme]

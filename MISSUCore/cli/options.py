@@ -38,7 +38,7 @@ def number(low: float, high: float) -> Callable[[str], float]:
 
     def parse(text: str) -> float:
         value = float(text)
-        if not low <= value <= high:  # also what is no number (nan)
+        if not low <= value <= high:  # also what is not a number (nan)
             raise argparse.ArgumentTypeError(f"must lie between {low:g} and {high:g}, not {text}")
         return value
 

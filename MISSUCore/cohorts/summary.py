@@ -101,7 +101,7 @@ class CohortSummary:
         rows = [self._row(name, record) for name, record in self.records.items()]
         with (
             atomic_write(path) as temporary,
-            # File names that are no Unicode occur in messages.
+            # File names that are not Unicode occur in messages.
             temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream,
         ):
             writer = csv.DictWriter(stream, list(rows[0]))

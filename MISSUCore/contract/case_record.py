@@ -92,7 +92,7 @@ class CaseRecord:
         """When it was added.
 
         Raises:
-            ValueError: if that is no date.
+            ValueError: if that is not a date.
         """
         return datetime.fromisoformat(self.added)
 
@@ -127,7 +127,7 @@ def read_record(path: Path) -> CaseRecord:
 def _check(record: CaseRecord) -> None:
     """Make sure of what the types do not tell, as far as it is used."""
     if not all(re.fullmatch(NAME, name) for name in record.modalities):
-        raise ValueError("modalities are no names")
+        raise ValueError("modalities are not names")
     missing = set(record.label_scheme().region_names) - set(record.volumes_ml)
     if missing:
         raise ValueError(f"volumes_ml lack {', '.join(sorted(missing))}")

@@ -97,9 +97,9 @@ class LabelScheme:
         for name in (*names, *(label.name for label in self.labels)):
             if not is_plain_name(name):
                 raise InputError(
-                    f"label scheme {self.name!r}: {name[:80]!r} is no name for a region or label, "
-                    'which becomes part of file names; use up to 64 letters, and no < > : " / \\ '
-                    "| ? *"
+                    f"label scheme {self.name!r}: {name[:80]!r} cannot be a name of a region or "
+                    "label, which becomes part of file names; use up to 64 letters, "
+                    'and no < > : " / \\ | ? *'
                 )
         for index, region in enumerate(self.regions):
             if not set(region.labels) <= set(values):
@@ -231,7 +231,7 @@ class LabelScheme:
         """The scheme in a JSON file.
 
         Raises:
-            InputError: if the file cannot be read or is no label scheme.
+            InputError: if the file cannot be read or is not a label scheme.
         """
         try:
             values = read_json(path)

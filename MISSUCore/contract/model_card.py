@@ -215,7 +215,7 @@ def read_card(path: Path) -> ModelCard:
         card = settings_from_dict(ModelCard, read_json(path))
         check_card(card)
     except (OSError, ValueError, InputError) as error:
-        raise InputError(a_file(path), f": is no model card: {error}") from error
+        raise InputError(a_file(path), f": is not a model card: {error}") from error
     if card.name != path.stem:
         raise InputError(a_file(path), f": is the card of a model named {card.name!r}")
     return card
@@ -224,8 +224,8 @@ def read_card(path: Path) -> ModelCard:
 def read_cards(folder: Path) -> tuple[list[ModelCard], list[Text]]:
     """The model cards in a folder by name, and what is wrong with those that cannot be used.
 
-    A JSON file that is no card and has no weights of its name beside it belongs to no model; it is
-    passed over.
+    A JSON file that is not a card, without weights of its name beside it, belongs to no model.
+    It is passed over.
     """
     cards, problems = [], []
     for path in sorted(folder.glob("[!.]*.json")):

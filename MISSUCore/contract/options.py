@@ -77,7 +77,7 @@ class FineTuningOptions:
         device: ``"auto"``, ``"cuda"``, ``"mps"`` or ``"cpu"``.
 
     Raises:
-        InputError: if the time is no positive number.
+        InputError: if the time is not a positive number.
     """
 
     minutes: float = 30.0

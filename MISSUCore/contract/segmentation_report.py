@@ -233,7 +233,7 @@ class SegmentationReport:
                 schema_version=whole_number_of(values.get("schema_version", 1)),
             )
         except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"it is no report of a segmentation: {error}") from error
+            raise ValueError(f"it is not a report of a segmentation: {error}") from error
 
 
 def read_report(path: Path) -> SegmentationReport:

@@ -139,7 +139,7 @@ def read_json(path: Path) -> Any:
 
     Raises:
         OSError: if it cannot be read.
-        ValueError: if it is no JSON.
+        ValueError: if it is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))

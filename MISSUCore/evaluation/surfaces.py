@@ -88,7 +88,7 @@ def element_areas(spacing_mm: tuple[float, ...]) -> Numbers:
     """Area in mm^2 of the surface in a cube, by which of its corners are inside, a bit for each.
 
     Where the corners of a face are inside crosswise, marching cubes can join them or not; the
-    fewer ones stay apart. What is no triangle is a fan of triangles, the largest there is for equal
+    fewer ones stay apart. What is not a triangle is a fan of triangles, the largest one for equal
     spacings.
     """
     areas = np.zeros(_FULL + 1)

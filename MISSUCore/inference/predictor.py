@@ -218,7 +218,7 @@ class Predictor:
         if self.half_precision and not logits.isfinite().all():
             logits = self.network(x)  # they were too large for half precision
         if not logits.isfinite().all():
-            raise MISSUError("the network's answer is no number; its weights are damaged")
+            raise MISSUError("the network's output is not a number; its weights are damaged")
         odds = region_logits(logits.float(), self.membership, self.targets)[0].cpu()
         return (odds / self.temperatures[:, None, None, None]).sigmoid()
 

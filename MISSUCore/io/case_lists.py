@@ -19,7 +19,7 @@ from .tables import read_table
 MAXIMUM_NAME_BYTES = 120
 _MAP = "map:"  # what the title of a column of further maps begins with
 _NO_MODALITIES = ("folder", "reference", "labels")
-# What Windows does not allow in a file name; control characters are no printable ones.
+# What Windows does not allow in a file name; control characters are not printable.
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
 _WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
@@ -100,8 +100,8 @@ def check_cases(
         unknown = [name for name in case.images if name not in modalities]
         if unknown:
             raise InputError(
-                f"{source}: case {case.name}: {unknown[0]!r} is no modality of the model; it takes "
-                f"{', '.join(modalities)}"
+                f"{source}: case {case.name}: {unknown[0]!r} is not a modality of the model; "
+                f"it takes {', '.join(modalities)}"
             )
     _check_names(source, [case.name for case in cases])
 
@@ -114,14 +114,14 @@ def read_json_cases(path: Path) -> list[CasePaths]:
     relative to the file.
 
     Raises:
-        InputError: if the file is no such list or an entry is incomplete.
+        InputError: if the file is not such a list or an entry is incomplete.
     """
     try:
         entries = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read as a case list: {error}") from error
     if not isinstance(entries, list) or not entries:
-        raise InputError(f"{path}: is no case list; a JSON list of cases is expected")
+        raise InputError(f"{path}: is not a case list; a JSON list of cases is expected")
     return [_json_case(path, number, entry) for number, entry in enumerate(entries, start=1)]
 
 
@@ -212,8 +212,8 @@ def _check_names(source: object, names: Sequence[str]) -> None:
     for name in names:
         if not _is_folder_name(name):
             raise InputError(
-                f"{source}: {name!r} is no name for a case, whose results go to a folder of that "
-                'name: begin with a letter or digit, and do without < > : " / \\ | ? *'
+                f"{source}: {name!r} cannot be the name of a case and its folder of results: "
+                'begin with a letter or digit, and do without < > : " / \\ | ? *'
             )
         # Windows and macOS do not tell upper from lower case, or apart how accents are written.
         same = unicodedata.normalize("NFC", name).casefold()

@@ -59,7 +59,7 @@ class SeriesHeader:
 
     Attributes:
         series: the series.
-        files: in the order of their slices; those that are no slices are not among them.
+        files: in the order of their slices; those that are not slices are not among them.
         pictures: of a screen, that lie among the slices.
         damaged: files of the series, or of its folder where they do not say whose they are.
     """
@@ -85,7 +85,7 @@ class SeriesHeader:
         return len(self.places)
 
     def problem(self) -> str:
-        """Why the series is no single volume; "" if it is one."""
+        """Why the series is not a single volume; "" if it is one."""
         orientations = {each for file in self.files for each in file.orientations}
         first = next(iter(orientations))
         if any(file.components != 1 for file in self.files):
@@ -242,8 +242,8 @@ def may_be_dicom(path: Path) -> bool:
 def read_headers(paths: Iterable[Path]) -> tuple[list[SeriesHeader], list[Path]]:
     """The series that DICOM files belong to, and damaged files of no series; each is read once.
 
-    What is no image is passed over. The files of a series in two folders are two series here, and
-    so are files of one folder that share a UID, but not their description.
+    What is not an image is passed over. The files of a series in two folders are two series here,
+    and so are files of one folder that share a UID, but not their description.
     """
     files: dict[tuple[Path, str, str], list[DicomFile]] = {}
     damaged: list[DicomFile] = []

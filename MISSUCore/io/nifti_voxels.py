@@ -1,7 +1,7 @@
 """The voxels of a NIfTI file as they are stored: whether all are there, and which are numbers.
 
 ITK reads a file that is cut off without complaint, with anything in the missing voxels, and turns
-what is no number into 0.
+what is not a number into 0.
 """
 
 from __future__ import annotations

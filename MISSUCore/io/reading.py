@@ -1,4 +1,4 @@
-"""Reading the scans of a case, and refusing what is no scan."""
+"""Reading the scans of a case, and refusing what is not a scan."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def read_map(path: ScanSource) -> tuple[sitk.Image, list[str]]:
         The image, and what is doubtful about its place, one sentence each.
 
     Raises:
-        InputError: as :func:`read_image` does, but for single voxels that are no number.
+        InputError: as :func:`read_image` does, but for single voxels that are not numbers.
     """
     image, told = _read(path, only_numbers=False)
     voxels = sitk.GetArrayViewFromImage(image)
@@ -156,7 +156,7 @@ def check_complete(path: Path) -> None:
     """Make sure that a NIfTI file has all its voxels, and only numbers; others are passed over.
 
     ITK reads a NIfTI file that is cut off without complaint, with anything in the missing voxels,
-    writes one to a full disk, and turns what is no number into 0.
+    writes one to a full disk, and turns what is not a number into 0.
 
     Raises:
         InputError: if it is cut off, its compression is damaged, or it holds NaN or infinity.
@@ -170,7 +170,7 @@ def _check_finite(path: ScanSource, voxels: np.ndarray) -> None:
     broken = voxels.size - np.count_nonzero(np.isfinite(voxels))
     if broken:
         raise InputError(
-            a_file(path), f": has {broken} voxels that are no number (NaN or infinite)"
+            a_file(path), f": has {broken} voxels that are not numbers (NaN or infinite)"
         )
 
 

@@ -58,7 +58,9 @@ def read_slicer_segments(path: Path) -> SlicerSegmentation:
         reader.ReadImageInformation()
         layers = reader.GetNumberOfComponents()
         if reader.GetDimension() != 3 or math.prod(reader.GetSize()) * layers > MAXIMUM_VOXELS:
-            raise InputError(a_file(path), ": is no segmentation of 3D Slicer, or absurdly large")
+            raise InputError(
+                a_file(path), ": is not a segmentation of 3D Slicer, or absurdly large"
+            )
         image = reader.Execute()
     except RuntimeError as error:
         raise InputError(a_file(path), ": cannot be read as a segmentation of 3D Slicer") from error
@@ -85,7 +87,9 @@ def read_slicer_segments(path: Path) -> SlicerSegmentation:
 
 def _whole(path: Path, text: str) -> int:
     if not re.fullmatch(r"\s*\d{1,9}\s*", text):
-        raise InputError(a_file(path), f": layer or label value {text[:40]!r} is no whole number")
+        raise InputError(
+            a_file(path), f": layer or label value {text[:40]!r} is not a whole number"
+        )
     return int(text)
 
 

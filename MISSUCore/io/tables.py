@@ -54,7 +54,7 @@ def _lines(path: Path, kind: str) -> list[tuple[int, list[str]]]:
     try:
         cells = [(rows.line_num, [cell.strip() for cell in row]) for row in rows]
     except csv.Error as error:
-        raise InputError(a_file(path), f": line {rows.line_num}: is no CSV: {error}") from error
+        raise InputError(a_file(path), f": line {rows.line_num}: is not CSV: {error}") from error
     return [(number, row) for number, row in cells if any(row)]
 
 

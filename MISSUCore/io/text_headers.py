@@ -107,7 +107,7 @@ def check_text_header(path: Path) -> TextHeader | None:
         return None
     told = header.spacing_mm
     axes = header.fields.get("dimension" if header.is_nrrd else "NDims", "none")
-    if len(told) < 3 and axes not in ("none", "1", "2"):  # these are no scans, as ITK tells
+    if len(told) < 3 and axes not in ("none", "1", "2"):  # these are not scans, as ITK tells
         raise InputError(
             a_file(path),
             ": its header does not say how large the voxels are; write it again with their spacing",

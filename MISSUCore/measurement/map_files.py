@@ -50,7 +50,7 @@ def read_maps(
     for name, source in paths.items():
         if not is_plain_name(name):
             raise InputError(
-                f'{name!r} is no name for a map; use up to 64 letters, and no < > : " / \\ | ? *'
+                f'{name!r} is not a name for a map; use up to 64 letters, and no < > : " / \\ | ? *'
             )
         image, warnings = read_map(source)
         maps.append(

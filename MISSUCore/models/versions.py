@@ -96,7 +96,7 @@ def discard(run: Path) -> None:
         InputError: if there is no run, or it is still going on, or it cannot be deleted.
     """
     if not FineTuningRun(run).has_begun():
-        raise InputError(a_file(run), ": is no folder of a fine-tuning")
+        raise InputError(a_file(run), ": is not a folder of a fine-tuning")
     with folder_lock(run):
         written = Written(run, RUN_RECORD)
         if not written.exists():
@@ -127,7 +127,9 @@ def remove(name: str) -> None:
     card = find_model(name)
     if card.parent != user_folder() or card.stem != name:
         raise InputError(
-            f"{name}: is none of your own models; only those in ", a_file(user_folder()), " can go"
+            f"{name}: is not one of your own models; only those in ",
+            a_file(user_folder()),
+            " can be removed",
         )
     if default_model() == name:
         use(DEFAULT_MODEL)

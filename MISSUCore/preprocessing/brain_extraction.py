@@ -241,7 +241,7 @@ def agreed_brain(brains: Mapping[str, Brain]) -> AgreedBrain:
         if PLAUSIBLE_BRAIN_ML[0] <= volume_ml <= PLAUSIBLE_BRAIN_ML[1]:
             masks[name] = brain.mask
         else:
-            left_out[name] = f"what was found in it has {volume_ml:.0f} ml, and is no whole brain"
+            left_out[name] = f"what was found in it has {volume_ml:.0f} ml, not a whole brain"
     if not masks:
         first = next(iter(left_out))
         raise InputError(

@@ -94,7 +94,7 @@ def working_grid(
     size = np.ceil((high - low) / spacing - 1e-3) + 1
     if np.prod(size, dtype=float) > MAXIMUM_WORKING_VOXELS:
         extent = " x ".join(f"{length:.0f}" for length in high - low)
-        raise InputError(f"the scans span {extent} mm, which is no head; check their headers")
+        raise InputError(f"the scans span {extent} mm, too large for a head; check their headers")
     grid = sitk.Image([int(length) for length in size], sitk.sitkUInt8)
     grid.SetOrigin(low.tolist())
     grid.SetSpacing(spacing.tolist())

@@ -117,7 +117,7 @@ def write_cohort_page(path: Path, page: CohortPage) -> None:
         script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
     )
     with atomic_write(path) as temporary:
-        # Names of files that are no Unicode occur in messages.
+        # Names of files that are not Unicode occur in messages.
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 

@@ -95,7 +95,7 @@ def find_case(folder: Path, progress: Progress | None = None) -> FoundCase:
         ['flair', 't1', 't1ce', 't2']
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: is no folder; give the folder with the scans of one case")
+        raise InputError(f"{folder}: is not a folder; give the folder with the scans of one case")
     progress = progress or Progress()
     candidates = _candidates(folder, progress.part(0.0, 0.8))
     if not candidates:

@@ -245,9 +245,9 @@ def _two_subjects(
 ) -> str:
     """Two names of which one stands before several sequences; "" if there are none.
 
-    A word before a single scan, as in ``space_flair`` or ``5_t1``, is no name, but three words of
-    which only numbers differ are, as in ``BraTS-GLI-00011-001``. Names that hold the same words are
-    not different, as ``anna`` and ``anna_5``.
+    A word before a single scan, as in ``space_flair`` or ``5_t1``, is not a name, but three words
+    of which only numbers differ are, as in ``BraTS-GLI-00011-001``. Names that hold the same words
+    are not different, as ``anna`` and ``anna_5``.
 
     Args:
         groups: the names, in words.

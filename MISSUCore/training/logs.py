@@ -36,7 +36,7 @@ def drop_rows_after(path: Path, step: int) -> None:
         step: of the checkpoint.
 
     Raises:
-        InputError: if it is no log.
+        InputError: if it is not a log.
     """
     if not path.exists() or not path.stat().st_size:
         return
@@ -45,7 +45,7 @@ def drop_rows_after(path: Path, step: int) -> None:
         if header.split(",")[0] != "step":
             raise ValueError("no steps")
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: is damaged: it is no table of steps; move it away") from error
+        raise InputError(f"{path}: is damaged: it is not a table of steps; move it away") from error
     kept = [header]
     for line in lines:
         first, *others = line.split(",")

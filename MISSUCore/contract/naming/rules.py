@@ -89,7 +89,7 @@ def without_common_start(names: Collection[str]) -> dict[str, str]:
     one at least must end in what no other word ends in. Otherwise nothing is returned.
     """
     stems = {name: IMAGE_ENDING.sub("", name) for name in names}
-    # Of letters: these are no paths.
+    # Of letters: these are not paths.
     begin = commonprefix([stem.lower() for stem in stems.values()])  # noqa: RUF071
     start = re.sub(r"t[12]?$", "", begin)
     ends = {name: stem[len(start) :] for name, stem in stems.items()}

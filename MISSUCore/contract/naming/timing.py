@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-# Values of Image Type that mark what is no scan of one weighting.
+# Values of Image Type that mark what is not a scan of one weighting.
 _IMAGE_TYPES = {
     "LOCALIZER": "a localizer",
     "ADC": "a diffusion map",
@@ -70,7 +70,7 @@ class Timing:
 
 
 def foreign_series(tags: Mapping[str, str]) -> str:
-    """Why a series is no scan of one weighting of the brain; "" if nothing says so."""
+    """Why a series is not a scan of one weighting of the brain; "" if nothing says so."""
     modality = tags.get("Modality", "MR")
     if modality != "MR":
         return f"not an MR scan: modality {modality}"

@@ -126,7 +126,7 @@ def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
 
 
 def start_on_grid(grid: Sequence[float], place: Sequence[float]) -> Start | None:
-    """Where the first voxel of an image lies on a grid; None if its voxels are no voxels of it.
+    """Where the first voxel of an image lies on a grid; None if its voxels are not voxels of it.
 
     Args:
         grid: 3 rows of 4 numbers, from voxel indices (i, j, k, 1) to mm, LPS.

@@ -263,7 +263,7 @@ def check_record(record: Provenance) -> None:
             raise ValueError(f"a region cannot be {asdict(fact)}")
     for edit in record.edits:
         if not all(one is None or _is_volume(one) for one in (edit.added_ml, edit.removed_ml)):
-            raise ValueError("a volume is no number")
+            raise ValueError("a volume is not a number")
         time_of(edit.began)
         time_of(edit.ended)
     for one in record.sign_offs:
@@ -272,7 +272,7 @@ def check_record(record: Provenance) -> None:
 
 
 def _is_sane(number: float) -> bool:
-    return abs(number) < LARGEST  # false for what is no number
+    return abs(number) < LARGEST  # false for what is not a number
 
 
 def _is_volume(number: float) -> bool:
@@ -294,7 +294,7 @@ def time_of(text: str) -> datetime:
     if time.tzinfo is None:
         raise ValueError(f"{text} has no time zone")
     if not LONG_AGO <= time < FAR_OFF:
-        raise ValueError(f"{text} is no time of a record")
+        raise ValueError(f"{text} is not a time of a record")
     return time
 
 

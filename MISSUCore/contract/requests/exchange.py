@@ -95,4 +95,4 @@ def read_request(path: Path) -> Request:
             raise ValueError(f"there is no command {command!r}; there are {', '.join(kinds)}")
         return settings_from_dict(kinds[command], values)
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(a_file(path), f": is no request: {error}") from error
+        raise InputError(a_file(path), f": is not a request: {error}") from error

@@ -153,7 +153,7 @@ class FineTuningRun:
         if not self.has_ended():
             raise InputError(
                 a_file(self.folder),
-                ": is no fine-tuning that has ended; run missu finetune to its end",
+                ": is not a finished fine-tuning; run missu finetune to its end",
             )
         return read_acceptance(self.folder / ACCEPTANCE_FILE)
 

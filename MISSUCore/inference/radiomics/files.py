@@ -29,7 +29,7 @@ class RadiomicsFiles:
         return self.folder / f"{modality}{kind}.nii.gz"
 
     def mask(self, name: str) -> Path:
-        """The mask of a region, or of a label that is no region by itself."""
+        """The mask of a region, or of a label that is not a region by itself."""
         return self.folder / f"mask_{name}.nii.gz"
 
     @property
@@ -65,7 +65,7 @@ class RadiomicsFiles:
 
 
 def mask_labels(scheme: LabelScheme) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Name and label values of each mask: all regions, then labels that are no region of their own.
+    """Name and label values of each mask: all regions, then labels that are not regions too.
 
     A label whose name a region has already is called ``label-NAME``.
     """

@@ -82,7 +82,7 @@ def read_bids(
             several in a session one is taken as of scans; a session may lack them.
 
     Raises:
-        InputError: if the folder is no raw dataset, or a participant is not there, or no session
+        InputError: if the folder is not a raw dataset, or a participant is not there, or no session
             has such a map. What is wrong with a case alone is its ``problem``.
 
     Examples:
@@ -121,8 +121,8 @@ def _description(folder: Path) -> JsonObject:
         description = read_json(path)
     except FileNotFoundError as error:
         raise InputError(
-            f"{folder}: holds no {DESCRIPTION_NAME}, and is no BIDS dataset; give its top folder, "
-            "or list the cases for --cases"
+            f"{folder}: holds no {DESCRIPTION_NAME}, and is not a BIDS dataset; give its top "
+            "folder, or list the cases for --cases"
         ) from error
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
@@ -251,9 +251,9 @@ def _run(scan: BidsFile) -> int:
     """The number of a run; 0 where there is none.
 
     Raises:
-        InputError: if it is no number.
+        InputError: if it is not a number.
     """
     label = scan.entities.get("run", "0")
     if not label.isdecimal():
-        raise InputError(f"{scan.path}: its run is no number")
+        raise InputError(f"{scan.path}: its run is not a number")
     return int(label)

@@ -42,7 +42,7 @@ class BidsFile:
 
     @classmethod
     def of(cls, path: Path) -> BidsFile | None:
-        """What the name of a file says; None if it is no name of BIDS."""
+        """What the name of a file says; None if it is not a name of BIDS."""
         found = _NAME.fullmatch(path.name)
         if not found:
             return None
@@ -89,7 +89,7 @@ class BidsFolder:
         for path in folders:
             if not LABEL.fullmatch(path.name.partition("-")[2]):
                 raise InputError(
-                    f"{path}: is no name of BIDS, whose labels have letters and digits only; "
+                    f"{path}: is not a name of BIDS, whose labels have letters and digits only; "
                     "rename it, or name it in .bidsignore"
                 )
         return folders
@@ -139,7 +139,7 @@ def _json_object(path: Path) -> JsonObject:
     try:
         facts = read_json(path)
         if not isinstance(facts, dict):
-            raise ValueError("it is no JSON object")
+            raise ValueError("it is not a JSON object")
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as a sidecar: {error}") from error
     return facts

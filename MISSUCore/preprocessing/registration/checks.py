@@ -32,7 +32,7 @@ _AXES = "left-right x front-back x feet-head"
 def header_warnings(
     moving: Head, fixed: Head, transform: sitk.Euler3DTransform, moved_mm: float
 ) -> Iterator[str]:
-    """Heads that are no size for a head or for the same head, or that lay far from each other."""
+    """Heads too small or large for a head or for the same head, or that lay far from each other."""
     spacing = "x".join(f"{step:.3g}" for step in moving.image.GetSpacing())
     extents = moving.extent_mm
     if extents.min() < _HEAD_MM[0] or extents.max() > _HEAD_MM[1]:
@@ -40,8 +40,8 @@ def header_warnings(
             Text(
                 a_modality(moving.name),
                 f": the head in it spans {_joined(extents, '.0f')} mm ({_AXES}), which is "
-                f"no whole head: it shows a part, or its header's voxel spacing of {spacing} mm is "
-                "wrong",
+                "not a whole head: it shows a part, or the voxel spacing of "
+                f"{spacing} mm in its header is wrong",
             )
         )
     back = transformed(rigid_inverse(transform), moving.points_mm)

@@ -38,7 +38,7 @@ def read_case_list(path: Path) -> list[LabeledCase]:
     ...]``, with paths relative to the file itself.
 
     Raises:
-        InputError: if the file is no such list, an entry is incomplete or names a path that does
+        InputError: if the file is not such a list, an entry is incomplete or names a path that does
             not exist, or the entries do not have the same modalities.
     """
     cases = [_labeled_case(path, case) for case in read_json_cases(path)]

@@ -189,5 +189,5 @@ def find_places(
 def _read(path: Path) -> SeenCase:
     stored: dict[str, Any] = torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
     if not isinstance(stored, dict) or stored.keys() != _PARTS:
-        raise ValueError(f"{path} is no prepared case")
+        raise ValueError(f"{path} is not a prepared case")
     return SeenCase(**stored)

@@ -116,9 +116,9 @@ def _read(path: Path, modalities: int) -> tuple[NDArray[Any], NDArray[Any], NDAr
     except _UNREADABLE as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: cannot be read as lesion crops: {reason}") from error
-    # NumPy hands out a part that is no array as its bytes.
+    # NumPy hands out a part that is not an array as its bytes.
     if not all(isinstance(array, np.ndarray) for array in (volumes, labels, inside)):
-        raise InputError(f"{path}: cannot be read as lesion crops: a part of it is no array")
+        raise InputError(f"{path}: cannot be read as lesion crops: a part of it is not an array")
     _check(path, modalities, volumes, labels, inside)
     return volumes, labels, inside
 
@@ -170,7 +170,7 @@ def _check(
     for index, volume in enumerate(volumes):
         if not np.abs(volume, dtype=np.float32).max() <= LARGEST_INTENSITY:
             raise InputError(
-                f"{path}: crop {index} has values that are no z-scores: not finite, or beyond "
+                f"{path}: crop {index} has values that are not z-scores: not finite, or beyond "
                 f"{LARGEST_INTENSITY:g}"
             )
 

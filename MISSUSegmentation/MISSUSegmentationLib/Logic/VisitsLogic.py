@@ -215,7 +215,7 @@ def loadResultFolder(folder: Path) -> SceneVisit:
     """Add a result of ``missu segment --cases`` to the scene: its label map, and its T1ce.
 
     Raises:
-        ExchangeError: if it is no such folder, or a file of it cannot be used.
+        ExchangeError: if it is not such a folder, or a file of it cannot be used.
     """
     try:
         facts = read_report(folder / "report.json")
@@ -235,7 +235,7 @@ def loadResultFolder(folder: Path) -> SceneVisit:
             f"{folder}: the segmentation does not fit {scanPath}; load it and its T1ce, and add "
             "them."
         )
-    if voxels.dtype.itemsize == 8:  # whole numbers of that size are no volume in Slicer
+    if voxels.dtype.itemsize == 8:  # whole numbers of that size cannot be a volume in Slicer
         voxels = voxels.astype(np.float64)
     scan = slicer.util.addVolumeFromArray(voxels, ijkToRas, f"{folder.name} T1ce")
     labels = scheme.to_labels(numbering.to_regions(labels))

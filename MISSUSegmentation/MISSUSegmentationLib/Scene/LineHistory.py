@@ -62,7 +62,7 @@ class LineHistory:
         if not self._steps:
             return
         before = self._steps.pop()
-        self._isMoving = True  # so that it is no correction itself
+        self._isMoving = True  # so that it is not a correction itself
         try:
             for line, places in before.items():
                 if line.GetScene() and not _equal(places, _places(line)):

@@ -48,8 +48,8 @@ def checkVolumes(volumes: dict[str, slicer.vtkMRMLScalarVolumeNode]) -> None:
     """Make sure that the volumes, by modality, can be written.
 
     Raises:
-        ExchangeError: if there is none, one is there twice, has no voxels, is no scan or does not
-            begin at voxel (0, 0, 0), or the reference volume's axes are not at right angles.
+        ExchangeError: if there is none, one is there twice, has no voxels, is not a scan or does
+            not begin at voxel (0, 0, 0), or the reference volume's axes are not at right angles.
     """
     if not volumes:
         raise ExchangeError("No volume is selected; select at least one.")
@@ -68,7 +68,9 @@ def checkVolumes(volumes: dict[str, slicer.vtkMRMLScalarVolumeNode]) -> None:
         if image is None or image.GetNumberOfPoints() == 0:
             raise ExchangeError(f"{name} has no voxels; load it again or select another volume.")
         if image.GetNumberOfScalarComponents() != 1 or node.IsA("vtkMRMLLabelMapVolumeNode"):
-            raise ExchangeError(f"{name} is no scan with one gray value a voxel; select another.")
+            raise ExchangeError(
+                f"{name} is not a scan with one gray value per voxel; select another."
+            )
         if any(image.GetExtent()[::2]):  # Slicer's own modules let all volumes begin there
             raise ExchangeError(
                 f"The first voxel of {name} has another index than 0, as a script has cut it out; "

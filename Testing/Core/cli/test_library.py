@@ -50,7 +50,7 @@ def test_a_case_is_added_listed_excluded_and_removed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     library = str(tmp_path / "library")
-    assert main(["library", library, "list", "--json"]) == 2, "a slip of the pen is no library"
+    assert main(["library", library, "list", "--json"]) == 2, "a slip of the pen is not a library"
     assert f"{library}: no such folder" in capsys.readouterr().err
     more = ["--model", str(tiny_model), "--result", case_options[-1], "--note", "a note"]
     assert main(["library", library, "add", *case_options, *more, "--json"]) == 0

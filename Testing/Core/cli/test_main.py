@@ -329,7 +329,7 @@ def test_models_tells_of_a_damaged_one_and_lists_the_others(
     for arguments in (["models"], ["models", "--json"]):
         assert main(arguments) == 0
         captured = capsys.readouterr()
-        assert f"{card}: is no model card" in captured.err
+        assert f"{card}: is not a model card" in captured.err
         assert "take its files out of the folder" in captured.err
         assert "missu-brats-fast" in captured.out and "tiny" not in captured.out
 

@@ -1,4 +1,4 @@
-"""Scores go to a file and come back; what is no number is null there, and NaN here."""
+"""Scores go to a file and come back; what is not a number is null there, and NaN here."""
 
 from __future__ import annotations
 

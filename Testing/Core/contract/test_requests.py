@@ -115,10 +115,10 @@ def test_what_is_left_out_keeps_its_default(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "is no request"),
+        ("", "is not a request"),
         ("[]", "no command None; there are segment, library add"),
         ('["segment", "--output", "x"]', "no command None"),
-        ('{"command": ["segment"]}', "is no request"),
+        ('{"command": ["segment"]}', "is not a request"),
         ('{"command": "erase"}', "no command 'erase'"),
         ('{"command": "segment", "colour": 1}', "unknown setting 'colour'"),
         ('{"command": "segment", "output": 3}', "'output' cannot be 3"),
@@ -133,7 +133,7 @@ def test_what_is_left_out_keeps_its_default(tmp_path: Path) -> None:
             '{"command": "visits", "visits": [{"reader": {"steroids": "some"}}]}',
             "steroids cannot be 'some'; give none",
         ),
-        ("[" * 100_000, "is no request"),
+        ("[" * 100_000, "is not a request"),
     ],
 )
 def test_what_is_none_is_refused(tmp_path: Path, text: str, problem: str) -> None:
@@ -141,7 +141,7 @@ def test_what_is_none_is_refused(tmp_path: Path, text: str, problem: str) -> Non
     path.write_text(text)
     with pytest.raises(InputError, match=problem):
         read_request(path)
-    with pytest.raises(InputError, match="is no request"):
+    with pytest.raises(InputError, match="is not a request"):
         read_request(tmp_path / "missing.json")
 
 

@@ -41,7 +41,7 @@ MakeScans = Callable[[NDArray[np.uint8]], dict[str, NDArray[np.float32]]]
 SameGrid = Callable[[sitk.Image, sitk.Image, float], None]
 Truth = NDArray[np.uint8]
 WriteScans = Callable[..., dict[str, Path]]
-# What is done to raw scans comes at the end; these are no brains.
+# What is done to raw scans comes at the end; these are not brains.
 read_report_of = partial(case_files.segment_files, preprocessing=AS_THEY_ARE)
 
 
@@ -710,7 +710,7 @@ def test_further_maps_are_measured_where_the_reference_lies(
     truth: Truth,
     write_scans: WriteScans,
 ) -> None:
-    """A map with a value for each label, and a voxel of ET that is no number."""
+    """A map with a value for each label, and a voxel of ET that is not a number."""
     geometry = {"origin": ORIGIN, "direction": np.diag([-1.0, -1.0, 1.0])}
     paths = write_scans(truth, **geometry)
     values = np.select([truth == 2, truth == 1, truth == 4], [3.0, 1.0, 8.0], 20.0)

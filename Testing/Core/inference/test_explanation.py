@@ -34,7 +34,7 @@ NETWORK = NetworkConfig(
     normalization="instance",
 )
 
-# These are no brains.
+# These are not brains.
 explain_files = partial(explanation.explain_files, preprocessing=AS_THEY_ARE)
 
 

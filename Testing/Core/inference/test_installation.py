@@ -43,7 +43,7 @@ def test_the_facts_are_those_of_this_machine(capsys, monkeypatch, tmp_path):
     assert precise["first_look"] == "missu-brats-fast" and fast["first_look"] is None
     assert fast["regions"] == ["WT", "TC", "ET"]
     (unusable,) = facts["models"]["unusable"]
-    assert unusable.startswith(f"{tmp_path / 'mine' / 'broken.json'}: is no model card")
+    assert unusable.startswith(f"{tmp_path / 'mine' / 'broken.json'}: is not a model card")
     assert sha256(Path(fast["file"])) == fast["sha256"]
 
 

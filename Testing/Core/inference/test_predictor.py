@@ -416,7 +416,7 @@ def test_an_answer_that_is_no_number(volume: Tensor) -> None:
     network = nn.Conv3d(2, 3, 1)
     nn.init.constant_(network.bias, float("nan"))
     for sliding in (False, True):
-        with pytest.raises(MISSUError, match="the network's answer is no number"):
+        with pytest.raises(MISSUError, match="the network's output is not a number"):
             make_predictor(network, sliding=sliding)(volume)
 
 

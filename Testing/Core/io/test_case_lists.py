@@ -1,4 +1,4 @@
-"""Lists of cases as people and spreadsheets write them; names that are no names of folders."""
+"""Lists of cases as people and spreadsheets write them; names that are not names of folders."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_tables_as_spreadsheets_write_them(read, tmp_path, content):
         ("name,t1\n,a\n", "line 2: the case has no name"),
         ("name,t1\n\np1\n", "line 3: case p1 has neither scans nor a folder"),
         ("name,t1,folder\np1,a,b\n", "case p1 has a folder and images"),
-        ('name,t1\np1,"a\n', "is no CSV"),
+        ('name,t1\np1,"a\n', "is not CSV"),
         ("name,t1\np1,a\np1,b\n", "two cases have the name p1"),
         ("name,t1\nP1,a\np1,b\n", "two cases have the name p1"),
         ("name,t1\nMu\u0308ller,a\nM\u00fcller,b\n", "two cases have the name"),
@@ -109,7 +109,7 @@ def test_a_wrong_table_is_refused(read, content, message):
 )
 def test_a_name_that_is_none_of_a_folder_is_refused(read, name):
     entries = [{"name": name, "images": {"t1": "a"}}]
-    with pytest.raises(InputError, match="is no name for a case"):
+    with pytest.raises(InputError, match="cannot be the name of a case"):
         read(json.dumps(entries), "cases.json")
 
 
@@ -141,7 +141,7 @@ def test_json_as_for_training(read, tmp_path):
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"name": "a", "images": {"flair": "x"}}, "'flair' is no modality of the model"),
+        ({"name": "a", "images": {"flair": "x"}}, "'flair' is not a modality of the model"),
         ({"name": "a"}, 'has no "images"'),
         ({"name": "a", "images": ["x"]}, 'has no "images"'),
         ({"name": "a", "images": {"t1": 1}}, "t1 is 1, and no path"),

@@ -1,4 +1,4 @@
-"""Scans are read with their geometry, and everything that is no scan is refused by name."""
+"""Scans are read with their geometry, and everything that is not a scan is refused by name."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_slices_are_ordered_by_their_place_not_their_name(
     np.testing.assert_array_equal(sitk.GetArrayFromImage(read_image(folder)), voxels)
 
 
-# What is no scan
+# What is not a scan
 
 
 def test_no_such_file(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_voxels_that_are_no_number(
     voxels[1, 2, 3] = voxels[5, 7, 9] = broken
     for ending in ("nrrd", "mha", "nii", "nii.gz"):  # in NIfTI, ITK would make them 0
         path = write_image(f"scan.{ending}", voxels)
-        refused(path, r"has 2 voxels that are no number \(NaN or infinite\)")
+        refused(path, r"has 2 voxels that are not numbers \(NaN or infinite\)")
 
 
 @pytest.mark.parametrize("data_type", ["<f4", ">f4", "<f8", ">f8"])
@@ -217,7 +217,7 @@ def test_voxels_of_every_float_type_of_nifti(
     np.testing.assert_allclose(sitk.GetArrayFromImage(read_image(path)), voxels, rtol=1e-6)
     voxels[1, 2, 3] = np.nan
     nibabel.save(nibabel.Nifti1Image(voxels.T.astype(data_type), np.eye(4), header), path)
-    refused(path, "has 1 voxels that are no number")
+    refused(path, "has 1 voxels that are not numbers")
 
 
 @pytest.mark.parametrize("value", [0.0, -3.5])

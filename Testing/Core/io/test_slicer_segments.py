@@ -87,9 +87,9 @@ def test_segments_that_exclude_each_other_share_a_layer(write: Write) -> None:
     [
         ({}, "has no segments"),
         (named(0, "WT", 1, 1), "no layer 1"),
-        (named(0, "WT", -1, 1), "'-1' is no whole number"),
-        (named(0, "WT", 0, "9" * 10_000), "is no whole number"),
-        ({"Segment0_ID": "WT"}, "'' is no whole number"),
+        (named(0, "WT", -1, 1), "'-1' is not a whole number"),
+        (named(0, "WT", 0, "9" * 10_000), "is not a whole number"),
+        ({"Segment0_ID": "WT"}, "'' is not a whole number"),
     ],
 )
 def test_what_is_not_of_slicer_is_refused(

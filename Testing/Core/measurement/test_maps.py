@@ -261,7 +261,7 @@ def test_what_is_no_map_is_refused(
 
 @pytest.mark.parametrize("name", ["", "a/b", "x" * 65])
 def test_a_map_needs_a_name(make_image: MakeImage, name: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is no name for a map"):
+    with pytest.raises(InputError, match="is not a name for a map"):
         measure_maps(
             {name: tmp_path / "adc.nii"}, boxes(), labels_image(make_image, np.eye(3)), ("WT",)
         )

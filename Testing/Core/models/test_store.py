@@ -154,7 +154,7 @@ def test_a_model_whose_card_is_damaged_is_told_of(tmp_path: Path, tiny_card: Mod
     (folder / "renamed.json").write_bytes((folder / "tiny.json").read_bytes())
     assert [card.name for card in list_models()] == ["tiny"]
     broken, renamed = unusable_models()
-    assert broken.startswith(f"{folder / 'broken.json'}: is no model card: ")
+    assert broken.startswith(f"{folder / 'broken.json'}: is not a model card: ")
     assert renamed.startswith(f"{folder / 'renamed.json'}: is the card of a model named 'tiny'; ")
     assert broken.endswith("; install this model again, or take its files out of the folder")
 
@@ -345,7 +345,7 @@ def test_a_card_that_makes_no_sense(tiny_model: Path, changes: dict, message: st
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '"card"', "\x00\xff", "{}"])
 def test_a_card_that_is_none(tiny_model: Path, text: str) -> None:
     tiny_model.with_suffix(".json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(InputError, match=r"tiny\.json: is no model card"):
+    with pytest.raises(InputError, match=r"tiny\.json: is not a model card"):
         load_model(str(tiny_model))
 
 
@@ -441,14 +441,14 @@ def test_names_of_regions_become_file_names(tiny_model: Path, name: str) -> None
     scheme = json.loads(json.dumps(BRATS.as_dict()))
     scheme["regions"][0]["name"] = name
     edit_card(tiny_model, scheme=scheme)
-    with pytest.raises(InputError, match="no name for a region"):
+    with pytest.raises(InputError, match="cannot be a name of a region"):
         read_card(tiny_model.with_suffix(".json"))
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"name":' * 100_000])
 def test_a_card_that_is_nested_too_deep(tiny_model: Path, text: str) -> None:
     tiny_model.with_suffix(".json").write_text(text)
-    with pytest.raises(InputError, match="is no model card"):
+    with pytest.raises(InputError, match="is not a model card"):
         read_card(tiny_model.with_suffix(".json"))
 
 

@@ -109,7 +109,7 @@ def test_the_default_is_chosen_and_survives_what_happens_to_it(folder: Path, fin
 
 def test_only_the_users_own_models_go(folder: Path, tiny_model: Path) -> None:
     for name in (DEFAULT_MODEL, str(tiny_model)):
-        with pytest.raises(InputError, match="is none of your own models"):
+        with pytest.raises(InputError, match="is not one of your own models"):
             model_versions.remove(name)
     assert (BUNDLED_FOLDER / f"{DEFAULT_MODEL}.pt").exists() and tiny_model.exists()
 
@@ -126,12 +126,12 @@ def test_a_discarded_run_keeps_its_table(folder: Path, finished_run, tmp_path: P
     assert left == kept
     with pytest.raises(InputError, match="the candidate was discarded"):
         model_versions.accept(run)
-    with pytest.raises(InputError, match="is no folder of a fine-tuning"):
+    with pytest.raises(InputError, match="is not a folder of a fine-tuning"):
         model_versions.discard(tmp_path)
 
 
 def test_what_is_no_finished_run_is_refused(folder: Path, finished_run, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is no fine-tuning that has ended"):
+    with pytest.raises(InputError, match="is not a finished fine-tuning"):
         model_versions.accept(tmp_path)
     run = finished_run()
     whole = json.loads((run / "gate.json").read_text())

@@ -362,7 +362,7 @@ def test_a_brain_smaller_than_a_voxel(make_image: MakeImage) -> None:
 def test_scans_that_span_more_than_a_head(make_image: MakeImage, far: float) -> None:
     voxels = np.random.default_rng(0).random((8, 8, 8), dtype=np.float32)
     images = [make_image(voxels), make_image(voxels, origin=(far, far, far))]
-    with pytest.raises(InputError, match="which is no head; check their headers"):
+    with pytest.raises(InputError, match="too large for a head; check their headers"):
         working_grid(images, ONE_MM)
 
 

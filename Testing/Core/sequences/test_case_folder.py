@@ -453,5 +453,5 @@ def test_nothing_usable_is_listed(tmp_path: Path, write_file: WriteImage) -> Non
 def test_folders_without_images(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no NIfTI, NRRD, MetaImage or DICOM image"):
         find_case(tmp_path)
-    with pytest.raises(InputError, match="is no folder"):
+    with pytest.raises(InputError, match="is not a folder"):
         find_case(tmp_path / "missing")

@@ -258,7 +258,7 @@ def test_the_optimizer_is_the_one_asked_for(make_trainer, tiny_config, decoupled
 
 
 class Poisoned:
-    """Gives a case that is no number at the given accesses."""
+    """Gives a case that is not a number at the given accesses."""
 
     def __init__(self, accesses):
         self.accesses = accesses

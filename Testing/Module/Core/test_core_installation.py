@@ -98,16 +98,16 @@ def test_the_bundled_model_comes_first_and_the_users_follow(
     names = [name for name in modelCards() if name != "missu-brats-precise"]
     assert names == ["missu-brats-fast", "bright"]
     (problem,) = unusableModels()
-    assert problem.startswith(f"{file.parent / 'broken.json'}: is no model card")
+    assert problem.startswith(f"{file.parent / 'broken.json'}: is not a model card")
     assert findCard("bright") == findCard(str(file))
     assert findCard("missu-brats-fast").modalities == ("t1", "t1ce", "t2", "flair")
     with pytest.raises(InstallationError, match=r"no model other; installed are .*brats-fast"):
         findCard("other")
     with pytest.raises(
-        InstallationError, match=r"no model broken; .*broken\.json: is no model card"
+        InstallationError, match=r"no model broken; .*broken\.json: is not a model card"
     ):
         findCard("broken")
-    with pytest.raises(InstallationError, match="is no model card"):
+    with pytest.raises(InstallationError, match="is not a model card"):
         findCard(str(file.with_name("broken.pt")))
 
 

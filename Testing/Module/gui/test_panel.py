@@ -860,7 +860,7 @@ def test_models_that_cannot_be_used_are_told_of_and_not_offered(
     text = panel.ui.modelCardLabel.text
     panel.close()
     assert names == bundledModels()
-    assert f"<b>Cannot be used:</b> {ownModel / 'mine.json'}: is no model card" in text
+    assert f"<b>Cannot be used:</b> {ownModel / 'mine.json'}: is not a model card" in text
     assert "not a medical device" in text and "notes.json" not in text
 
 

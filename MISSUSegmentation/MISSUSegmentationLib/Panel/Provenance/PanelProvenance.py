@@ -122,7 +122,7 @@ class PanelProvenance:
         meaning = _(
             "Your name, the time and checksums of all segments are kept with the segmentation and "
             "saved with it. As soon as a voxel is changed, the history says that the sign-off no "
-            "longer holds. Nobody's identity is checked: this is no legally binding signature."
+            "longer holds. Nobody's identity is checked: this is not a legally binding signature."
         )
         return "\n".join([asked, "", *volumes, "", meaning])
 

@@ -38,7 +38,7 @@ def test_an_empty_folder_is_a_run_that_has_not_begun(run: FineTuningRun) -> None
     assert run.settings() is None and run.candidate() is None
     assert not run.has_begun() and not run.has_ended()
     assert run.case_names() == set() and run.curves() == []
-    with pytest.raises(InputError, match="no fine-tuning that has ended"):
+    with pytest.raises(InputError, match="is not a finished fine-tuning"):
         run.acceptance()
 
 

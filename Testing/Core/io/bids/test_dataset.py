@@ -203,7 +203,7 @@ def test_a_name_that_says_none_is_no_contrast(write_bids: Write) -> None:
         ({**scans("sub-1", "T1w"), "T1w.json": [1]}, "T1w.json: cannot be read as a sidecar"),
         (scans("sub-2", "T1w", folder="sub-1"), "sub-2_T1w.nii.gz: is a scan of another subject"),
         (scans("sub-1", "T1w", folder="sub-1/ses-1"), "is a scan of another subject or session"),
-        (scans("sub-1", "run-1_T2w", "run-b_T2w"), "run-b_T2w.nii.gz: its run is no number"),
+        (scans("sub-1", "run-1_T2w", "run-b_T2w"), "run-b_T2w.nii.gz: its run is not a number"),
         (
             {**scans("sub-1", "run-1_T2w"), "sub-1/anat/sub-1_run-2_T2w.nii.gz": "damaged"},
             "sub-1_run-2_T2w.nii.gz: ",
@@ -282,13 +282,13 @@ def test_a_folder_without_description_or_subjects_is_refused(write_bids: Write) 
     with pytest.raises(InputError, match=r"dataset_description\.json: cannot be read"):
         read_bids(folder)
     (folder / "dataset_description.json").unlink()
-    with pytest.raises(InputError, match=r"holds no dataset_description\.json, and is no BIDS"):
+    with pytest.raises(InputError, match=r"holds no dataset_description\.json, and is not a BIDS"):
         read_bids(folder)
 
 
 def test_a_folder_whose_name_is_none_of_bids_is_named(write_bids: Write) -> None:
     folder = write_bids({**scans("sub-1", "T1w"), "sub-1_old/anat/sub-1_T1w.nii.gz": 1.0})
-    with pytest.raises(InputError, match=r"sub-1_old: is no name of BIDS"):
+    with pytest.raises(InputError, match=r"sub-1_old: is not a name of BIDS"):
         read_bids(folder)
 
 

@@ -304,7 +304,7 @@ def test_a_slice_spacing_that_is_wrong(fixed: sitk.Image) -> None:
     warnings = " ".join(register(moving, fixed).warnings)
     # 88 mm divided by 5.
     assert re.search(
-        r"x 1[5-7] mm \(left-right x front-back x feet-head\), which is no whole head", warnings
+        r"x 1[5-7] mm \(left-right x front-back x feet-head\), which is not a whole head", warnings
     )
     assert "voxel spacing of 2x2x1 mm" in warnings
 

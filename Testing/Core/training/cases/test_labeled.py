@@ -74,7 +74,7 @@ def test_a_wrong_entry_is_named(tmp_path, entries, change, message):
 
 @pytest.mark.parametrize("content", [[], {"name": "a"}])
 def test_a_file_that_is_no_list_of_cases_is_refused(tmp_path, content):
-    with pytest.raises(InputError, match="is no case list"):
+    with pytest.raises(InputError, match="is not a case list"):
         read_case_list(write_list(tmp_path, content))
 
 
