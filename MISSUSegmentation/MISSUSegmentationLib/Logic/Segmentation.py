@@ -217,8 +217,7 @@ def readResult(
     if reference.GetScene() is None:
         raise ExchangeError(f"{reference.GetName()} was deleted meanwhile; nothing was added.")
     present = {name: node for name, node in volumes.items() if node.GetScene()}
-    same = {m: node for m, node in present.items() if isAsWritten(node, fileOf(m, run.folder))}
-    if referenceModality(volumes) not in same:
+    if not isAsWritten(reference, fileOf(referenceModality(volumes), run.folder)):
         raise ExchangeError(f"{reference.GetName()} was changed meanwhile; segment it again.")
     report = read_report(run.folder / "report.json")
     scheme = findCard(settings.model or report.model.name).label_scheme()
@@ -233,7 +232,9 @@ def readResult(
         for region in (scheme.region_names if settings.probabilities else ())
     }
     probabilityNodes = importProbabilities(maps, node, reference, scheme)
-    transformNodes = layOnResult(same, moves, places) if settings.moveScans else {}
+    same = {m for m in moves.keys() & present if isAsWritten(present[m], fileOf(m, run.folder))}
+    ofSame = {modality: moves[modality] for modality in moves if modality in same}
+    transformNodes = layOnResult(present, ofSame, places) if settings.moveScans else {}
     scene = reference.GetScene()
     days = daysApart(present.values())
     page = keepPage(run, run.folder / "quality.html", scene) if settings.qualityPage else None

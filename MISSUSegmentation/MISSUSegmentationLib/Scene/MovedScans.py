@@ -111,8 +111,8 @@ def layOnResult(
     A volume that the user has put under a transform of its own stays under it.
 
     Args:
-        volumes: that were segmented and are still there, with the same voxels, by modality.
-        moves: of :func:`readMoves`.
+        volumes: that were segmented and are still there, by modality.
+        moves: of :func:`readMoves`, of volumes that have the same voxels still.
         places: where the volumes were when they were written; what was moved since is left alone.
 
     Returns:
