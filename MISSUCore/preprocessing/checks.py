@@ -14,9 +14,9 @@ from ..core.messages import Text, a_modality, an_option
 from ..io.geometry import image_like, overlap
 from ..io.resampling import on_grid
 from ..sequences.appearance import guess_from_images
-from .anatomy import inner_fit
 from .bias_field import strong_field
 from .brain_extraction import Brain, mask_dice
+from .edge_agreement import edge_agreement
 
 # Dice of brains that were laid on each other. Below the first a user is warned; brains below the
 # second are not of one patient, if the edges inside them do not fit either. See
@@ -76,7 +76,7 @@ def check_anatomy(
         dice = mask_dice(brain.mask, brains[fixed].mask)
         if dice >= SAME_BRAIN:
             continue
-        fit = inner_fit(images[name], images[fixed], brain.mask, brains[fixed].mask)
+        fit = edge_agreement(images[name], images[fixed], brain.mask, brains[fixed].mask)
         if dice >= OTHER_BRAIN or fit is None or fit >= OTHER_INSIDE:
             told = Text(
                 a_modality(name),
@@ -113,8 +113,8 @@ def fits_inside(head: sitk.Image, fixed: sitk.Image, brain: sitk.Image) -> bool:
         brain: mask (0 and 1) of the brain in the fixed scan, on any grid.
     """
     there = image_like((on_grid(brain, head) >= 0.5).astype(np.uint8), head)
-    fit = inner_fit(head, fixed, there, brain)
-    return fit is not None and fit >= SAME_INSIDE_HEADS
+    agreement = edge_agreement(head, fixed, there, brain)
+    return agreement is not None and agreement >= SAME_INSIDE_HEADS
 
 
 def sequence_warnings(images: Mapping[str, sitk.Image]) -> list[str]:

@@ -13,7 +13,7 @@ from ..core.events import Progress
 from ..core.messages import Text, a_file, an_option
 from ..preprocessing.background import shift_to_nonnegative
 from ..preprocessing.registration.rigid import Registration, register
-from .one_patient import likeness
+from .one_patient import similarity
 
 
 def align(
@@ -51,20 +51,22 @@ def align(
             fixed_name=names[0],
             progress=progress.part((number - 1) / (len(scans) - 1), number / (len(scans) - 1)),
         )
-        alike = likeness(moving, fixed, registration)
-        if not alike.one_patient:
-            told = f"show one patient, they fit each other too poorly ({alike})"
+        measured = similarity(moving, fixed, registration)
+        if not measured.one_patient:
+            suspicion = (
+                f"do not seem to show one patient, they fit each other too poorly ({measured})"
+            )
             if not different_anatomy:
                 raise InputError(
                     a_file(sources[number]),
                     " and ",
                     a_file(sources[0]),
-                    f": do not seem to {told}; give the visits of one patient, or ",
+                    f": {suspicion}; give the visits of one patient, or ",
                     an_option("--allow-different-anatomy"),
                     " if you have made sure",
                     code=ErrorCode.ANATOMY_DIFFERS,
                 )
-            warning = f"{names[number]} and {names[0]} do not seem to {told}"
+            warning = f"{names[number]} and {names[0]} {suspicion}"
             registration = replace(registration, warnings=[*registration.warnings, warning])
         found.append(registration)
     return found

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from ..io.geometry import image_like
-from ..preprocessing.anatomy import inner_fit
+from ..preprocessing.edge_agreement import edge_agreement
 from ..preprocessing.registration.head import find_head
 from ..preprocessing.registration.rigid import Registration, moved
 
@@ -23,12 +23,12 @@ _DEEP_MM = 8.0
 
 
 @dataclass(frozen=True)
-class Likeness:
-    """How alike two scans are that lie on each other.
+class Similarity:
+    """How similar two scans are that lie on each other.
 
     Attributes:
         outside: normalized mutual information.
-        inside: :func:`.inner_fit` deep inside of both heads; None if it cannot be told.
+        inside: :func:`.edge_agreement` deep inside of both heads; None if it cannot be told.
     """
 
     outside: float
@@ -48,8 +48,8 @@ class Likeness:
         return f"edges inside fit by {self.inside:.2f}, {SAME_INSIDE:g} or more is usual"
 
 
-def likeness(moving: sitk.Image, fixed: sitk.Image, registration: Registration) -> Likeness:
-    """How alike two scans are.
+def similarity(moving: sitk.Image, fixed: sitk.Image, registration: Registration) -> Similarity:
+    """How similar two scans are.
 
     Args:
         moving: 3-D scan, float, with skull or without, nowhere below 0.
@@ -57,8 +57,8 @@ def likeness(moving: sitk.Image, fixed: sitk.Image, registration: Registration) 
         registration: of the two.
     """
     lying = moved(moving, registration.transform)
-    inside = inner_fit(lying, fixed, *(_deep_inside(scan) for scan in (lying, fixed)))
-    return Likeness(registration.quality, inside)
+    inside = edge_agreement(lying, fixed, *(_deep_inside(scan) for scan in (lying, fixed)))
+    return Similarity(registration.quality, inside)
 
 
 def _deep_inside(scan: sitk.Image) -> sitk.Image:

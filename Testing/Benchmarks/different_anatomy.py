@@ -28,9 +28,9 @@ from registration_trials import DIRECTIONS, on_own_grid, random_move, stripped_a
 
 from MISSUCore.io.geometry import image_like
 from MISSUCore.io.reading import read_image
-from MISSUCore.preprocessing.anatomy import inner_fit
 from MISSUCore.preprocessing.brain_extraction import content_mask, mask_dice, strip
 from MISSUCore.preprocessing.checks import OTHER_BRAIN, OTHER_INSIDE
+from MISSUCore.preprocessing.edge_agreement import edge_agreement
 from MISSUCore.preprocessing.registration.head import find_head
 from MISSUCore.preprocessing.registration.rigid import moved, register
 
@@ -94,7 +94,7 @@ def measured(
     place = found.transform
     brain = moved(brains[0], place)
     dice = mask_dice(brain, brains[1])
-    inside = inner_fit(moved(moving, place), fixed, brain, brains[1])
+    inside = edge_agreement(moved(moving, place), fixed, brain, brains[1])
     row = [found.quality, dice, np.nan if inside is None else inside]
     print(
         *(number, kind, f"{own.name} {still}", f"{other.name} {name}"),

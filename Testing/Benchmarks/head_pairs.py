@@ -25,9 +25,9 @@ from visit_pairs import SLICES, SPACING_MM
 from MISSUCore.io.geometry import image_like
 from MISSUCore.io.reading import read_image
 from MISSUCore.io.resampling import on_grid
-from MISSUCore.preprocessing.anatomy import inner_fit
 from MISSUCore.preprocessing.background import shift_to_nonnegative
 from MISSUCore.preprocessing.brain_extraction import extract_brain
+from MISSUCore.preprocessing.edge_agreement import edge_agreement
 from MISSUCore.preprocessing.registration.head import find_head
 from MISSUCore.preprocessing.registration.rigid import moved, register
 
@@ -110,7 +110,7 @@ def measured(name: str, moving: Scan, fixed: Scan) -> list[float]:
     found = register(moving.image, fixed.image, fixed_mask=mask)
     there = moved(moving.image, found.transform)
     own = image_like((on_grid(mask, there) >= 0.5).astype(np.uint8), there)
-    fit = inner_fit(there, fixed.image, own, mask)
+    fit = edge_agreement(there, fixed.image, own, mask)
     row = [found.quality, np.nan if fit is None else fit]
     print(name, *(f"{value:.3f}" for value in row), sep="\t", flush=True)
     return row

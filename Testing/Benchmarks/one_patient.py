@@ -32,7 +32,7 @@ from MISSUCore.io.reading import read_image
 from MISSUCore.preprocessing.background import shift_to_nonnegative
 from MISSUCore.preprocessing.registration.head import find_head
 from MISSUCore.preprocessing.registration.rigid import register
-from MISSUCore.visits.one_patient import likeness
+from MISSUCore.visits.one_patient import similarity
 
 Pair = tuple[str, bool, sitk.Image, sitk.Image]
 
@@ -102,7 +102,7 @@ def main() -> None:
     rows: dict[bool, list[list[float]]] = {True: [], False: []}
     for name, one_patient, moving, fixed in pairs:
         moving, fixed = shift_to_nonnegative(moving), shift_to_nonnegative(fixed)
-        found = likeness(moving, fixed, register(moving, fixed))
+        found = similarity(moving, fixed, register(moving, fixed))
         inside = np.nan if found.inside is None else found.inside
         rows[one_patient].append([found.outside, inside])
         told = "" if found.one_patient == one_patient else "WRONG"

@@ -399,7 +399,7 @@ def test_another_brain_is_an_error_where_scans_were_laid_on_each_other(
     found = {name: Brain(image != 0, stripped=True) for name, image in images.items()}
     brains(monkeypatch, found)
     monkeypatch.setattr(scan_checks, "mask_dice", lambda one, other: 0.9)
-    monkeypatch.setattr(scan_checks, "inner_fit", lambda *scans_and_brains: 0.0)
+    monkeypatch.setattr(scan_checks, "edge_agreement", lambda *scans_and_brains: 0.0)
     if is_error:
         with pytest.raises(InputError, match="flair: shows another brain than t1"):
             preprocess(images, options)

@@ -14,7 +14,7 @@ from scipy import ndimage
 from MISSUCore.core.errors import ErrorCode, InputError
 from MISSUCore.preprocessing.registration.rigid import Registration
 from MISSUCore.visits import alignment
-from MISSUCore.visits.one_patient import Likeness, likeness
+from MISSUCore.visits.one_patient import Similarity, similarity
 
 STAYS = Registration(sitk.Euler3DTransform(), 1.09, 0.0, True, [])
 
@@ -34,7 +34,7 @@ STAYS = Registration(sitk.Euler3DTransform(), 1.09, 0.0, True, [])
     ],
 )
 def test_the_edges_inside_decide(outside: float, inside: float | None, one_patient: bool) -> None:
-    assert Likeness(outside, inside).one_patient is one_patient
+    assert Similarity(outside, inside).one_patient is one_patient
 
 
 def head(inside: int, skull: int) -> sitk.Image:
@@ -53,8 +53,8 @@ def head(inside: int, skull: int) -> sitk.Image:
 
 
 def test_strangers_are_told_by_what_is_inside_not_by_their_skull() -> None:
-    same = likeness(head(1, 8) ** 0.8 * 2, head(1, 9), STAYS)
-    other = likeness(head(2, 9), head(1, 9), STAYS)
+    same = similarity(head(1, 8) ** 0.8 * 2, head(1, 9), STAYS)
+    other = similarity(head(2, 9), head(1, 9), STAYS)
     assert same.inside is not None and same.one_patient
     assert other.inside is not None and not other.one_patient
 
@@ -62,15 +62,15 @@ def test_strangers_are_told_by_what_is_inside_not_by_their_skull() -> None:
 def test_scans_that_share_nothing_cannot_be_told_by_their_inside() -> None:
     apart = head(1, 9)
     apart.SetOrigin((500.0, 0.0, 0.0))
-    assert likeness(apart, head(1, 9), STAYS) == Likeness(1.09, None)
+    assert similarity(apart, head(1, 9), STAYS) == Similarity(1.09, None)
 
 
-@pytest.mark.parametrize("alike", [Likeness(1.2, 0.05), Likeness(1.05, None)])
+@pytest.mark.parametrize("measured", [Similarity(1.2, 0.05), Similarity(1.05, None)])
 def test_two_patients_are_refused_unless_it_is_insisted_on(
-    monkeypatch: pytest.MonkeyPatch, alike: Likeness
+    monkeypatch: pytest.MonkeyPatch, measured: Similarity
 ) -> None:
     monkeypatch.setattr(alignment, "register", lambda *_, **__: STAYS)
-    monkeypatch.setattr(alignment, "likeness", lambda *_: alike)
+    monkeypatch.setattr(alignment, "similarity", lambda *_: measured)
     scans = [sitk.GetImageFromArray(np.full((4, 4, 4), value, np.float32)) for value in (1, 2)]
     names = ["first", "second"]
     with pytest.raises(InputError, match="do not seem to show one patient") as caught:
@@ -85,6 +85,6 @@ def test_two_patients_are_refused_unless_it_is_insisted_on(
 def test_one_patient_goes_on_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
     fit: Any = SimpleNamespace(warnings=[])
     monkeypatch.setattr(alignment, "register", lambda *_, **__: fit)
-    monkeypatch.setattr(alignment, "likeness", lambda *_: Likeness(1.05, 0.2))
+    monkeypatch.setattr(alignment, "similarity", lambda *_: Similarity(1.05, 0.2))
     scans = [sitk.GetImageFromArray(np.full((4, 4, 4), value, np.float32)) for value in (1, 2)]
     assert alignment.align(["a", "b"], scans, ["a", "b"]) == [None, fit]

@@ -1,8 +1,8 @@
-"""Do two scans show the same brain? Of one patient the edges inside of it lie on each other.
+"""Do two scans show the same brain? Then the edges inside it lie on each other.
 
-Contrast differs from sequence to sequence, but where gray meets white matter, or a ventricle
-begins, all of them have an edge, in the same direction (normalized gradient fields, Haber and
-Modersitzki, MICCAI 2006). In the brain of somebody else they do not.
+Contrast differs from sequence to sequence, but where gray matter meets white, or a ventricle
+begins, every sequence has an edge in the same direction (normalized gradient fields, Haber and
+Modersitzki, MICCAI 2006). In the brain of another patient the edges lie elsewhere.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ _ENOUGH_VOXELS = 500  # 4 ml
 _STRONG_EDGE = 90
 
 
-def inner_fit(
+def edge_agreement(
     moving: sitk.Image, fixed: sitk.Image, moving_brain: sitk.Image, fixed_brain: sitk.Image
 ) -> float | None:
-    """How much better the edges inside two brains fit where these lie than 8 mm aside.
+    """How much better the edges inside two brains agree in place than shifted by 8 mm.
 
-    Fit is the squared cosine between the scans' gradients, 0 to 1, averaged over the voxels with
-    the strength of their edges. Measured against the best of six shifts, so that neither noise nor
-    thick slices make strangers alike.
+    Agreement is the squared cosine of the angle between the scans' gradients, 0 to 1, averaged
+    over voxels with the strength of the edges as weight. The best of six shifts is subtracted, so
+    that neither noise nor thick slices make the brains of two patients look alike.
 
     Args:
         moving: 3-D scan, float, in the space of the fixed one.
         fixed: 3-D scan, float.
         moving_brain: its brain mask, 0 and 1, on any grid.
-        fixed_brain: that of the fixed scan.
+        fixed_brain: brain mask of the fixed scan, likewise.
 
     Returns:
-        The difference; None if the brains share too little to tell, or there are no edges.
+        The difference; None if the brains share less than 4 ml, or a scan has no edges there.
     """
     grid = working_grid([fixed_brain], (_SPACING_MM,) * 3)
     inside = (on_grid(fixed_brain, grid) >= 0.5) & (on_grid(moving_brain, grid) >= 0.5)

@@ -8,9 +8,9 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from MISSUCore.core.errors import ErrorCode, InputError
-from MISSUCore.preprocessing.anatomy import inner_fit
 from MISSUCore.preprocessing.brain_extraction import Brain
 from MISSUCore.preprocessing.checks import check_anatomy, fits_inside
+from MISSUCore.preprocessing.edge_agreement import edge_agreement
 
 SHAPE = (48, 56, 52)  # voxels of 2 mm
 
@@ -39,29 +39,29 @@ OTHER_CONTRAST = scan(1, np.exp(-FIRST / 5))
 
 
 def test_edges_of_one_brain_fit_in_any_contrast() -> None:
-    assert inner_fit(scan(1), scan(1), ROUND, ROUND) > 0.6
-    assert inner_fit(OTHER_CONTRAST, scan(1), ROUND, ROUND) > 0.6
+    assert edge_agreement(scan(1), scan(1), ROUND, ROUND) > 0.6
+    assert edge_agreement(OTHER_CONTRAST, scan(1), ROUND, ROUND) > 0.6
 
 
 def test_edges_of_two_brains_do_not_fit() -> None:
-    assert abs(inner_fit(scan(2), scan(1), ROUND, ROUND)) < 0.05
+    assert abs(edge_agreement(scan(2), scan(1), ROUND, ROUND)) < 0.05
 
 
 def test_what_lies_beside_itself_does_not_fit() -> None:
     aside = scan(1)
     aside.SetOrigin((8.0, 0.0, 0.0))
-    assert inner_fit(aside, scan(1), ROUND, ROUND) < 0
+    assert edge_agreement(aside, scan(1), ROUND, ROUND) < 0
 
 
 def test_noise_makes_nobody_alike() -> None:
     noisy = [scan(0, FIRST + np.random.default_rng(seed).normal(0, 3, SHAPE)) for seed in (1, 2)]
-    assert inner_fit(noisy[0], noisy[1], ROUND, ROUND) > 0.05
-    assert abs(inner_fit(noisy[0], scan(2), ROUND, ROUND)) < 0.05
+    assert edge_agreement(noisy[0], noisy[1], ROUND, ROUND) > 0.05
+    assert abs(edge_agreement(noisy[0], scan(2), ROUND, ROUND)) < 0.05
 
 
 def test_too_little_to_tell() -> None:
-    assert inner_fit(scan(1), scan(1), brain(5, 5, 5), ROUND) is None
-    assert inner_fit(scan(0, np.ones(SHAPE)), scan(1), ROUND, ROUND) is None
+    assert edge_agreement(scan(1), scan(1), brain(5, 5, 5), ROUND) is None
+    assert edge_agreement(scan(0, np.ones(SHAPE)), scan(1), ROUND, ROUND) is None
 
 
 def test_a_head_fits_a_brain_if_the_edges_in_that_are_in_both() -> None:
