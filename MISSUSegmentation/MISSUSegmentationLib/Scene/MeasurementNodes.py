@@ -17,7 +17,7 @@ from MISSUCore.contract.measurement.lesions import LesionMeasurement, Line
 from MISSUCore.contract.measurement.report import MeasurementReport
 
 from .SceneExchange import LPS_TO_RAS, scanOf
-from .SegmentationNodes import checksumOf
+from .SegmentationNodes import checksumOf, isAsKept
 
 MEASUREMENT_ATTRIBUTE = "MISSU.Measurement"
 LONGEST, PERPENDICULAR = "longest", "perpendicular"
@@ -80,7 +80,7 @@ def currentMeasurement(node: slicer.vtkMRMLSegmentationNode) -> MeasurementRepor
 
 def isEditedSince(node: slicer.vtkMRMLSegmentationNode) -> bool:
     """Whether the segments are others than those that were measured."""
-    return _kept(node).get("checksum") != checksumOf(node)
+    return not isAsKept(node, _kept(node).get("checksum"))
 
 
 def setTargets(node: slicer.vtkMRMLSegmentationNode, targets: int) -> None:

@@ -19,7 +19,15 @@ from MISSUCore.contract.terminology import Code
 
 from ..Core.Errors import ExchangeError
 from .Provenance.ProvenanceRecord import isSignedOff
-from .SceneExchange import arrayFromImage, ijkToRas, referenceVolume, volumeLike
+from .SceneExchange import (
+    arrayFromImage,
+    ijkToRas,
+    ijkToRasArray,
+    matrixBetween,
+    referenceVolume,
+    scanOf,
+    volumeLike,
+)
 
 TERMINOLOGY_CONTEXT = "MISSU"
 ANATOMIC_CONTEXT = "Anatomic codes - DICOM master list"
@@ -28,7 +36,7 @@ BINARY_LABELMAP = "Binary labelmap"
 NAME_ATTRIBUTE = "MISSU.Name"
 # Places are compared in such steps: files round them by less. The offset is one that no place is
 # likely to have, lest that rounding carries one over to the next step.
-PLACE_STEP_MM, PLACE_OFFSET_MM = 0.1, 0.0123
+PLACE_STEP, PLACE_OFFSET = 0.1, 0.0123  # mm, or voxels
 
 
 def importSegmentation(
@@ -119,7 +127,7 @@ def _untouchedResult(
         if (
             all(node.GetNodeReference(inputRole(m)) is volumes.get(m) for m in BRATS_MODALITIES)
             and node.GetName() == node.GetAttribute(NAME_ATTRIBUTE)
-            and checksumOf(node) == node.GetAttribute("MISSU.Checksum")
+            and isAsKept(node, node.GetAttribute("MISSU.Checksum"))
             and not isSignedOff(node)
         ):
             return node
@@ -155,14 +163,27 @@ def _placeBeside(volume: slicer.vtkMRMLVolumeNode, node: slicer.vtkMRMLNode) -> 
 def checksumOf(node: slicer.vtkMRMLSegmentationNode) -> str:
     """Of the segments' names, voxels and places; the same after the scene was saved and loaded.
 
-    Places are before the node's parent transform: hardening one moves the segments.
+    Two, for :func:`isAsKept`: with places in mm before the node's parent transform, and with those
+    on the voxels of its scan, if there is one.
     """
-    digest = hashlib.sha256()
+    toScan = _toScan(node)
+    inMm, onScan = hashlib.sha256(), hashlib.sha256()
     segmentation = node.GetSegmentation()
     for segmentId in segmentation.GetSegmentIDs():
         segment = segmentation.GetSegment(segmentId)
-        digest.update(segment.GetName().encode() + voxelsOf(segment) + _placeOf(segment))
-    return digest.hexdigest()
+        content, corners = segment.GetName().encode() + voxelsOf(segment), _cornersOf(segment)
+        inMm.update(content + _inSteps(corners))
+        if toScan is not None:
+            onScan.update(content + _inSteps(corners @ toScan[:3, :3].T + toScan[:3, 3]))
+    return " ".join(each.hexdigest() for each in (inMm, onScan)[: 1 if toScan is None else 2])
+
+
+def isAsKept(node: slicer.vtkMRMLSegmentationNode, checksum: str | None) -> bool:
+    """Whether a segmentation is as it was when a checksum was taken.
+
+    So is one that was moved (and hardened) together with its scan, or whose scan was deleted.
+    """
+    return not set(checksumOf(node).split()).isdisjoint((checksum or "").split())
 
 
 def voxelsOf(segment: slicer.vtkSegment) -> bytes:
@@ -174,11 +195,14 @@ def voxelsOf(segment: slicer.vtkSegment) -> bytes:
     return f"{mask.shape}".encode() + np.packbits(mask).tobytes()
 
 
-def _placeOf(segment: slicer.vtkSegment) -> bytes:
-    """Where the first voxel of the box around a segment lies, and the last one along each axis."""
+def _cornersOf(segment: slicer.vtkSegment) -> np.ndarray:
+    """Places (4, 3) of the box around a segment, in mm before the node's parent transform.
+
+    Of its first voxel, and of the last one along each axis; none if it is empty.
+    """
     mask = _maskOf(segment)
     if mask is None or not mask.any():
-        return b""
+        return np.zeros((0, 3))
     image = segment.GetRepresentation(BINARY_LABELMAP)
     box = bounding_box(mask)[::-1]
     start = np.add(image.GetExtent()[::2], [part.start for part in box])
@@ -186,9 +210,21 @@ def _placeOf(segment: slicer.vtkSegment) -> bytes:
     toRas = vtk.vtkMatrix4x4()
     image.GetImageToWorldMatrix(toRas)
     matrix = slicer.util.arrayFromVTKMatrix(toRas)
-    corners = (start + np.vstack([np.zeros(3), np.diag(lengths)])) @ matrix[:3, :3].T
-    rounded = np.floor((corners + matrix[:3, 3] + PLACE_OFFSET_MM) / PLACE_STEP_MM)
-    return rounded.astype(np.int64).tobytes()
+    indices = start + np.vstack([np.zeros(3), np.diag(lengths)])
+    return indices @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def _inSteps(places: np.ndarray) -> bytes:
+    return np.floor((places + PLACE_OFFSET) / PLACE_STEP).astype(np.int64).tobytes()
+
+
+def _toScan(node: slicer.vtkMRMLSegmentationNode) -> np.ndarray | None:
+    """Matrix from the coordinates of a segmentation to the voxels of its scan; None if unknown."""
+    scan = scanOf(node)
+    if scan is None:
+        return None
+    toScan = matrixBetween(node.GetParentTransformNode(), scan.GetParentTransformNode())
+    return None if toScan is None else np.linalg.inv(ijkToRasArray(scan)) @ toScan
 
 
 def _maskOf(segment: slicer.vtkSegment) -> np.ndarray | None:

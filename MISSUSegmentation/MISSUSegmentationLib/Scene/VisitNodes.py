@@ -18,7 +18,7 @@ import slicer
 from MISSUCore.contract.visits.report import VisitsReport, VisitsSettings
 from MISSUCore.contract.visits.response import ReaderEntry, iso_date
 
-from .SegmentationNodes import checksumOf
+from .SegmentationNodes import isAsKept
 
 NODE_NAME = "MISSU visits"
 ENTRY_ATTRIBUTE, RESULT_ATTRIBUTE = "MISSU.Visits", "MISSU.VisitsResult"
@@ -226,7 +226,7 @@ def editProblem(scene: slicer.vtkMRMLScene) -> str:
     checksums = dict(zip(kept.get("keys", []), kept.get("checksums", [])))
     for visit in keptVisits(scene).visits:
         before = checksums.get(visit.key)
-        if before and visit.segmentation and checksumOf(visit.segmentation) != before:
+        if before and visit.segmentation and not isAsKept(visit.segmentation, before):
             return f"{visit.name} was edited since; compare again."
     return ""
 

@@ -260,6 +260,28 @@ def test_an_edit_is_known(measured: Any) -> None:
     assert nodes.isEditedSince(measured)
 
 
+def test_what_is_moved_with_its_scan_is_not_edited(
+    scene: Any, scan: Any, measured: Any, addTransform: Callable[..., Any]
+) -> None:
+    matrix = np.array([[0, -1, 0, 5], [1, 0, 0, 6], [0, 0, 1, 7], [0, 0, 0, 1.0]])
+    addTransform(matrix, scan, measured)
+    assert not nodes.isEditedSince(measured)
+    scan.HardenTransform()
+    assert not nodes.isEditedSince(measured), "they lie on each other still"
+    measured.HardenTransform()
+    assert not nodes.isEditedSince(measured)
+    addTransform(matrix, measured)
+    measured.HardenTransform()
+    assert nodes.isEditedSince(measured)
+
+
+def test_who_deletes_the_scan_has_not_edited_the_segments(
+    scene: Any, scan: Any, measured: Any
+) -> None:
+    scene.RemoveNode(scan)
+    assert not nodes.isEditedSince(measured)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"report": 3}', '{"report": {}}'])
 def test_what_others_wrote_is_no_measurement(scene: Any, scan: Any, text: str) -> None:
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
