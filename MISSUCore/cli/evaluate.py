@@ -23,10 +23,10 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         "count them.",
     )
     parser.add_argument(
-        "prediction", type=Path, help="label map to judge, or a folder with one a case"
+        "prediction", type=Path, help="label map to judge, or a folder with one per case"
     )
     parser.add_argument(
-        "reference", type=Path, help="label map held for true, or a folder of them, named alike"
+        "reference", type=Path, help="true label map, or a folder of them, with the same names"
     )
     parser.add_argument("--scheme", default="brats", help="brats, brats2023, chaos-liver, a file")
     parser.add_argument("--csv", type=Path, help="write a row per case and region")

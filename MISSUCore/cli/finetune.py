@@ -43,7 +43,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         "simulated, where nilearn is installed)",
     )
     parser.add_argument("--scheme", help="what the labels mean: brats, chaos-liver, a JSON file")
-    parser.add_argument("--modalities", nargs="+", help="those to use, of a new task")
+    parser.add_argument("--modalities", nargs="+", help="modalities to use, for a new task")
     parser.add_argument(
         "--freeze",
         type=whole_number(0, 16),

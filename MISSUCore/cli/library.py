@@ -57,14 +57,16 @@ def _add_add(actions: Commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--labels", type=Path, required=True, metavar="FILE", help="corrected label map"
     )
-    parser.add_argument("--result", type=Path, metavar="FILE", help="label map the model gave")
+    parser.add_argument(
+        "--result", type=Path, metavar="FILE", help="label map that the model produced"
+    )
     parser.add_argument(
         "--report",
         type=Path,
         metavar="FILE",
         help="JSON report of that label map: the case keeps what computed it, and what was changed",
     )
-    parser.add_argument("--model", help="that model, if no report tells: its name, or its .pt file")
+    parser.add_argument("--model", help="name or .pt file of that model, if no report names it")
     parser.add_argument("--scheme", default="brats", help="brats, brats2023, chaos-liver, a file")
     parser.add_argument("--scene", default="", metavar="TEXT", help="where the case comes from")
     parser.add_argument("--note", default="", metavar="TEXT", help="any text")
@@ -72,7 +74,7 @@ def _add_add(actions: Commands, common: argparse.ArgumentParser) -> None:
         "--no-tumor", action="store_true", help="the label map is empty because there is none"
     )
     parser.add_argument(
-        "--replace", action="store_true", help="take new labels for scans that are there already"
+        "--replace", action="store_true", help="replace the labels of scans that are there already"
     )
     parser.add_argument("--json", action="store_true", help="print the record as JSON")
     parser.set_defaults(command=run_add)

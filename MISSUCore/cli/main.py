@@ -189,7 +189,9 @@ def _checked_and_parsed(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(_JSON, action="store_true", help="write progress as one JSON object a line")
+    common.add_argument(
+        _JSON, action="store_true", help="write progress as one JSON object per line"
+    )
     parser = _Parser(
         prog="missu",
         description="Brain-tumor segmentation in multimodal MRI. Research software, not a medical "

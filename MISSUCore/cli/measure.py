@@ -24,8 +24,8 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         parents=[common],
         help="measure the lesions in a segmentation",
         description="Volumes, and for each lesion the longest diameter in a slice, the longest one "
-        "across it, and their product, as RANO has them. Takes any label map, corrected ones and "
-        "those of other programs, too.",
+        "across it, and their product, as RANO defines them. Takes any label map, also corrected "
+        "ones and those of other programs.",
     )
     parser.add_argument("segmentation", type=Path, metavar="SEG", help="label map to measure")
     parser.add_argument(
@@ -35,7 +35,9 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         help="scan that it was drawn on, a file or DICOM folder",
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help="JSON report to write")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="table to write, a row a lesion")
+    parser.add_argument(
+        "--csv", type=Path, metavar="FILE", help="table to write, one row per lesion"
+    )
     parser.add_argument(
         "--dicom-seg",
         type=Path,

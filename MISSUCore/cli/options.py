@@ -96,8 +96,8 @@ def add_scans(parser: argparse.ArgumentParser) -> None:
         "--case",
         type=Path,
         metavar="FOLDER",
-        help="folder with the scans of a case: which is which is read from DICOM tags, file names "
-        "and the images; a scan that is named by itself goes before",
+        help="folder with the scans of a case; DICOM tags, file names and the images tell which "
+        "is which; a scan with an option of its own takes precedence",
     )
     parser.add_argument(
         "--allow-missing",
@@ -116,7 +116,7 @@ def add_scans(parser: argparse.ArgumentParser) -> None:
         type=automatic,
         default=True,
         metavar="{auto,never}",
-        help="take off the skull if there is one (auto), or take nonzero voxels for brain (never)",
+        help="remove the skull if there is one (auto), or take nonzero voxels as brain (never)",
     )
     parser.add_argument(
         "--brain-mask", type=Path, metavar="FILE", help="brain mask, in place of brain extraction"
@@ -134,7 +134,7 @@ def add_scans(parser: argparse.ArgumentParser) -> None:
         "--allow-different-anatomy",
         dest="different_anatomy",
         action="store_true",
-        help="go on with scans that show different brains, as far as can be told",
+        help="go on with scans that seem to show different brains",
     )
 
 
@@ -151,7 +151,7 @@ def add_result(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reference",
         metavar="SCAN",
-        help="modality or image whose grid and place the result has (default t1ce)",
+        help="modality or image whose grid the result has (default t1ce)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
 
@@ -271,8 +271,8 @@ def add_maps(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=FILE",
-        help="further map, as ADC=adc.nii.gz, of which mean and percentiles in each region are "
-        "told; it must lie where the reference scan does; may be repeated",
+        help="further map, as ADC=adc.nii.gz, whose mean and percentiles in each region are "
+        "reported; it must lie in the space of the reference scan; may be repeated",
     )
 
 

@@ -40,8 +40,8 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         "segment",
         parents=[common],
         help="segment a case, or many",
-        description="Segment the scans of a case as they come: files or DICOM folders, on any "
-        "grid, moved between the scans, with skull or without.",
+        description="Segment the scans of a case as they are: files or DICOM folders, on any "
+        "grid, aligned or not, with skull or without.",
     )
     add_scans(parser)
     add_result(parser)
@@ -51,7 +51,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         "--cases",
         type=Path,
         metavar="LIST",
-        help="many cases: a CSV or JSON list, or a folder with a folder a case",
+        help="many cases: a CSV or JSON list, or a folder with one folder per case",
     )
     parser.add_argument(
         "--bids",
@@ -100,7 +100,7 @@ def _add_network_options(parser: argparse.ArgumentParser) -> None:
         type=number(0, LARGEST_PART_MM3),
         default=0.0,
         metavar="MM3",
-        help="take less enhancing tumor than this for none (default 0: off)",
+        help="treat less enhancing tumor than this as none (default 0: off)",
     )
 
 
@@ -114,7 +114,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         type=Path,
         const=True,
         metavar="FILE",
-        help="HTML page to write with pictures to judge the result by (of many cases: for each)",
+        help="HTML page to write, with pictures to judge the result by (many cases: one each)",
     )
     parser.add_argument(
         "--dicom-seg",
@@ -132,7 +132,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         const=True,
         metavar="FOLDER",
         help="folder to write with images and masks on one grid, and their list for pyradiomics "
-        "(of many cases: a folder radiomics for each)",
+        "(many cases: a folder radiomics in each)",
     )
     parser.add_argument(
         "--profile", action="store_true", help="print what each stage took, and the peak memory"

@@ -35,7 +35,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         metavar="FILE",
         action="append",
         default=[],
-        help="names of the cases held out, one a line; may be repeated, the Dice of each file's "
+        help="names of the cases held out, one per line; may be repeated, the Dice of each file's "
         "cases is then reported apart, too",
     )
     parser.add_argument(

@@ -29,9 +29,9 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         "visits",
         parents=[common],
         help="compare a tumor over several visits",
-        description="Lay the T1ce scans of all visits on each other, follow the lesions, and "
+        description="Register the T1ce scans of all visits, follow the lesions, and "
         "propose a response by the sum of products and by volume (RANO). A proposal: steroids, "
-        "clinical state and the dates of treatment are the reader's to type in.",
+        "clinical state and the dates of treatment must be entered by the reader.",
     )
     parser.add_argument(
         "visits",
@@ -43,7 +43,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         "--list",
         type=Path,
         metavar="FILE",
-        help="CSV with a visit a line, in place of VISIT: visit, segmentation, t1ce, date, "
+        help="CSV with one visit per line, in place of VISIT: visit, segmentation, t1ce, date, "
         "steroids (none, less, same, more), clinical (better, same, worse), category, comment",
     )
     parser.add_argument(

@@ -18,8 +18,8 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         parents=[common],
         help="write a model as TorchScript or ONNX, with a JSON file of how to use it",
         description="Write a model for other programs: the network in single precision as OUTPUT, "
-        "that of its first look, if it looks twice, as OUTPUT with -finder in its name, and a JSON "
-        "file, OUTPUT.json, that says what is to be done before and after.",
+        "that of the first look, if the model looks twice, as OUTPUT with -finder in its name, "
+        "and a JSON file, OUTPUT.json, that says what to do before and after.",
     )
     parser.add_argument("model", help="name of an installed model, or a .pt file")
     parser.add_argument("output", type=Path, help="file to write, .ts or .pt, or .onnx")

@@ -16,7 +16,7 @@ def add(commands: Commands, common: argparse.ArgumentParser) -> None:
         parents=[common],
         help="what is installed, and what it runs on: for bug reports and pipelines",
         description="Print versions, device, memory, models, folders, exit codes. Nothing is sent "
-        "anywhere. Paths may hold your name: look before you pass it on.",
+        "anywhere. Paths may hold your name: read it before you pass it on.",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(command=run)

@@ -187,7 +187,7 @@ def test_devices_on_which_nothing_is_computed(device: str, tmp_path: Path) -> No
     ("arguments", "shown"),
     [
         (["library", "LIB", "add", "--help"], ["usage: missu library FOLDER add ", "--labels"]),
-        (["evaluate", "--help"], ["label map to judge", "held for true"]),
+        (["evaluate", "--help"], ["label map to judge", "true label map"]),
         (["cost", "--help"], ["128 x 128 x 128"]),
         (["train", "--help"], ["with --chaos, else paper-brats"]),
     ],
