@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -17,7 +16,6 @@ from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
     ScriptedLoadableModuleLogic,
-    ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
 from slicer.util import VTKObservationMixin
@@ -44,9 +42,9 @@ from MISSUSegmentationLib.Panel.PanelMeasure import PanelMeasure
 from MISSUSegmentationLib.Panel.PanelModels import PanelModels
 from MISSUSegmentationLib.Panel.PanelResult import PanelResult
 from MISSUSegmentationLib.Panel.PanelRun import PanelRun
-from MISSUSegmentationLib.Panel.Provenance.PanelProvenance import watchEdits
 from MISSUSegmentationLib.Panel.Visits.PanelVisits import PanelVisits
-from MISSUSegmentationLib.Scene.SampleData import registerSampleData
+from MISSUSegmentationLib.SelfTest import MISSUSegmentationTest  # noqa: F401 (Slicer looks here)
+from MISSUSegmentationLib.Startup import prepareSlicer, stopWatchingEdits
 
 HOMEPAGE = "https://github.com/SlicerMISSU/SlicerMISSU"
 
@@ -82,24 +80,6 @@ class MISSUSegmentation(ScriptedLoadableModule):
     def onStartupCompleted(self) -> None:
         """The modules that ours takes part in are loaded now."""
         prepareSlicer(self.resourcePath)
-
-
-def prepareSlicer(resourcePath: Callable[[str], str]) -> None:
-    """Add terminology and sample data, and watch for edits; once for a scene.
-
-    A module that was loaded by hand, or again, missed Slicer's start: its panel asks for it.
-    """
-    if slicer.mrmlScene in _editTimers:
-        return
-    slicer.modules.terminologies.logic().LoadTerminologyFromFile(
-        resourcePath("Terminologies/SegmentationCategoryTypeModifier-MISSU.term.json")
-    )
-    registerSampleData(Path(resourcePath("Icons")))
-    _editTimers[slicer.mrmlScene] = watchEdits(slicer.mrmlScene)
-
-
-# By scene; Slicer has one.
-_editTimers: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -153,7 +133,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
     def onReload(self) -> None:
         """A developer reloads the module: with its library, not MISSUSegmentation.py alone."""
-        _editTimers.pop(slicer.mrmlScene).stop()  # the new one has its own
+        stopWatchingEdits()
         for name in list(sys.modules):
             if name.partition(".")[0] in ("MISSUSegmentationLib", "MISSUCore"):
                 del sys.modules[name]
@@ -354,40 +334,3 @@ class MISSUSegmentationLogic(SegmentationLogic, ScriptedLoadableModuleLogic):
     def forgetParameterNode(self) -> None:
         """Another scene was loaded: read its choices anew, once all their nodes are there."""
         self._parameters = None
-
-
-class MISSUSegmentationTest(ScriptedLoadableModuleTest):
-    """Self test: segments a drawn case with the bundled model, as a script would."""
-
-    def setUp(self) -> None:
-        slicer.mrmlScene.Clear()
-
-    def runTest(self) -> None:
-        """Run all tests."""
-        self.setUp()
-        self.test_segmentSampleCase()
-
-    def test_segmentSampleCase(self) -> None:
-        """The tumor of the drawn case is found, and both looks of a result fit together."""
-        from MISSUSegmentationLib.Panel.ResultTable import rows
-        from MISSUSegmentationLib.Scene.SampleCase import addSampleCase
-
-        if not torchIsInstalled():
-            self.skipTest("PyTorch is not installed")
-        self.delayDisplay("Segmenting the sample case")
-        volumes, truth = addSampleCase()
-        logic = MISSUSegmentationLogic()
-        segmentation = logic.segment(**volumes)
-        self.assertEqual(list(segmentation.GetSegmentation().GetSegmentIDs()), ["WT", "TC", "ET"])
-        scores = logic.compare(segmentation, truth)
-        for region, least in {"WT": 0.9, "TC": 0.7, "ET": 0.7}.items():
-            self.assertGreater(scores[region][0], least, region)
-
-        self.delayDisplay("Segmenting again, with exclusive segments")
-        regionsMl = {row.name: row.volumeMl for row in rows(segmentation)}
-        again = logic.segment(**volumes, settings=SegmentationSettings(exclusive=True))
-        self.assertEqual(again, segmentation)
-        labelsMl = {row.name: row.volumeMl for row in rows(again)}
-        for region, volumeMl in regionsMl.items():
-            self.assertAlmostEqual(labelsMl[region], volumeMl, 6, region)
-        self.delayDisplay("Test passed")

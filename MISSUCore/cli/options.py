@@ -104,6 +104,10 @@ def add_scans(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="go on without a scan of --case that is there but cannot be used",
     )
+    _add_preprocessing(parser)
+
+
+def _add_preprocessing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--registration",
         type=automatic,

@@ -65,25 +65,10 @@ def search(
     fixed_image = fixed.shrunk(level.spacing_mm)
     mask = fixed.mask_on(fixed_image, _AROUND_HEAD_MM)
     sampled = level.points / int(np.count_nonzero(sitk.GetArrayViewFromImage(mask)))
-    method = sitk.ImageRegistrationMethod()
-    method.SetMetricAsMattesMutualInformation(_BINS)
-    method.SetMetricUseFixedImageGradientFilter(False)
-    method.SetMetricUseMovingImageGradientFilter(False)
+    method = _powell(level)
     method.SetMetricFixedMask(mask)
-    # Regular points, each moved a little off its voxel's center at random.
-    method.SetMetricSamplingStrategy(sitk.ImageRegistrationMethod.REGULAR)
-    method.SetMetricSamplingPercentage(
-        min(sampled, 1.0), seed + 1
-    )  # ITK takes 0 for the time of day
-    method.SetInterpolator(sitk.sitkLinear)
-    method.SetOptimizerAsPowell(
-        numberOfIterations=10,
-        maximumLineIterations=50,
-        stepLength=level.step_mm,
-        stepTolerance=level.tolerance_mm,
-        valueTolerance=1e-5,
-    )
-    method.SetOptimizerScalesFromPhysicalShift()
+    # ITK takes a seed of 0 for the time of day.
+    method.SetMetricSamplingPercentage(min(sampled, 1.0), seed + 1)
     transform = sitk.Euler3DTransform(start)
     method.SetInitialTransform(transform, inPlace=True)
     if beyond is not None:
@@ -100,6 +85,26 @@ def search(
             a_modality(fixed.name),
         ) from error
     return transform
+
+
+def _powell(level: Level) -> sitk.ImageRegistrationMethod:
+    """Powell's method on the mutual information of two images."""
+    method = sitk.ImageRegistrationMethod()
+    method.SetMetricAsMattesMutualInformation(_BINS)
+    method.SetMetricUseFixedImageGradientFilter(False)
+    method.SetMetricUseMovingImageGradientFilter(False)
+    # Regular points, each moved a little off its voxel's center at random.
+    method.SetMetricSamplingStrategy(sitk.ImageRegistrationMethod.REGULAR)
+    method.SetInterpolator(sitk.sitkLinear)
+    method.SetOptimizerAsPowell(
+        numberOfIterations=10,
+        maximumLineIterations=50,
+        stepLength=level.step_mm,
+        stepTolerance=level.tolerance_mm,
+        valueTolerance=1e-5,
+    )
+    method.SetOptimizerScalesFromPhysicalShift()
+    return method
 
 
 class _OneThread:

@@ -13,7 +13,7 @@ import slicer
 from MISSUCore.contract.provenance.record import Computation
 from MISSUCore.contract.requests.commands import ScanInputs, SegmentRequest
 from MISSUCore.contract.requests.exchange import request_of
-from MISSUCore.contract.segmentation_report import read_report
+from MISSUCore.contract.segmentation_report import SegmentationReport, read_report
 from MISSUCore.core.errors import ErrorCode
 from MISSUCore.core.events import Stage
 
@@ -236,16 +236,12 @@ def readResult(
     ofSame = {modality: moves[modality] for modality in moves if modality in same}
     transformNodes = layOnResult(present, ofSame, places) if settings.moveScans else {}
     scene = reference.GetScene()
-    days = daysApart(present.values())
     page = keepPage(run, run.folder / "quality.html", scene) if settings.qualityPage else None
     return SegmentationResult(
         segmentationNode=node,
         volumesMl=dict(report.volumes_ml),
         confidence=dict(report.confidence),
-        warnings=[
-            *([days] if days else []),
-            *(run.inUsersWords(warning) for warning in report.warnings),
-        ],
+        warnings=_warnings(run, report, present),
         seconds=_secondsByStage(report.seconds, began, run.started, importing),
         logPath=run.logPath,
         probabilityNodes=probabilityNodes,
@@ -253,6 +249,12 @@ def readResult(
         transformNodes=transformNodes,
         qualityPage=page,
     )
+
+
+def _warnings(run: CoreRun, report: SegmentationReport, present: Volumes) -> list[str]:
+    """Scans of several days, and what the report warns of."""
+    days = daysApart(present.values())
+    return [*([days] if days else []), *map(run.inUsersWords, report.warnings)]
 
 
 def _secondsByStage(

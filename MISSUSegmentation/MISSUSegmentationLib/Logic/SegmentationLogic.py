@@ -68,8 +68,7 @@ class SegmentationLogic(OneRun):
 
         The result lies on the T1ce, or what there is in its place (SceneExchange.referenceVolume);
         scans that do not are put under transforms that lay them on it, unless the settings say no.
-        A previous result of the same volumes is replaced, in its node, unless the user renamed or
-        edited it.
+        An earlier result of the same volumes is replaced in its node, unless renamed or edited.
 
         Args:
             t1: like the others, None if there is no such volume.
@@ -88,9 +87,8 @@ class SegmentationLogic(OneRun):
 
         Raises:
             SegmentationError: if the volumes cannot be used or another run is on (nothing is
-                started then, and no callback called); when ``blocking``, also if it fails:
-                BrainExtractionMissing if there is a skull, and nothing to take it off; with the
-                code ANATOMY_DIFFERS if they seem to be of two patients.
+                started then, and no callback called); when ``blocking``, also if it fails, as
+                BrainExtractionMissing, or with the code ANATOMY_DIFFERS (of two patients).
         """
         began = time.monotonic()
         settings = settings or SegmentationSettings()

@@ -940,13 +940,13 @@ def test_terminology_and_samples_are_there_after_startup(slicerApplication: Any)
 def test_a_module_that_is_loaded_after_startup_takes_part_once_it_is_opened(
     panel: Panel, slicerApplication: Any
 ) -> None:
-    import MISSUSegmentation
+    from MISSUSegmentationLib import Startup
 
     # Nothing has told the module that Slicer was started.
     logic = slicerApplication.modules.terminologies.logic()
     assert logic.GetNumberOfCategoriesInTerminology("MISSU") == 1
     scene = slicerApplication.mrmlScene
-    timer = MISSUSegmentation._editTimers[scene]
+    timer = Startup._editTimers[scene]
     assert not timer.active
     scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
     assert timer.active, "an edit is noted soon"
