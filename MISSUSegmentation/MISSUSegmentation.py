@@ -1,4 +1,4 @@
-"""MISSU in 3D Slicer: brain tumors in T1, T1ce, T2 and FLAIR, segmented at one click."""
+"""MISSU in 3D Slicer: segment brain tumors in T1, T1ce, T2 and FLAIR with one click."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ HOMEPAGE = "https://github.com/SlicerMISSU/SlicerMISSU"
 
 
 class MISSUSegmentation(ScriptedLoadableModule):
-    """The module, as Slicer lists it."""
+    """The module's entry in Slicer: title, category, contributors and help."""
 
     def __init__(self, parent) -> None:
         super().__init__(parent)
@@ -78,12 +78,12 @@ class MISSUSegmentation(ScriptedLoadableModule):
         slicer.app.connect("startupCompleted()", self.onStartupCompleted)
 
     def onStartupCompleted(self) -> None:
-        """The modules that ours takes part in are loaded now."""
+        """Register with other modules, which are all loaded by now."""
         prepareSlicer(self.resourcePath)
 
 
 class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The panel: its life in Slicer, and its runs. The sections are in MISSUSegmentationLib."""
+    """The module panel: its life cycle and its runs. Its sections are in MISSUSegmentationLib."""
 
     def __init__(self, parent=None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -122,7 +122,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.ui.segmentButton.clicked.connect(self.onSegmentButton)
 
         scene = slicer.mrmlScene
-        # While a scene is closed or loaded, nodes come and go: the panel waits for the end.
+        # Nodes come and go while a scene is closed or loaded: the panel waits until that is done.
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneClose)
         self.addObserver(scene, scene.StartImportEvent, lambda *_: self.exit())
         for event in (scene.EndCloseEvent, scene.EndImportEvent):
@@ -132,7 +132,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.initializeParameterNode()
 
     def onReload(self) -> None:
-        """A developer reloads the module: with its library, not MISSUSegmentation.py alone."""
+        """Reload the module together with its library, not only MISSUSegmentation.py."""
         stopWatchingEdits()
         for name in list(sys.modules):
             if name.partition(".")[0] in ("MISSUSegmentationLib", "MISSUCore"):
@@ -140,7 +140,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         super().onReload()
 
     def cleanup(self) -> None:
-        """Slicer exits, or the module is reloaded."""
+        """Release everything before Slicer exits or the module is reloaded."""
         self.logic.cancel()
         self.fineTuning.cleanup()
         self.visits.cleanup()
@@ -148,14 +148,14 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.run.stop()
         self.exit()
         self.removeObservers()
-        self.logic = None  # what Qt has still to call finds nothing to do
+        self.logic = None  # pending Qt callbacks check this and do nothing
 
     def enter(self) -> None:
-        """The user comes to the panel."""
+        """Connect the panel when the user opens the module."""
         self.initializeParameterNode()
 
     def exit(self) -> None:
-        """The user leaves the panel; a run goes on."""
+        """Disconnect the panel when the user leaves the module; a run continues."""
         self.setParameterNode(None)
         self._warmedUpFor = []
         self.logic.coolDown()
@@ -163,12 +163,12 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
     def onSceneClose(self, caller, event) -> None:
         self.exit()
         self.result.forget()
-        self.run.showMessage("")  # it told of the scene that goes
+        self.run.showMessage("")  # it was about the scene being closed
 
     def onSceneEnd(self, caller, event) -> None:
         self.inputs.forget()
         self.logic.forgetParameterNode()
-        # The node selectors learn of the new nodes only after this.
+        # The node selectors are updated only after this event.
         qt.QTimer.singleShot(0, self.onSceneSettled)
 
     def onSceneSettled(self) -> None:
@@ -178,24 +178,24 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAdded(self, caller, event, node) -> None:
         if node.IsA("vtkMRMLScalarVolumeNode"):
-            # It may get its name and voxels only after this.
+            # The node may get its name and voxels only after this event.
             qt.QTimer.singleShot(0, self.inputs.guess)
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAboutToBeRemoved(self, caller, event, node) -> None:
-        # Else the node selectors, which hear of it later, would take its neighbor in their lists.
+        # The node selectors are notified later and would select the next volume in their list.
         if self.parameters:
             for name in self._widgets:
                 if self.parameters.getValue(name) is node:
                     self.parameters.setValue(name, None)
 
     def initializeParameterNode(self) -> None:
-        """Take up the choices that the scene holds."""
+        """Connect the panel to the parameter node of the scene."""
         self.setParameterNode(self.logic.getParameterNode())
         self.inputs.guess()
 
     def setParameterNode(self, parameters: PanelParameterNode | None) -> None:
-        """Connect the panel to these choices, or to none."""
+        """Connect the panel to a parameter node, or disconnect it (None)."""
         if self.parameters:
             self.parameters.disconnect()
         self.parameters = self.inputs.parameters = self.result.parameters = parameters
@@ -207,7 +207,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             self.onParametersChanged()
 
     def onParametersChanged(self, caller=None, event=None) -> None:
-        """Show what the choices mean."""
+        """Update the panel after a parameter has changed."""
         if self.parameters:
             card = self.models.show(self.parameters.model)
             problems = self.inputs.problems(card)
@@ -218,7 +218,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             self.ui.moveScansCheckBox.enabled = self.parameters.registration
             volumeIds = [node.GetID() for node in self.inputs.volumes().values()]
             if not problems and self._warmedUpFor != volumeIds:
-                # These are about to be segmented.
+                # The user will probably segment these next.
                 self._warmedUpFor = volumeIds
                 self.logic.warmUp()
 
@@ -239,7 +239,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
                     installTorch()
                 self.run.showMessage(_("PyTorch is installed."))
             if self.parameters is None:
-                return  # the user has left the panel meanwhile
+                return  # the user has left the panel in the meantime
             volumes, settings = self.inputs.volumes(), replace(self.settings(), **answers)
             byHdBet = self.parameters.brainExtraction is BrainExtraction.HDBET
             if byHdBet:
@@ -261,7 +261,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             self.onRunStarted()
 
     def settings(self) -> SegmentationSettings:
-        """The settings that the panel shows."""
+        """The settings currently chosen in the panel."""
         settings = self.parameters.settings()
         return replace(settings, model=settings.model or self.models.default, qualityPage=True)
 
@@ -270,7 +270,7 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.onParametersChanged()
 
     def onFinished(self, result: SegmentationResult) -> None:
-        """Show the new segmentation; the user may be in another module meanwhile."""
+        """Show the new segmentation; the user may be in another module by now."""
         parameters = self.logic.getParameterNode()
         self.result.remember(result, parameters.result is not result.segmentationNode)
         parameters.result = result.segmentationNode
@@ -287,13 +287,13 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             return
         if isinstance(self.logic.error(), BrainExtractionMissing):
             message = PanelInstall.skullMessage()
-            # Once the run has come to its end: Qt goes on while a question is shown.
+            # Ask only after the run has ended: Qt keeps processing events during a dialog.
             qt.QTimer.singleShot(0, partial(self.segmentAgainAfter, PanelInstall.offerDeepbet))
         self.run.showError(message, logPath)
         self.askAbout(self.logic.error())
 
     def askAbout(self, error: Exception) -> None:
-        """Ask whether scans that seem to be of two patients are of one all the same."""
+        """Ask whether scans that seem to show two patients do show the same patient."""
 
         def ask() -> None:
             question = f"{error}\n\n" + _("Are they of one patient all the same?")
@@ -302,13 +302,13 @@ class MISSUSegmentationWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
                 self.segment(differentAnatomy=True)
 
         if getattr(error, "code", "") == ErrorCode.ANATOMY_DIFFERS:
-            # Once the run has come to its end: Qt goes on while a question is shown.
+            # Ask only after the run has ended: Qt keeps processing events during a dialog.
             qt.QTimer.singleShot(0, ask)
 
     def segmentAgainAfter(self, mend: Callable[..., bool]) -> None:
-        """Offer to mend what was in the way, and segment again."""
+        """Offer to fix the problem that stopped the run, then segment again."""
         if self.parameters is None or self.logic.isRunning():
-            return  # the user is elsewhere, or has started anew
+            return  # the user has left the panel or started another run
         self.logic.coolDown()  # on Windows, files in use cannot be replaced
         mended = mend(self.ui, self.run.showMessage, self.run.showError)
         if mended and self.parameters and not self.logic.isRunning():
@@ -324,7 +324,7 @@ class MISSUSegmentationLogic(SegmentationLogic, ScriptedLoadableModuleLogic):
         self._parameters: PanelParameterNode | None = None
 
     def getParameterNode(self) -> PanelParameterNode:
-        """The panel's choices in this scene; the same object until it is forgotten."""
+        """The scene's parameter node, wrapped; cached until :meth:`forgetParameterNode`."""
         node = super().getParameterNode()
         if self._parameters is None or self._parameters.parameterNode is not node:
             forgetUnknown(node)
@@ -332,5 +332,5 @@ class MISSUSegmentationLogic(SegmentationLogic, ScriptedLoadableModuleLogic):
         return self._parameters
 
     def forgetParameterNode(self) -> None:
-        """Another scene was loaded: read its choices anew, once all their nodes are there."""
+        """Drop the cached parameter node: a newly loaded scene has its own."""
         self._parameters = None

@@ -11,7 +11,7 @@ from .Logic.SegmentationLogic import SegmentationLogic
 
 
 class MISSUSegmentationTest(ScriptedLoadableModuleTest):
-    """Self test: segments a drawn case with the bundled model, as a script would."""
+    """Self test: segments the synthetic sample case with the bundled model, as a script would."""
 
     def setUp(self) -> None:
         slicer.mrmlScene.Clear()
@@ -22,7 +22,7 @@ class MISSUSegmentationTest(ScriptedLoadableModuleTest):
         self.test_segmentSampleCase()
 
     def test_segmentSampleCase(self) -> None:
-        """The tumor of the drawn case is found, and both looks of a result fit together."""
+        """The tumor of the sample case is found; exclusive segments add up to the same volumes."""
         from .Panel.ResultTable import rows
         from .Scene.SampleCase import addSampleCase
 

@@ -1,4 +1,4 @@
-"""What the module adds to Slicer at its start: terminology, sample data, a watch for edits."""
+"""What the module adds when Slicer starts: terminology, sample data, edit recording."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import slicer
 from .Panel.Provenance.PanelProvenance import watchEdits
 from .Scene.SampleData import registerSampleData
 
-# By scene; Slicer has one.
+# One timer per scene; Slicer itself has only one scene.
 _editTimers: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def prepareSlicer(resourcePath: Callable[[str], str]) -> None:
-    """Add terminology and sample data, and watch for edits; once for a scene.
+    """Add terminology and sample data, and start recording edits; only once per scene.
 
-    A module that was loaded by hand, or again, missed Slicer's start: its panel asks for it.
+    A module that is loaded by hand or reloaded missed Slicer's startup: the panel calls this, too.
     """
     if slicer.mrmlScene in _editTimers:
         return
@@ -30,5 +30,5 @@ def prepareSlicer(resourcePath: Callable[[str], str]) -> None:
 
 
 def stopWatchingEdits() -> None:
-    """Stop the watch of this scene, before the module is reloaded and starts its own."""
+    """Stop recording edits in this scene, before the reloaded module starts to."""
     _editTimers.pop(slicer.mrmlScene).stop()

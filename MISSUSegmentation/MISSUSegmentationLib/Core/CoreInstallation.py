@@ -1,4 +1,4 @@
-"""Where MISSUCore, its Python, its models and PyTorch are; loads none of them."""
+"""Locates MISSUCore, its Python, its models and PyTorch, without loading any of them."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from MISSUCore.core.errors import InputError
 from MISSUCore.core.messages import Text
 
 MINIMUM_TORCH = "2.2"
-# Fresh installs of it and of newer ones break on Windows, where their paths become too long, and
-# leave a folder "torch" that looks like an installation (Slicer/light-the-torch issue 176).
+# On Windows, installing this or a newer version fails because paths become too long, and leaves a
+# folder "torch" that looks like an installation (Slicer/light-the-torch issue 176).
 BROKEN_ON_WINDOWS = "2.13"
-# Without the folder that Python is started in, which may hold anything.
+# Removes the working directory from the path: it may contain modules that shadow others.
 IMPORT_TORCH = "import sys; sys.path.pop(0); import torch; torch.zeros(1)"
 IMPORT_SECONDS = 120.0
 
 
 class InstallationError(RuntimeError):
-    """Something MISSU needs is missing. The message is one sentence that says how to get it."""
+    """Something that MISSU needs is missing. The message says in one sentence how to get it."""
 
 
 def coreFolder() -> Path:
-    """The folder in which the package MISSUCore lies."""
+    """The folder that contains the package MISSUCore."""
     specification = importlib.util.find_spec("MISSUCore")
     return Path(specification.origin).parents[1]
 
 
 def corePython() -> list[str]:
-    """The Python that has PyTorch and everything else MISSUCore needs, as start of a command.
+    """The beginning of a command that runs Python with everything MISSUCore needs.
 
     Raises:
         InstallationError: if Slicer's Python is not found.
@@ -52,23 +52,23 @@ def corePython() -> list[str]:
 
 
 def coreEnvironment() -> dict[str, str]:
-    """Environment for that Python: as Slicer was started, since PythonSlicer sets up its own."""
+    """Environment variables for that Python: those before Slicer's launcher changed them."""
     environment = slicer.util.startupEnvironment() if isInSlicer() else dict(os.environ)
     return {**environment, "PYTHONUTF8": "1"}
 
 
 def isInSlicer() -> bool:
-    """Whether this is the Slicer application, not the package slicer-core."""
+    """Whether this runs in the Slicer application rather than with the package slicer-core."""
     return hasattr(slicer, "app")
 
 
 def torchIsInstalled() -> bool:
-    """Whether PyTorch is there, or what is left of it: it is not imported, see torchProblem."""
+    """Whether PyTorch is found, working or broken; it is not imported, see torchProblem."""
     return importlib.util.find_spec("torch") is not None
 
 
 def torchProblem() -> str:
-    """What Python prints when it fails to import PyTorch, in a process; empty if it succeeds.
+    """Import PyTorch in another process; returns the error output, empty if it succeeds.
 
     Raises:
         InstallationError: if Slicer's Python is not found.
@@ -88,19 +88,19 @@ def torchProblem() -> str:
             **hidden,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return ""  # nothing was learned of PyTorch
+        return ""  # says nothing about PyTorch
     ended = f"Python ended with code {done.returncode} when it imported PyTorch."
     return (done.stdout.strip() or ended) if done.returncode else ""
 
 
 def torchRequirement() -> str:
-    """Versions of PyTorch that work here, as pip writes it."""
+    """The versions of PyTorch that work here, as a pip version specifier."""
     newest = f",<{BROKEN_ON_WINDOWS}" if sys.platform == "win32" else ""
     return f">={MINIMUM_TORCH}{newest}"
 
 
 def repairTorch() -> None:
-    """Remove a PyTorch that cannot be loaded, and install one that can be; nobody is asked.
+    """Remove a PyTorch that cannot be loaded, and reinstall it without asking the user.
 
     Raises:
         InstallationError: if it cannot be removed, or as for :func:`installTorch`.
@@ -111,7 +111,7 @@ def repairTorch() -> None:
         with contextlib.suppress(subprocess.CalledProcessError):
             slicer.util.pip_uninstall(["torch", "torchvision"])
         _removeLeftTorch()
-    except Exception as error:  # of any kind: pip, or a file that is in use
+    except Exception as error:  # any exception: pip, or a file in use
         raise InstallationError(
             f"PyTorch could not be removed ({error}); restart Slicer, and repair it before "
             "anything else uses it."
@@ -120,9 +120,9 @@ def repairTorch() -> None:
 
 
 def _removeLeftTorch() -> None:
-    """Delete what an installation that broke off leaves, and pip does not know how to remove.
+    """Delete what an interrupted installation left behind and pip cannot remove.
 
-    Only within Slicer's own folder.
+    Deletes only within Slicer's own folder.
     """
     packages = Path(sysconfig.get_paths()["purelib"]).resolve()
     if packages.is_relative_to(Path(slicer.app.slicerHome).resolve()):
@@ -132,14 +132,14 @@ def _removeLeftTorch() -> None:
 
 
 def installTorch(askConfirmation: bool = True) -> None:
-    """Install PyTorch through the PyTorch extension, and try it.
+    """Install PyTorch through the PyTorch extension, and check that it can be imported.
 
     Args:
         askConfirmation: ask the user first.
 
     Raises:
         InstallationError: if the extension is missing, the user declines, the download fails, or
-            what was installed cannot be loaded.
+            the installed PyTorch cannot be loaded.
     """
     if not isInSlicer():
         raise InstallationError("PyTorch is not installed; install it with pip install torch.")
@@ -169,7 +169,7 @@ def installTorch(askConfirmation: bool = True) -> None:
 
 
 def installDeepbet() -> None:
-    """Install the package that takes off skulls; PyTorch stays the one that is there.
+    """Install deepbet (skull stripping), without replacing the installed PyTorch.
 
     Raises:
         InstallationError: if it cannot be installed.
@@ -187,14 +187,14 @@ def installDeepbet() -> None:
 
 
 def modelFolder() -> Path:
-    """Where the user's own models are kept."""
+    """The folder of the user's own models."""
     return Path(os.environ.get("MISSU_MODELS") or "~/.missu/models").expanduser()
 
 
 def modelCards() -> dict[str, ModelCard]:
-    """The model cards by name, the bundled ones first, and of these one that looks twice.
+    """The model cards by name: bundled models first, those with two stages before the others.
 
-    Read from the files, for ``missu models`` loads PyTorch and takes seconds.
+    Read directly from the files, since ``missu models`` loads PyTorch, which takes seconds.
     """
     cards: dict[str, ModelCard] = {}
     for folder in _modelFolders():
@@ -204,17 +204,17 @@ def modelCards() -> dict[str, ModelCard]:
 
 
 def unusableModels() -> list[Text]:
-    """What is wrong with each model that is there but has no card that can be used."""
+    """One sentence per installed model without a usable card: what is wrong with it."""
     return [problem for folder in _modelFolders() for problem in read_cards(folder)[1]]
 
 
 def _modelFolders() -> tuple[Path, Path]:
-    """Where the bundled models lie, and the user's own."""
+    """The folders of the bundled models and of the user's own models."""
     return coreFolder() / "MISSUCore" / "weights", modelFolder()
 
 
 def defaultModel() -> str:
-    """The model that ``missu models --use`` has made the default; empty for the bundled one."""
+    """The default model set by ``missu models --use``; empty for the bundled default."""
     try:
         return (modelFolder() / "default.txt").read_text(encoding="utf-8").strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""A command of MISSUCore in a process of its own, which can be watched and stopped at any time."""
+"""Runs a MISSUCore command in a separate process that can be monitored and stopped anytime."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ from MISSUCore.core.messages import Text
 from .CoreInstallation import coreEnvironment, coreFolder, corePython, isInSlicer
 
 STAND_BY = Path(__file__).with_name("StandBy.py")
-# A process that nobody needs, as after a crash of Slicer, ends by itself.
+# An unused process, e.g. after Slicer has crashed, exits by itself after this time.
 STAND_BY_SECONDS = 600.0
-# Once the tree is killed its pipe closes at once; this is for a system that is very busy.
+# The pipe closes as soon as the process tree is killed, unless the system is very busy.
 CLOSING_SECONDS = 1.0
-# Exit codes of a process that Linux has killed, and that a launcher says has been.
+# Exit codes of a process that Linux killed: reported directly (-SIGKILL), or by a launcher.
 KILLED = (-9, 137)
 
 
 class CoreProcess:
-    """A Python process that loads MISSUCore, waits, and then does what one request asks for.
+    """A Python process that loads MISSUCore, waits for one request, and carries it out.
 
     Attributes:
-        folder: temporary, for the files of the command.
-        error: why the command has failed, as it told; None if it did not.
-        result: what it has made, by name; empty if it told of nothing.
+        folder: temporary folder for the files of the command.
+        error: the error that the command reported; None if it reported none.
+        result: the results that the command reported, by name; empty if it reported none.
 
     Args:
-        module: of MISSUCore, that the command will need.
+        module: module of MISSUCore to load in advance.
 
     Raises:
-        OSError: if the folder cannot be made, or the process not started.
+        OSError: if the folder cannot be created or the process cannot be started.
         InstallationError: if Slicer's Python is not found.
     """
 
@@ -56,7 +56,7 @@ class CoreProcess:
         self.error: ErrorEvent | None = None
         self.result: dict[str, str] = {}
         self._reader: threading.Thread | None = None
-        # A session of its own on POSIX, so that it can be killed with all its children.
+        # On POSIX, a new session: the process can be killed together with its children.
         isWindows = os.name == "nt"
         command = [*corePython(), str(STAND_BY), str(coreFolder()), module]
         place = slicer.app.temporaryPath if isInSlicer() else None
@@ -79,7 +79,7 @@ class CoreProcess:
             raise
 
     def isAlive(self) -> bool:
-        """Whether it waits or works."""
+        """Whether the process is still running, waiting or working."""
         return self._exitCode is None and self._process.poll() is None
 
     def run(
@@ -88,12 +88,12 @@ class CoreProcess:
         logPath: Path,
         onProgress: Callable[[ProgressEvent], None] | None = None,
     ) -> None:
-        """Do what a request asks for; may be called once.
+        """Start the work that a request describes; may be called only once.
 
         Args:
             request: what to do.
-            logPath: file to write, with all that the process prints.
-            onProgress: is called, from within :meth:`poll`, with where it stands.
+            logPath: file to which all output of the process is written.
+            onProgress: called from within :meth:`poll` with the progress.
 
         Raises:
             OSError: if the log cannot be written.
@@ -107,7 +107,7 @@ class CoreProcess:
         write_request(self._request, request)
 
     def poll(self) -> int | None:
-        """Report progress since the last call; returns the exit code, once it has ended."""
+        """Report progress since the last call; returns the exit code, None while running."""
         if self._exitCode is None and self._process.poll() is not None:
             self._end()
         while self._onProgress and not self._events.empty():
@@ -115,7 +115,7 @@ class CoreProcess:
         return self._exitCode
 
     def cancel(self) -> None:
-        """Kill the process with all its children; they are gone when this returns."""
+        """Kill the process and all its children; they have ended when this returns."""
         self._onProgress = None
         if self._exitCode is None:
             self._end()
@@ -125,7 +125,7 @@ class CoreProcess:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def failure(self) -> Text:
-        """Why it failed, in one sentence."""
+        """Why the command failed, in one sentence."""
         if self.error:
             return self.error.message
         if self._exitCode in KILLED:
@@ -137,11 +137,11 @@ class CoreProcess:
         )
 
     def _end(self) -> None:
-        # Also when the process has ended by itself: its children may be left.
+        # Needed even if the process has ended by itself: its children may still be running.
         _killTree(self._process)
         self._exitCode = self._process.wait()
         if self._reader:
-            # It ends when the last process that could write is gone.
+            # The reader ends when the last process that holds the pipe has ended.
             self._reader.join(CLOSING_SECONDS)
         else:
             self._process.stdout.close()
@@ -162,7 +162,7 @@ class CoreProcess:
 
 def _killTree(process: subprocess.Popen) -> None:
     if os.name == "nt":
-        # PythonSlicer is a launcher: the Python that works is its child.
+        # PythonSlicer is a launcher: the Python that does the work is its child.
         subprocess.run(
             ["taskkill", "/F", "/T", "/PID", str(process.pid)],
             creationflags=subprocess.CREATE_NO_WINDOW,

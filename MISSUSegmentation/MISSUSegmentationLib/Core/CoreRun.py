@@ -1,4 +1,4 @@
-"""One run of MISSUCore on temporary files: prepared, started, watched, collected, cleaned up."""
+"""One run of MISSUCore on temporary files, from preparing the inputs to cleaning up."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from .CoreProcess import KILLED, CoreProcess
 from .Errors import ExchangeError
 
 POLL_SECONDS = 0.02
-# Exit codes that say why it failed: of MISSUCore, see MISSUCore.cli.main, and of a killed process.
+# Exit codes with a known reason: MISSUCore's (see MISSUCore.cli.main) and a killed process's.
 EXPLAINED = (2, 3, 4, 130, *KILLED)
 
 
 class SegmentationError(RuntimeError):
-    """Something went wrong; the message is one sentence for the user.
+    """A run failed; the message is one sentence for the user.
 
     Attributes:
-        logPath: what the process has written; None if there was none.
-        code: of MISSUCore's error, see :class:`.ErrorCode`; empty if it is none of its own.
+        logPath: log of the process; None if no process was started.
+        code: MISSUCore's error code, see :class:`.ErrorCode`; empty for other errors.
     """
 
     def __init__(self, message: str, logPath: Path | None = None, code: str = "") -> None:
@@ -40,7 +40,7 @@ class SegmentationError(RuntimeError):
 
 
 class BrainExtractionMissing(SegmentationError):
-    """The scans show the skull, and nothing is installed that takes it off."""
+    """The scans show the skull, and no package for skull stripping is installed."""
 
     def __init__(self, logPath: Path | None = None) -> None:
         super().__init__(
@@ -64,23 +64,23 @@ class TorchBroken(SegmentationError):
 
 
 class CoreRun:
-    """A run, from the making of its temporary folder to its end.
+    """A run, from creating its temporary folder to its end.
 
     Attributes:
-        folder: for the files of the run; None before it is started.
-        logPath: what the process has written. It goes with the program, but stays if the run fails.
-        names: what users call these files, by path: their words for errors and warnings.
-        told: what the process says it has made, by name, see :class:`.ResultEvent`.
-        error: what went wrong; None if nothing did.
-        started: when the process was, on the monotonic clock.
+        folder: folder for the files of the run; None before the start.
+        logPath: log of the process. Deleted when the program exits, but kept if the run fails.
+        names: the user's names of the files, by path, for errors and warnings.
+        told: the results that the process reported, by name, see :class:`.ResultEvent`.
+        error: the error if the run failed; None otherwise.
+        started: time on the monotonic clock when the process was started.
 
     Args:
-        scene: whose closing cancels the run; None for one that needs no scene.
-        onProgress: is called with where it stands.
-        onFinished: gets the result.
-        onFailed: gets one sentence and the path of the log.
-        onCancelled: is called once everything is stopped.
-        keepFiles: leave the folder.
+        scene: closing it cancels the run; None for a run that needs no scene.
+        onProgress: called with the progress.
+        onFinished: called with the result.
+        onFailed: called with one sentence and the path of the log.
+        onCancelled: called once everything has stopped.
+        keepFiles: do not delete the folder.
     """
 
     def __init__(
@@ -114,12 +114,12 @@ class CoreRun:
         prepare: Callable[[CoreRun], Request],
         collect: Callable[[CoreRun], Any],
     ) -> None:
-        """Prepare and start the command; nothing is left if that fails.
+        """Prepare and start the command; if that fails, no file or process remains.
 
         Args:
-            process: that stands by.
-            prepare: writes files into the folder and returns what is to be done.
-            collect: makes the result of the files that the process wrote.
+            process: process that is waiting for a request.
+            prepare: writes the input files into the folder and returns the request.
+            collect: makes the result from the files that the process wrote.
 
         Raises:
             SegmentationError: if the files cannot be prepared.
@@ -147,20 +147,20 @@ class CoreRun:
         atexit.register(self.cancel)
 
     def isRunning(self) -> bool:
-        """Whether the process was started, and its end not yet noticed."""
+        """Whether the process was started and :meth:`poll` has not yet noticed its end."""
         return self._process is not None
 
     def isSceneBusy(self) -> bool:
-        """Whether the scene is being loaded, closed, or changed in many places."""
+        """Whether the scene is being loaded, closed or batch processed."""
         return self._scene is not None and self._scene.IsBatchProcessing()
 
     def report(self, stage: Stage, fraction: float, message: str) -> None:
-        """Tell of a stage that is not the process's."""
+        """Report progress of a stage that runs in Slicer, not in the process."""
         if self._onProgress:
             self._onProgress(ProgressEvent(stage, fraction, message))
 
     def poll(self) -> None:
-        """Deliver what the process has written since the last call, and its end."""
+        """Handle what the process has written since the last call, and its end."""
         process = self._process
         exitCode = process.poll() if process else None
         if exitCode is None or self._process is None:
@@ -186,7 +186,7 @@ class CoreRun:
         finally:
             self._cleanUp(process)
         if self.error is None:
-            # Else it is not kept: it holds nodes, which a closed scene must let go.
+            # Not kept otherwise: its references would keep the nodes of a closed scene alive.
             self._result = result if self._isAwaited else None
             if self._onFinished:
                 self._onFinished(result)
@@ -204,7 +204,7 @@ class CoreRun:
             while self.isRunning():
                 self.poll()
                 time.sleep(POLL_SECONDS)
-        except BaseException:  # as Ctrl-C
+        except BaseException:  # including Ctrl-C
             self.cancel()
             raise
         if self.error:
@@ -213,7 +213,7 @@ class CoreRun:
         return result
 
     def cancel(self) -> None:
-        """Stop at once: the whole process tree is gone, and its files, when this returns."""
+        """Stop at once: when this returns, all processes have ended and the files are deleted."""
         if self._process is None:
             return
         process, self._process = self._process, None
@@ -224,29 +224,29 @@ class CoreRun:
             self._onCancelled()
 
     def inUsersWords(self, message: Text) -> str:
-        """A message of MISSUCore as a sentence with the names that users know.
+        """A message of MISSUCore as a sentence in the user's terms.
 
-        Volumes instead of temporary files, and T1ce for t1ce.
+        It names volumes instead of temporary files, and writes T1ce for t1ce.
         """
         sentence = message.in_words(self._nameOf)
         return sentence if sentence.endswith(".") else f"{sentence}."
 
     def _nameOf(self, name: Name) -> str:
-        """What users call a modality or a file; options are those of the command line."""
+        """The user's name of a modality or file; options keep their command-line names."""
         if name.kind == OPTION:
             return f'"{name.value.lstrip("-")}" (an option on the command line)'
         path = path_in(name)
         return self.names.get(path, str(path)) if path else TITLES.get(name.value, name.value)
 
     def _failure(self, process: CoreProcess) -> SegmentationError:
-        """The error that a process has ended with."""
+        """The error for a process that has failed."""
         code = process.error.code if process.error else ""
         if code == ErrorCode.BRAIN_EXTRACTION_MISSING:
             return BrainExtractionMissing(self.logPath)
         return SegmentationError(self.inUsersWords(process.failure()), self.logPath, code)
 
     def _checkTorch(self, exitCode: int) -> None:
-        """Tell a PyTorch that cannot be loaded from other reasons for a failure."""
+        """Find out whether the process failed because PyTorch cannot be loaded."""
         problem = "" if exitCode in EXPLAINED else torchProblem()
         if problem:
             with self.logPath.open("a", encoding="utf-8") as log:
@@ -254,7 +254,7 @@ class CoreRun:
             raise TorchBroken(self.logPath)
 
     def _cleanUp(self, process: CoreProcess) -> None:
-        self._collect = None  # it holds the nodes, which a closed scene must let go
+        self._collect = None  # it would keep the nodes of a closed scene alive
         if self._scene:
             self._scene.RemoveObserver(self._observer)
         atexit.unregister(self.cancel)
@@ -263,7 +263,7 @@ class CoreRun:
 
 
 def newProcess(module: str) -> CoreProcess:
-    """A process that stands by with this module of MISSUCore.
+    """Start a process that loads this module of MISSUCore and waits for a request.
 
     Raises:
         SegmentationError: if it cannot be started.

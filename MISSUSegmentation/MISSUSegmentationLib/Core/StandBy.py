@@ -1,9 +1,9 @@
-"""The program of MISSUCore's process: loads what takes seconds, waits, and does what it is asked.
+"""The program that runs in MISSUCore's process: loads PyTorch, then waits for a request.
 
     PythonSlicer StandBy.py CORE_FOLDER MODULE REQUEST_FILE SECONDS
 
-The request (see MISSUCore.contract.requests) is a JSON file that appears once it is known. A file,
-since not every PythonSlicer hands on its standard input.
+The request (see MISSUCore.contract.requests) is a JSON file, written when the work is known. It is
+a file because not every PythonSlicer passes on its standard input.
 """
 
 import importlib
@@ -16,8 +16,8 @@ POLL_SECONDS = 0.02
 
 
 def main(coreFolder: str, module: str, requestFile: str, seconds: str) -> None:
-    """Do what is asked when the request appears; end if that takes longer than some seconds."""
-    sys.path[0] = coreFolder  # instead of the folder of this file
+    """Wait for the request and carry it out; exit if none appears within ``seconds``."""
+    sys.path[0] = coreFolder  # replaces the folder of this file
     importlib.import_module(module)
     from MISSUCore.cli.main import serve
 
@@ -29,7 +29,7 @@ def main(coreFolder: str, module: str, requestFile: str, seconds: str) -> None:
     exitCode = serve(Path(requestFile))
     sys.stdout.flush()
     sys.stderr.flush()
-    # All is written, and PyTorch would take another half second to take itself apart.
+    # Exit at once: all files are written, and unloading PyTorch would take half a second.
     os._exit(exitCode)
 
 

@@ -1,1 +1,1 @@
-"""MISSUCore's process, and whether it is installed."""
+"""Runs MISSUCore in a separate process, and checks that it is installed."""

@@ -1,4 +1,4 @@
-"""The brain as the Slicer extension HDBrainExtraction (Isensee et al. 2019) finds it."""
+"""Brain masks computed by the Slicer extension HDBrainExtraction (Isensee et al. 2019)."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from ..Scene.SceneExchange import (
 
 
 def hdBetIsInstalled() -> bool:
-    """Whether the extension is there; it is not imported."""
+    """Whether the extension is installed; it is not imported."""
     return importlib.util.find_spec("HDBrainExtractionTool") is not None
 
 
 def checkedMask(
     volumes: dict[str, slicer.vtkMRMLScalarVolumeNode], byHdBet: bool
 ) -> slicer.vtkMRMLScalarVolumeNode | None:
-    """Make sure that volumes, by modality, can be used, and find their brain if HD-BET is to.
+    """Check that volumes, by modality, can be used; compute their brain mask if HD-BET is chosen.
 
     Returns:
-        The mask, see :func:`hdBetMask`; None if MISSUCore looks for the brain itself.
+        The mask, see :func:`hdBetMask`; None if MISSUCore finds the brain itself.
 
     Raises:
-        SegmentationError: if they cannot be used, or HD-BET fails.
+        SegmentationError: if a volume cannot be used, or HD-BET fails.
     """
     try:
         checkVolumes(volumes)
         if not byHdBet:
             return None
         mask = hdBetMask(volumes)
-        checkVolumes(volumes)  # Slicer has gone on meanwhile
+        checkVolumes(volumes)  # again: they may have changed while HD-BET ran
         return mask
     except ExchangeError as error:
         raise SegmentationError(str(error)) from error
@@ -51,11 +51,11 @@ def checkedMask(
 def hdBetMask(
     volumes: dict[str, slicer.vtkMRMLScalarVolumeNode],
 ) -> slicer.vtkMRMLScalarVolumeNode:
-    """Find the brain in one of the volumes, by modality; takes up to minutes, and blocks.
+    """Compute a brain mask from one of the volumes, by modality; blocks for up to minutes.
 
     Returns:
-        A volume outside the scene, not 0 in the brain, in the reference volume's coordinate system
-        and on the grid on which the volume is written.
+        A volume outside the scene, nonzero in the brain, in the reference volume's coordinate
+        system and on the grid on which the volume used is written.
 
     Raises:
         ExchangeError: if the extension is missing, fails, or finds nothing.
@@ -67,7 +67,7 @@ def hdBetMask(
         )
     from HDBrainExtractionTool import HDBrainExtractionToolLogic
 
-    # MISSUCore leaves this one where it is, and takes a mask on its grid as drawn on it.
+    # MISSUCore registers the others to this volume, and assumes a mask on its grid belongs to it.
     volume = next(volumes[modality] for modality in FIXED_FIRST if modality in volumes)
     scan = relativeTo(referenceVolume(volumes), volume)
     segmentation = slicer.vtkMRMLSegmentationNode()
@@ -80,12 +80,12 @@ def hdBetMask(
         logic.process(scan, None, segmentation)
         (segmentId,) = segmentation.GetSegmentation().GetSegmentIDs()
         brain = imageOn(scan, segmentImage(segmentation, segmentId), None) != 0
-    except Exception as error:  # of any kind: its downloads, PyTorch, memory
+    except Exception as error:  # any exception: its downloads, PyTorch, memory
         raise ExchangeError(
             f"HD-BET failed on {volume.GetName()} ({error}); choose another skull stripping."
         ) from error
     finally:
-        if segmentation.GetDisplayNode():  # made when it was read
+        if segmentation.GetDisplayNode():  # created on loading
             scene.RemoveNode(segmentation.GetDisplayNode())
         scene.RemoveNode(segmentation)
     if not brain.any():

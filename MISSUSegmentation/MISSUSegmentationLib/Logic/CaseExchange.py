@@ -1,4 +1,4 @@
-"""A corrected case: from the scene into a library of training cases, and back to look at it."""
+"""Writes a corrected case for a library of training cases, and loads one into the scene."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ def writeTrainingCase(
     settings: SegmentationSettings,
     brainMask: slicer.vtkMRMLScalarVolumeNode | None = None,
 ) -> AddCaseRequest:
-    """Write volumes, by modality, and their corrected segmentation; returns what is known of them.
+    """Write volumes, by modality, and their corrected segmentation; returns the request.
 
-    No name of a node goes along: it may be the patient's. The labels are written on the grid of the
-    reference volume, whatever the segments were drawn on.
+    Node names are not written: they may contain the patient's name. The labels are written on the
+    grid of the reference volume, whatever grid the segments were drawn on.
 
     Args:
-        run: to whose folder they are written.
-        volumes: that were segmented.
-        segmentationNode: as the user has corrected it.
+        run: the files are written to its folder.
+        volumes: the volumes that were segmented.
+        segmentationNode: the segmentation as the user has corrected it.
         settings: how the volumes are prepared, see :func:`.writeScans`.
         brainMask: see :func:`.writeScans`.
 
     Raises:
-        ExchangeError: if the segmentation was deleted, is not of these volumes, or does not tell of
-            every region, or files cannot be written.
+        ExchangeError: if the segmentation was deleted, belongs to other volumes or lacks a region,
+            or files cannot be written.
     """
     name = segmentationNode.GetName()
     if segmentationNode.GetScene() is None:
@@ -84,7 +84,7 @@ def writeTrainingCase(
 
 
 def _provenance(node: slicer.vtkMRMLSegmentationNode) -> Provenance | None:
-    """Who changed what; None if that is unknown, or cannot be checked against the voxels."""
+    """The provenance record; None if there is none, or it cannot be checked against the voxels."""
     try:
         return recorderOf(node.GetScene()).note(node)
     except ExchangeError:
@@ -117,12 +117,12 @@ def loadTrainingCase(
         for modality, (voxels, ijkToRas) in images.items()
     }
     record = case.record.provenance
-    # As they were when they were stored, so that a sign-off of then can hold still.
+    # Names as they were when the case was stored, so that an earlier sign-off can remain valid.
     names = {label.name for label in case.scheme.labels}
     exclusive = record is not None and set(record.contents.masks) == names
     segmentation = importSegmentation(labels, volumes, case.scheme, exclusive)
     segmentation.SetName(f"{case.id} segmentation")
-    if case.record.changes:  # else nobody knows where its segments come from
+    if case.record.changes:  # otherwise the origin of its segments is unknown
         markCorrected(segmentation)
     if record:
         recorderOf(segmentation.GetScene()).adopt(segmentation, record)
@@ -130,7 +130,7 @@ def loadTrainingCase(
 
 
 def _readImage(case: TrainingCase, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels (k, j, i) and their place, voxel for voxel: so the case is known when added again."""
+    """Voxels (k, j, i) and their IJK to RAS matrix, unchanged: a case added again is recognized."""
     path = case.folder / f"{name}.nii.gz"
     try:
         return readGrid(path)

@@ -1,6 +1,6 @@
-"""What a library of training cases holds, read from its files for display.
+"""Reads the cases of a library of training cases from its files, for display.
 
-Changes go through ``missu library``.
+Changes are made by ``missu library``.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ class TrainingCase:
     """A corrected case in a library.
 
     Attributes:
-        folder: with its scans and labels.
-        record: what is known of it.
+        folder: folder with its scans and labels.
+        record: metadata of the case.
     """
 
     folder: Path
@@ -28,12 +28,12 @@ class TrainingCase:
 
     @property
     def id(self) -> str:
-        """Of the case in the library."""
+        """The ID of the case in the library."""
         return self.record.id
 
     @property
     def scheme(self) -> LabelScheme:
-        """What its labels mean."""
+        """The label scheme of the case."""
         return self.record.label_scheme()
 
     @property
@@ -43,19 +43,19 @@ class TrainingCase:
 
     @property
     def title(self) -> str:
-        """What the user knows it by: the note, else when it was added."""
+        """The title shown to the user: the note, or else when the case was added."""
         return self.record.note or self.added.strftime("%d %b %H:%M")
 
 
 def readCases(library: Path) -> list[TrainingCase]:
-    """The cases of a library, oldest first; none if there is no such folder, or no more.
+    """The cases of a library, oldest first; none if the folder does not exist.
 
-    Damaged records are passed over: ``missu`` tells of them.
+    Damaged records are skipped: ``missu`` reports them.
     """
     cases = []
     try:
         paths = list(library.glob(f"cases/[!.]*/{RECORD_FILE}"))
-    except OSError:  # a drive that was unplugged, a folder of somebody else
+    except OSError:  # e.g. an unplugged drive, or no permission
         return []
     for path in paths:
         try:

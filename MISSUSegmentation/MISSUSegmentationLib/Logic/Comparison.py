@@ -1,4 +1,4 @@
-"""A segmentation against a reference: Dice and Hausdorff distance, by ``missu evaluate``."""
+"""Compares a segmentation with a reference: Dice and Hausdorff distance by ``missu evaluate``."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def writePair(
     referenceNode: slicer.vtkMRMLSegmentationNode | slicer.vtkMRMLLabelMapVolumeNode,
     scheme: LabelScheme,
 ) -> EvaluateRequest:
-    """Write the two as label maps on one grid; returns what is to be done with them.
+    """Write both as label maps on one grid; returns the request.
 
-    Regions are written with the scheme, without those that only one of the two tells of.
+    Only regions that are present in both are compared.
 
     Raises:
-        ExchangeError: if they cannot be compared, or written.
+        ExchangeError: if they cannot be compared or written.
     """
     grid = _commonGrid(segmentationNode, referenceNode)
     result, itsRegions = labelsOn(grid, segmentationNode, scheme)
@@ -55,7 +55,7 @@ def writePair(
 
 
 def readScores(run: CoreRun) -> Scores:
-    """The scores of the regions that both told of; NaN where there is none."""
+    """The scores of the regions present in both; NaN where a score is undefined."""
     common = json.loads((run.folder / "common.json").read_text(encoding="utf-8"))
     rows = read_region_scores(run.folder / "scores.json")
     return {row.region: (row.dice, row.hausdorff95_mm) for row in rows if row.region in common}
@@ -66,12 +66,12 @@ def labelsOn(
     node: slicer.vtkMRMLSegmentationNode | slicer.vtkMRMLLabelMapVolumeNode,
     scheme: LabelScheme,
 ) -> tuple[np.ndarray, set[str]]:
-    """Label map (k, j, i) of a node where the grid's voxels are shown, and the regions it tells of.
+    """Label map (k, j, i) of a node resampled to a grid, and the names of the regions it defines.
 
-    Segments are recognized by ID or name: that of a region or a label of the scheme, short or
-    long, or Segment_4 for label value 4. Where regions are not nested, the inner one counts. What
-    is the name of a region and of a label, as ET, is a region unless other labels are there: ET
-    alone does not tell that there is no edema.
+    Segments are recognized by ID or name: the short or long name of a region or label of the
+    scheme, or Segment_4 for label value 4. Where regions are not nested, the inner one wins. A name
+    of both a region and a label, such as ET, is taken as a region unless other labels are present:
+    ET alone does not imply that there is no edema.
 
     Raises:
         ExchangeError: if nothing is recognized, or a label map has no voxels.
@@ -160,7 +160,7 @@ def _commonGrid(
     if referenceNode.IsA("vtkMRMLSegmentationNode"):
         grids = [scan for scan in (scanOf(referenceNode), scanOf(segmentationNode)) if scan]
     for grid in grids:
-        if grid.GetImageData():  # else its file was not there when the scene was loaded
+        if grid.GetImageData():  # missing if its file was not found on loading the scene
             return grid
     if grids:
         raise ExchangeError(f"{grids[0].GetName()} has no voxels; load it again.")

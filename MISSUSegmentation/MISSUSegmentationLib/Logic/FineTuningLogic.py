@@ -1,4 +1,4 @@
-"""Improve a model on corrected cases, with or without Slicer's GUI: tuning, verdict, models."""
+"""Fine-tune a model on corrected cases and install the result, with or without Slicer's GUI."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from .TuningRun import newRun
 
 
 class FineTuningLogic(LibraryLogic):
-    """Runs ``missu finetune`` and ``missu models``, too, in processes of their own.
+    """Also runs ``missu finetune`` and ``missu models`` in separate processes.
 
-    A fine-tuning and one short command (adding a case, accepting a model) may be on at the same
-    time. From a script, in Slicer or with the package slicer-core::
+    A fine-tuning and one short command (adding a case, accepting a model) may run at the same time.
+    From a script, in Slicer or with the package slicer-core::
 
         logic = FineTuningLogic()
         logic.add(library, {"t1": t1, "t1ce": t1ce, "t2": t2, "flair": flair}, corrected)
@@ -33,7 +33,7 @@ class FineTuningLogic(LibraryLogic):
             logic.use(logic.accept(run))
 
     Attributes:
-        run: the fine-tuning that is on, or was the last; None before the first.
+        run: the current or last fine-tuning; None before the first.
     """
 
     def __init__(self) -> None:
@@ -53,25 +53,26 @@ class FineTuningLogic(LibraryLogic):
         onCancelled: OnCancelled | None = None,
         blocking: bool = True,
     ) -> FineTuningRun | None:
-        """Tune a model on the cases of a library that are not excluded.
+        """Fine-tune a model on the cases of a library that are not excluded.
 
-        It is judged on cases it was not tuned on; nothing is installed before :meth:`accept`.
+        The result is tested on cases that were not used for tuning, and installed only by
+        :meth:`accept`.
 
         Args:
-            library: folder; the run gets a folder ``runs/NAME-run-1``, ... in it.
-            settings: what to tune, and how long.
-            run: to resume, see :meth:`resume`.
-            onProgress: is called with where it stands.
-            onFinished: gets the run, with its verdict.
-            onFailed: gets one sentence and the path of the log; only without ``blocking``.
-            onCancelled: is called once it is stopped.
-            blocking: return when it is done.
+            library: folder of the library; the run gets a folder ``runs/NAME-run-1``, ... in it.
+            settings: which model to tune, and for how long.
+            run: a run to resume, see :meth:`resume`.
+            onProgress: called with the progress.
+            onFinished: called with the run, which then has a verdict.
+            onFailed: called with one sentence and the path of the log; only without ``blocking``.
+            onCancelled: called once the run has stopped.
+            blocking: return only when the run is done.
 
         Returns:
-            The run when ``blocking``, or None if it was cancelled.
+            The run if ``blocking``; None if it was cancelled.
 
         Raises:
-            SegmentationError: if it cannot be started; when ``blocking``, also if it fails.
+            SegmentationError: if the run cannot be started; if ``blocking``, also if it fails.
         """
         if self.isTuning():
             raise SegmentationError("A fine-tuning is on; wait for its end or cancel it.")
@@ -101,7 +102,7 @@ class FineTuningLogic(LibraryLogic):
         return tuning.wait() if blocking else None
 
     def resume(self, run: FineTuningRun, **callbacks: Any) -> FineTuningRun | None:
-        """Go on with a run that was stopped; arguments and errors as for :meth:`fineTune`."""
+        """Continue a run that was stopped; arguments and errors as for :meth:`fineTune`."""
         settings = run.settings()
         if settings is None:
             raise SegmentationError(
@@ -110,15 +111,15 @@ class FineTuningLogic(LibraryLogic):
         return self.fineTune(run.library, settings, run=run, **callbacks)
 
     def accept(self, run: FineTuningRun, force: bool = False, **callbacks: Any) -> str | None:
-        """Install the model of a run beside the others; the base and earlier versions stay.
+        """Install the model of a run in addition to its base and earlier versions.
 
         Args:
-            run: that has finished.
-            force: also if it is not better than its base.
+            run: a finished run.
+            force: install even if the model is not better than its base.
             callbacks: as for :meth:`exclude`; ``onFinished`` gets the new model's name.
 
         Returns:
-            The name when ``blocking``.
+            The new model's name if ``blocking``.
 
         Raises:
             SegmentationError: if it fails.
@@ -127,34 +128,34 @@ class FineTuningLogic(LibraryLogic):
         return self._runPlain(request, lambda command: command.told.get("model"), **callbacks)
 
     def discard(self, run: FineTuningRun, **callbacks: Any) -> None:
-        """Delete the model of a run and its checkpoints; as for :meth:`exclude`."""
+        """Delete the model of a run and its checkpoints; callbacks as for :meth:`exclude`."""
         self._runPlain(ModelRequest(discard=run.folder), **callbacks)
 
     def use(self, model: str, **callbacks: Any) -> None:
-        """Make an installed model the one that is taken if none is named; as :meth:`exclude`."""
+        """Make an installed model the default; callbacks as for :meth:`exclude`."""
         self._runPlain(ModelRequest(use=model), **callbacks)
 
     def isTuning(self) -> bool:
-        """Whether a fine-tuning is on."""
+        """Whether a fine-tuning is running."""
         return self._tuning is not None and self._tuning.isRunning()
 
     def poll(self) -> None:
-        """Deliver what the processes have written since the last call, and their ends."""
+        """Handle what the processes have written since the last call, and their ends."""
         super().poll()
         if self._tuning:
             self._tuning.poll()
 
     def cancel(self) -> None:
-        """Stop the fine-tuning at once; :meth:`resume` goes on from its last checkpoint."""
+        """Stop the fine-tuning at once; :meth:`resume` continues from its last checkpoint."""
         if self._tuning:
             self._tuning.cancel()
 
 
 def _newRun(library: Path, settings: TuningSettings) -> FineTuningRun:
-    """The folder of a new run.
+    """Create a new run with its folder.
 
     Raises:
-        SegmentationError: if there are too few cases, or it cannot be made.
+        SegmentationError: if there are too few cases, or the folder cannot be created.
     """
     count = len(usedCases(library))
     if count < MINIMUM_CASES:

@@ -1,4 +1,4 @@
-"""Which volume is which sequence? From names, DICOM attributes and images, as MISSUCore does it."""
+"""Guesses which volume is which sequence from names, DICOM attributes and images."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ Guesses = dict[slicer.vtkMRMLScalarVolumeNode, Guess]
 def guessModalities(
     volumeNodes: Iterable[slicer.vtkMRMLScalarVolumeNode],
 ) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
-    """Volumes by modality (t1, t1ce, t2, flair), only where one fits better than all others."""
+    """Volumes by modality (t1, t1ce, t2, flair); only where one fits better than all others."""
     return assign(guessesOf(volumeNodes))
 
 
 def guessesOf(volumeNodes: Iterable[slicer.vtkMRMLScalarVolumeNode]) -> Guesses:
-    """What each volume's name and DICOM attributes say it is; label maps are passed over."""
+    """Guesses from each volume's name and DICOM attributes; label maps are skipped."""
     return contrast_told_apart(
         {node: _guessOf(node) for node in volumeNodes if not node.IsA("vtkMRMLLabelMapVolumeNode")}
     )
 
 
 def withImages(guesses: Guesses) -> Guesses:
-    """The guesses, those that know nothing replaced by what the images look like; takes seconds.
+    """The guesses, with unknown sequences guessed from the images; takes seconds.
 
     Raises:
-        SegmentationError: if the process that looks at them fails.
+        SegmentationError: if the process that analyzes the images fails.
     """
     silent, among = to_be_looked_at(guesses)
     scans = {f"scan-{number}": node for number, node in enumerate(silent)}
@@ -85,7 +85,7 @@ def _guessOf(node: slicer.vtkMRMLScalarVolumeNode) -> Guess:
 
 
 def _write(node: slicer.vtkMRMLScalarVolumeNode, path: Path) -> None:
-    """Write a volume for MISSUCore, so that it is checked like any other file.
+    """Write a volume for MISSUCore, which then checks it like any other file.
 
     Raises:
         ExchangeError: if it has no voxels, or cannot be written.

@@ -26,10 +26,10 @@ OnFailed = Callable[[str, "Path | None"], None]
 
 
 class LibraryLogic:
-    """Runs ``missu library`` in processes of their own, one at a time.
+    """Runs ``missu library`` commands in separate processes, one at a time.
 
-    Without ``blocking``, somebody has to call :meth:`poll` a few times a second; callbacks are
-    called from within it. Closing the scene cancels nothing: they work on files.
+    Without ``blocking``, the caller has to call :meth:`poll` a few times a second; callbacks are
+    called from within it. Closing the scene does not cancel a command: it works on files.
     """
 
     def __init__(self) -> None:
@@ -55,28 +55,29 @@ class LibraryLogic:
         """Store volumes and their corrected segmentation in a library.
 
         Args:
-            library: folder; it is made if there is none.
-            volumes: as they were segmented, by modality: they are registered and stripped again.
-            segmentationNode: with a segment for every region, or label, of its model's scheme.
-            settings: as the volumes were segmented; those of registration, brain and bias field
-                count.
-            note: kept with the case; nothing that names the patient.
-            noTumor: the segments are empty because there is nothing to find.
-            replace: take the new segments if these scans are in the library already.
-            differentAnatomy: go on with scans that seem to be of two patients.
-            onProgress: is called with where it stands.
-            onFinished: gets the case.
-            onFailed: gets one sentence and the path of the log, only without ``blocking``; see
-                :meth:`error` for its code.
-            onCancelled: is called once :meth:`cancelCommand` has stopped it.
-            blocking: return when it is done.
+            library: folder of the library; created if it does not exist.
+            volumes: the volumes that were segmented, by modality: they are registered and
+                skull-stripped again.
+            segmentationNode: has a segment for every region, or every label, of its model's scheme.
+            settings: the settings used for segmentation; only those of registration, brain
+                extraction and bias field are used.
+            note: kept with the case; must not identify the patient.
+            noTumor: confirms that the segments are empty because there is no tumor.
+            replace: replace the segments if these scans are already in the library.
+            differentAnatomy: accept scans that seem to show two patients.
+            onProgress: called with the progress.
+            onFinished: called with the case.
+            onFailed: called with one sentence and the path of the log, only without ``blocking``;
+                see :meth:`error` for its code.
+            onCancelled: called once :meth:`cancelCommand` has stopped it.
+            blocking: return only when it is done.
 
         Returns:
-            The case when ``blocking``.
+            The case if ``blocking``.
 
         Raises:
-            SegmentationError: if it cannot be added; the sentence says why. BrainExtractionMissing
-                if there is a skull, and nothing to take it off.
+            SegmentationError: if the case cannot be added; the message says why.
+                BrainExtractionMissing if the skull cannot be removed.
         """
         settings = settings or SegmentationSettings()
         if differentAnatomy:
@@ -101,12 +102,12 @@ class LibraryLogic:
     def exclude(
         self, library: Path, cases: list[str], exclude: bool = True, **callbacks: Any
     ) -> None:
-        """Leave cases, by ID, out of fine-tuning, or take them in again.
+        """Exclude cases from fine-tuning, or include them again.
 
         Args:
-            library: folder.
+            library: folder of the library.
             cases: their IDs.
-            exclude: or include.
+            exclude: False includes the cases again.
             callbacks: ``onFinished``, ``onFailed`` and ``blocking`` as in :meth:`add`.
 
         Raises:
@@ -116,25 +117,25 @@ class LibraryLogic:
         self._runPlain(ChangeCasesRequest(library, action, tuple(cases)), **callbacks)
 
     def remove(self, library: Path, cases: list[str], **callbacks: Any) -> None:
-        """Delete cases, by ID, for good; arguments and errors as for :meth:`exclude`."""
+        """Delete cases permanently; arguments and errors as for :meth:`exclude`."""
         self._runPlain(ChangeCasesRequest(library, "remove", tuple(cases)), **callbacks)
 
     def isBusy(self) -> bool:
-        """Whether a command is on."""
+        """Whether a command is running."""
         return self._command is not None and self._command.isRunning()
 
     def poll(self) -> None:
-        """Deliver what the process has written since the last call, and its end."""
+        """Handle what the process has written since the last call, and its end."""
         if self._command:
             self._command.poll()
 
     def cancelCommand(self) -> None:
-        """Stop the command at once; the library is as it was."""
+        """Stop the command at once; the library is left unchanged."""
         if self._command:
             self._command.cancel()
 
     def error(self) -> SegmentationError | None:
-        """What went wrong in the last command; None if nothing did."""
+        """The error of the last command; None if it did not fail."""
         return self._command.error if self._command else None
 
     def _runPlain(
@@ -167,7 +168,7 @@ class LibraryLogic:
 
 
 def _addedCase(run: CoreRun, library: Path) -> TrainingCase:
-    """The case that a run says it has added."""
+    """The case that a run reports to have added."""
     for case in readCases(library):
         if case.id == run.told.get("case"):
             return case
@@ -175,7 +176,7 @@ def _addedCase(run: CoreRun, library: Path) -> TrainingCase:
 
 
 def checkTorch() -> None:
-    """Make sure that PyTorch is there.
+    """Check that PyTorch is installed.
 
     Raises:
         SegmentationError: if it is not.

@@ -1,4 +1,4 @@
-"""The lesions of any segmentation measured by ``missu measure``, and brought into the scene."""
+"""Measures the lesions of any segmentation by ``missu measure``, and shows them in the scene."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ..Scene.SceneExchange import imageOn, scanOf, segmentImage, volumeLike, wri
 from ..Scene.VisitChecks import checkRigid
 from .Comparison import labelsOn
 
-# Around a segmentation without a scan, so that it is a volume and not a slice.
+# Margin around a segmentation without a scan, so that the grid has several slices.
 MARGIN_VOXELS = 4
 _ANYTHING = Terminology(TISSUE, TISSUE)
 ALL_SEGMENTS = LabelScheme(
@@ -41,10 +41,10 @@ def writeSegmentation(
     scheme: LabelScheme,
     settings: MeasurementSettings,
 ) -> MeasureRequest:
-    """Write a segmentation as a label map; returns what is to be done with it.
+    """Write a segmentation as a label map; returns the request.
 
-    Only the regions that it tells of are written. Where no segment is recognized, all of them
-    together are the lesions.
+    Only the regions that are present are written. If no segment is recognized, the union of all
+    segments is taken as the lesions.
 
     Raises:
         ExchangeError: if it cannot be written.
@@ -76,10 +76,10 @@ def readMeasurement(
     grid: slicer.vtkMRMLVolumeNode,
     checksum: str,
 ) -> MeasurementReport:
-    """Bring what the process measured into the scene.
+    """Add the measurements of the process to the scene; returns the report.
 
     Raises:
-        ExchangeError: if the segmentation was deleted meanwhile.
+        ExchangeError: if the segmentation was deleted in the meantime.
     """
     if node.GetScene() is None:
         raise ExchangeError(f"{node.GetName()} was deleted meanwhile; nothing was added.")
@@ -93,7 +93,7 @@ def readMeasurement(
 
 
 def gridOf(node: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLVolumeNode:
-    """The volume that a segmentation was drawn on, or one of its own voxels if that is gone.
+    """The volume that a segmentation was drawn on; if deleted, one with the segments' own grid.
 
     Raises:
         ExchangeError: if it has no voxels, or is under a transform that changes lengths.
@@ -120,13 +120,13 @@ def gridOf(node: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLVolumeNode:
     shape = (extent[:, 1] - extent[:, 0] + 1 + 2 * MARGIN_VOXELS)[::-1]
     slicer.util.updateVolumeFromArray(grid, np.zeros(shape, np.uint8))
     grid.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(matrix))
-    grid.SetScene(node.GetScene())  # which knows the transform
+    grid.SetScene(node.GetScene())  # needed to find the transform
     grid.SetAndObserveTransformNodeID(node.GetTransformNodeID())
     return grid
 
 
 def reduced(scheme: LabelScheme, told: list[str]) -> LabelScheme:
-    """The scheme with these regions only, numbered anew."""
+    """The scheme with only these regions, and its labels renumbered."""
     kept = [region for region in scheme.regions if region.name in told]
     labels, regions = [], []
     for number, region in enumerate(kept, start=1):
@@ -141,10 +141,10 @@ def reduced(scheme: LabelScheme, told: list[str]) -> LabelScheme:
 
 
 def allSegments(node: slicer.vtkMRMLSegmentationNode, grid: slicer.vtkMRMLVolumeNode) -> np.ndarray:
-    """Mask (k, j, i) of all segments together where the grid's voxels are shown.
+    """Mask (k, j, i) of the union of all segments, resampled to a grid.
 
     Raises:
-        ExchangeError: if no voxels can be made of a segment.
+        ExchangeError: if a segment cannot be converted to voxels.
     """
     mask = np.zeros(slicer.util.arrayFromVolume(grid).shape, bool)
     for segmentId in node.GetSegmentation().GetSegmentIDs():

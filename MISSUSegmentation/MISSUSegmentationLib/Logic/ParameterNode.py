@@ -1,4 +1,4 @@
-"""The choices in the panel. They live in the scene, so that they are saved and loaded with it."""
+"""The panel's parameters, kept in a parameter node and so saved and loaded with the scene."""
 
 import enum
 from collections.abc import Callable
@@ -16,13 +16,13 @@ from slicer.parameterNodeWrapper import Default, WithinRange, parameterNodeWrapp
 
 from .Segmentation import SegmentationSettings
 
-# Settings that the panel does not offer under their name.
+# Settings without a widget of the same name in the panel.
 OTHERS = ("minimumEnhancingMm3", "exclusive", "qualityPage", "differentAnatomy")
 LARGEST_ISLAND_MM3 = 100000
 
 
 class Segments(enum.Enum):
-    """What the segments of a result are."""
+    """Whether the segments of a result are regions or labels."""
 
     REGIONS = "regions"
     LABELS = "labels"
@@ -53,7 +53,7 @@ class Device(enum.Enum):
 
 
 class BrainExtraction(enum.Enum):
-    """How skulls are taken off; the values are those of SegmentationSettings.brainExtraction."""
+    """Methods of skull stripping; the values are those of SegmentationSettings.brainExtraction."""
 
     AUTO = "auto"
     HDBET = "hdbet"
@@ -70,23 +70,23 @@ class BrainExtraction(enum.Enum):
 
 @parameterNodeWrapper
 class MISSUSegmentationParameterNode:
-    """Choices of the panel.
+    """The panel's parameters.
 
     Attributes:
         t1, t1ce, t2, flair: volumes to segment; None where there is none.
-        result: segmentation that the Result section is about.
+        result: segmentation shown in the Result section.
         reference: segmentation to compare it with.
-        segments: what the segments of the next result are.
+        segments: regions or labels as the segments of the next result.
         model: name of the model; empty for the default.
-        device: where the network runs.
-        brainExtraction: how skulls are taken off.
-        registration: move scans that do not lie on each other.
-        moveScans: lay them on the result in the scene, too.
-        biasField: even out slow changes of brightness.
-        mirror: average over mirror images.
+        device: device on which the network runs.
+        brainExtraction: method of skull stripping.
+        registration: register scans that are not aligned.
+        moveScans: also align these scans with the result in the scene.
+        biasField: correct the bias field (N4).
+        mirror: average over mirrored images (test-time augmentation).
         minimumIslandMm3: smaller parts of the tumor are removed.
         probabilities: also make a probability volume of every region.
-        keepTemporaryFiles: leave the exchanged files on disk.
+        keepTemporaryFiles: keep the exchanged files on disk.
     """
 
     t1: vtkMRMLScalarVolumeNode
@@ -109,9 +109,9 @@ class MISSUSegmentationParameterNode:
 
 
 def forgetUnknown(node: vtkMRMLScriptedModuleNode) -> None:
-    """Take choices out of a parameter node that are none, as of a newer version's scene.
+    """Remove invalid parameters from a parameter node, e.g. those of a newer version's scene.
 
-    The defaults take their place; Slicer's wrapper could not be made of them.
+    Defaults take their place; Slicer's parameter node wrapper would fail on invalid values.
     """
     for name, choices in (
         ("segments", Segments),
@@ -129,39 +129,39 @@ def forgetUnknown(node: vtkMRMLScriptedModuleNode) -> None:
 
 
 class PanelParameterNode(MISSUSegmentationParameterNode):
-    """The choices, connected to the panel while it is on display.
+    """The parameters, connected to the panel while the user is in the module.
 
-    One object serves all visits. What is observed for a visit is forgotten with it: before 5.12,
-    Slicer's disconnectGui leaves an observer behind, which keeps this object alive, and each visit
-    would make every change slower.
+    One object is used each time the user enters the module. Its observers are removed when the user
+    leaves: before 5.12, Slicer's disconnectGui leaves one behind, which keeps this object alive and
+    would make every change slower each time.
     """
 
     _visit: "list[int] | None" = None  # tags of the observers
     _guiTag = -1
 
     def settings(self) -> SegmentationSettings:
-        """The choices as the settings of a segmentation, which has them by the same names."""
+        """The parameters as segmentation settings, which have the same names."""
         names = [field.name for field in fields(SegmentationSettings) if field.name not in OTHERS]
         chosen = {name: getattr(self, name) for name in names}
         plain = {n: v.value if isinstance(v, enum.Enum) else v for n, v in chosen.items()}
         return SegmentationSettings(**plain, exclusive=self.segments is Segments.LABELS)
 
     def connect(self, widgets: "dict[str, object]", onModified: Callable) -> None:
-        """Keep widgets, by parameter name, and choices the same; reports every change."""
+        """Synchronize widgets, by parameter name, with the parameters; report every change."""
         self._visit = []
         # Not connectGui: it returns no tag to disconnect by (Slicer issue 7547).
         self._guiTag = self.connectParametersToGui(widgets)
         self.AddObserver(vtk.vtkCommand.ModifiedEvent, onModified)
 
     def disconnect(self) -> None:
-        """The panel is not on display any more."""
+        """Disconnect from the widgets and remove the observers."""
         self.disconnectGui(self._guiTag)
         for tag in self._visit or ():
             self.RemoveObserver(tag)
         self._visit = None
 
     def AddObserver(self, event: Any, callback: Callable, priority: float = 0.0) -> int:
-        """Observe the node, until the panel is disconnected if it is connected."""
+        """Observe the node; while connected, only until :meth:`disconnect`."""
         tag = super().AddObserver(event, callback, priority)
         if self._visit is not None:
             self._visit.append(tag)

@@ -1,4 +1,4 @@
-"""The page of a run to judge its result by, kept until the scene or Slicer is closed."""
+"""The quality page of a run's result, kept until the scene or Slicer is closed."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ..Core.CoreRun import CoreRun
 
 
 def keepPage(run: CoreRun, page: Path, scene: slicer.vtkMRMLScene) -> Path:
-    """Copy the page of a run to a place that outlives it; returns the copy.
+    """Copy the quality page out of the run's temporary folder; returns the copy.
 
-    It shows images of the patient: only the user can read it, and it goes with the scene.
+    It shows images of the patient: only the user can read it, and it is deleted with the scene.
 
     Args:
-        run: whose names for files the page shall use.
-        page: in the run's folder.
-        scene: with which the page ends.
+        run: its file names are replaced in the page by those the user knows.
+        page: the page in the run's folder.
+        scene: the page is deleted when this scene is closed.
 
     Raises:
         OSError: if it cannot be copied.
@@ -38,5 +38,5 @@ def keepPage(run: CoreRun, page: Path, scene: slicer.vtkMRMLScene) -> Path:
 
 
 def removePage(page: Path) -> None:
-    """Delete a page of :func:`keepPage`."""
+    """Delete a page that :func:`keepPage` has made."""
     shutil.rmtree(page.parent, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""A segmentation by ``missu segment``: how, from which volumes, and what comes of it."""
+"""A segmentation by ``missu segment``: its settings, its inputs and its result."""
 
 from __future__ import annotations
 
@@ -42,26 +42,26 @@ BRAIN_EXTRACTIONS = ("auto", "hdbet", "never")
 
 @dataclass(frozen=True)
 class SegmentationSettings:
-    """How volumes are segmented.
+    """Settings of a segmentation.
 
     Attributes:
         model: name of an installed model, or path of a .pt file; empty for the default, see
             :meth:`.FineTuningLogic.use`.
         device: "auto", "cuda", "mps" or "cpu".
-        registration: move scans that do not lie on each other; False trusts where they are.
-        moveScans: lay scans that were moved on the result in the scene, too, by transforms.
-        brainExtraction: "auto" takes off the skull if there is one, by the package deepbet;
-            "hdbet" by the extension HDBrainExtraction; "never" takes nonzero voxels for brain.
-        biasField: even out slow changes of brightness (N4) in all scans, not only strong ones.
-        differentAnatomy: go on with scans that seem to be of two patients, with a warning.
-        mirror: average over mirror images: eight times slower, and hardly better.
+        registration: register scans that are not aligned; False trusts their positions.
+        moveScans: also align the registered scans with the result in the scene, by transforms.
+        brainExtraction: "auto" removes the skull, if there is one, with the package deepbet;
+            "hdbet" with the extension HDBrainExtraction; "never" takes nonzero voxels as brain.
+        biasField: correct the bias field (N4) in all scans, not only where it is strong.
+        differentAnatomy: only warn if scans seem to show two patients, instead of stopping.
+        mirror: average over mirrored images: eight times slower, and hardly better.
         minimumIslandMm3: smaller parts of the tumor are removed.
-        minimumEnhancingMm3: less enhancing tumor than this is taken for none; 0 is off.
+        minimumEnhancingMm3: less enhancing tumor than this counts as none; 0 turns this off.
         exclusive: segments are the labels (edema, enhancing, necrosis) instead of the overlapping
             regions (WT, TC, ET).
         probabilities: also make a probability volume of every region.
-        qualityPage: also write a page with pictures to judge the result by.
-        keepTemporaryFiles: leave the exchanged files on disk; the log says where.
+        qualityPage: also write a page with pictures for checking the result.
+        keepTemporaryFiles: keep the exchanged files on disk; the log says where.
     """
 
     model: str = ""
@@ -84,20 +84,20 @@ class SegmentationSettings:
             raise ValueError(f"brainExtraction is one of {', '.join(BRAIN_EXTRACTIONS)}")
 
     def options(self) -> dict[str, object]:
-        """The settings by the names of MISSUCore's options, those of the module among them."""
+        """All settings by option name (snake case), including those only the module uses."""
         named = {snakeCase(name): value for name, value in vars(self).items()}
         named["minimum_innermost_mm3"] = self.minimumEnhancingMm3
         named["bias_field"] = "always" if self.biasField else "auto"
-        # A mask of HD-BET takes the place of what MISSUCore finds.
+        # A mask by HD-BET replaces the one that MISSUCore would compute.
         named["brain_extraction"] = self.brainExtraction != "never"
         return named
 
 
 def checkPatients(volumes: Volumes, settings: SegmentationSettings) -> None:
-    """Make sure that volumes, by modality, are of one patient, unless the settings do without.
+    """Check that volumes, by modality, are of one patient, unless the settings skip this check.
 
     Raises:
-        SegmentationError: with the code ANATOMY_DIFFERS, if DICOM says that they are not.
+        SegmentationError: with the code ANATOMY_DIFFERS, if DICOM names different patients.
     """
     if settings.differentAnatomy:
         return
@@ -114,7 +114,7 @@ def snakeCase(name: str) -> str:
 
 @dataclass(frozen=True)
 class SegmentationResult:
-    """What a segmentation has brought into the scene.
+    """The result of a segmentation in the scene.
 
     Attributes:
         segmentationNode: the segments, on the grid and under the transform of the reference volume
@@ -122,15 +122,15 @@ class SegmentationResult:
         volumesMl: by region name, also if the segments are exclusive.
         confidence: expected Dice by region name; empty if the model gives none.
         warnings: one sentence each.
-        seconds: by stage: "export" from the scene, "start" of the process, the stages of its
-            report, "import" into the scene; "total" is from the call to the segments.
-        logPath: what the process has written.
-        probabilityNodes: scalar volumes by region name; empty unless asked for.
-        movedMm: by modality, how far scans did not lie on the reference volume; without those that
-            did.
-        transformNodes: by modality, transforms that now lay these scans on it; scans that the user
-            has under transforms of their own have none.
-        qualityPage: HTML file with pictures, until the scene is closed; None unless asked for.
+        seconds: duration by stage: "export" from the scene, "start" of the process, the stages of
+            its report, "import" into the scene; "total" is from the call to the segments.
+        logPath: log of the process.
+        probabilityNodes: scalar volumes by region name; empty unless requested.
+        movedMm: by modality, how far scans were from the reference volume; only those that were
+            not aligned with it.
+        transformNodes: by modality, transforms that align these scans with it; none for scans that
+            the user has put under other transforms.
+        qualityPage: HTML file with pictures, deleted with the scene; None unless requested.
     """
 
     segmentationNode: slicer.vtkMRMLSegmentationNode
@@ -151,7 +151,7 @@ def writeCase(
     settings: SegmentationSettings,
     brainMask: slicer.vtkMRMLScalarVolumeNode | None = None,
 ) -> SegmentRequest:
-    """Write the volumes, by modality; returns what is to be done; else as writeScans."""
+    """Write the volumes and return the request; arguments and errors as for writeScans."""
     labels = run.folder / "labels.nrrd"
     scans = writeScans(run, volumes, settings, brainMask)
     run.names[labels] = f"{referenceVolume(volumes).GetName()} segmentation"
@@ -170,16 +170,16 @@ def writeScans(
     settings: SegmentationSettings,
     brainMask: slicer.vtkMRMLScalarVolumeNode | None = None,
 ) -> ScanInputs:
-    """Write volumes, by modality; returns them, with how they are prepared.
+    """Write volumes; returns their files and preprocessing options.
 
     Args:
-        run: to whose folder they are written.
-        volumes: to segment, or that were.
-        settings: how; those of registration, brain and bias field count.
+        run: the files are written to its folder.
+        volumes: the volumes to segment, or that were segmented, by modality.
+        settings: only those of registration, brain extraction and bias field are used.
         brainMask: see :func:`.hdBetMask`.
 
     Raises:
-        ExchangeError: if they cannot be written.
+        ExchangeError: if a volume cannot be written.
     """
     run.report(Stage.EXPORT, 0.0, "writing the volumes")
     paths = writeVolumes(volumes, run.folder)
@@ -198,18 +198,18 @@ def readResult(
     settings: SegmentationSettings,
     began: float,
 ) -> SegmentationResult:
-    """Bring what the process wrote into the scene.
+    """Load the files that the process wrote into the scene.
 
     Args:
-        run: that has ended.
-        volumes: that were segmented, by modality.
-        places: where they were then, see :func:`.placesOf`.
-        settings: how.
-        began: when the user asked for it, on the monotonic clock.
+        run: the run, which has ended.
+        volumes: the volumes that were segmented, by modality.
+        places: where they were when the run started, see :func:`.placesOf`.
+        settings: the settings of the run.
+        began: time on the monotonic clock when the user started it.
 
     Raises:
-        ExchangeError: if the reference volume is gone or has other voxels by now.
-        InstallationError: if the model is gone.
+        ExchangeError: if the reference volume was deleted or its voxels have changed.
+        InstallationError: if the model was removed.
     """
     run.report(Stage.IMPORT, 1.0, "making the segments")
     importing = time.monotonic()
@@ -252,7 +252,7 @@ def readResult(
 
 
 def _warnings(run: CoreRun, report: SegmentationReport, present: Volumes) -> list[str]:
-    """Scans of several days, and what the report warns of."""
+    """The warnings of the report, and one if the scans were acquired on several days."""
     days = daysApart(present.values())
     return [*([days] if days else []), *map(run.inUsersWords, report.warnings)]
 
@@ -260,13 +260,13 @@ def _warnings(run: CoreRun, report: SegmentationReport, present: Volumes) -> lis
 def _secondsByStage(
     ofProcess: Mapping[str, float], began: float, started: float, importing: float
 ) -> dict[str, float]:
-    """How long the stages took, see :class:`SegmentationResult`; the import ends now.
+    """Duration of the stages, see :class:`SegmentationResult`; the import ends now.
 
     Args:
-        ofProcess: of the stages of the process, and their "total".
-        began: when the user asked for it; like the others, on the monotonic clock.
-        started: when the process was.
-        importing: when it had ended.
+        ofProcess: duration of the stages of the process, and their "total".
+        began: when the user started the run; all times are on the monotonic clock.
+        started: when the process was started.
+        importing: when the process had ended and the import began.
     """
     ended = time.monotonic()
     return {

@@ -66,29 +66,29 @@ class SegmentationLogic(OneRun):
     ) -> slicer.vtkMRMLSegmentationNode | None:
         """Segment volumes as they are: on any grid, with skull or without, not yet registered.
 
-        The result lies on the T1ce, or what there is in its place (SceneExchange.referenceVolume);
-        scans that do not are put under transforms that lay them on it, unless the settings say no.
+        The result is on the grid of the T1ce or what replaces it (SceneExchange.referenceVolume).
+        Scans not aligned with it are put under transforms that align them, if the settings allow.
         An earlier result of the same volumes is replaced in its node, unless renamed or edited.
 
         Args:
-            t1: like the others, None if there is no such volume.
+            t1: None if there is no such volume.
             t1ce: see t1.
             t2: see t1.
             flair: see t1.
-            settings: how.
-            onProgress: is called with where it stands.
-            onFinished: gets the result.
-            onFailed: gets one sentence and the path of the log; only without ``blocking``.
-            onCancelled: is called once everything is stopped.
-            blocking: return when it is done.
+            settings: None for the defaults.
+            onProgress: called with the progress.
+            onFinished: called with the result.
+            onFailed: called with one sentence and the path of the log; only without ``blocking``.
+            onCancelled: called once everything has stopped.
+            blocking: return only when the run is done.
 
         Returns:
-            The segmentation when ``blocking``, or None if it was cancelled or runs still.
+            The segmentation if ``blocking``; None if it was cancelled or is still running.
 
         Raises:
-            SegmentationError: if the volumes cannot be used or another run is on (nothing is
-                started then, and no callback called); when ``blocking``, also if it fails, as
-                BrainExtractionMissing, or with the code ANATOMY_DIFFERS (of two patients).
+            SegmentationError: if the volumes cannot be used or another run is in progress (nothing
+                is started then, and no callback called); if ``blocking``, also if the run fails:
+                BrainExtractionMissing, or the code ANATOMY_DIFFERS (scans seem of two patients).
         """
         began = time.monotonic()
         settings = settings or SegmentationSettings()
@@ -96,10 +96,10 @@ class SegmentationLogic(OneRun):
         volumes = {modality: node for modality, node in given.items() if node is not None}
         self._checkReady()
         checkPatients(volumes, settings)
-        # First, for it may take longer than a process stands by.
+        # Before taking the process: HD-BET may take longer than a process waits for its request.
         brainMask = checkedMask(volumes, settings.brainExtraction == "hdbet")
         places = placesOf(volumes)
-        # Who waits gets an exception.
+        # A blocking call raises an exception instead of calling onFailed.
         callbacks = (onProgress, onFinished, None if blocking else onFailed, onCancelled)
         run = CoreRun(referenceVolume(volumes).GetScene(), *callbacks, settings.keepTemporaryFiles)
         run.start(
@@ -123,24 +123,24 @@ class SegmentationLogic(OneRun):
     ) -> Scores | None:
         """Dice and 95 % Hausdorff distance in mm by region name (WT, TC, ET).
 
-        Compared is on the grid of the reference: its own if it is a label map, else that of the
-        volume it was drawn on. Segments are recognized by name, see SegmentationNodes.labelsOn;
-        a region that only one of the two tells of is left out.
+        Both are compared on the grid of the reference: its own if it is a label map, else that of
+        the volume it was drawn on. Segments are recognized by name, see Comparison.labelsOn;
+        a region that is present in only one of the two is left out.
 
         Args:
-            segmentationNode: what is to be judged.
-            referenceNode: what counts as true.
+            segmentationNode: the segmentation to evaluate.
+            referenceNode: the ground truth.
             scheme: the labels and regions.
-            onFinished: gets the scores.
-            onFailed: gets one sentence and the path of the log; only without ``blocking``.
-            blocking: return when it is done.
+            onFinished: called with the scores.
+            onFailed: called with one sentence and the path of the log; only without ``blocking``.
+            blocking: return only when the run is done.
 
         Returns:
-            The scores when ``blocking``, or None if it was cancelled or runs still.
+            The scores if ``blocking``; None if it was cancelled or is still running.
 
         Raises:
-            SegmentationError: if the nodes cannot be compared or another run is on; when
-                ``blocking``, also if it fails.
+            SegmentationError: if the nodes cannot be compared or another run is in progress; if
+                ``blocking``, also if the run fails.
         """
         self._checkIdle()
         onFailed = None if blocking else onFailed
@@ -164,26 +164,26 @@ class SegmentationLogic(OneRun):
         onFailed: Callable[[str, Path | None], None] | None = None,
         blocking: bool = True,
     ) -> MeasurementReport | None:
-        """Lesions with their volumes and both diameters, which are shown as lines in the views.
+        """Measure the volume and both diameters of each lesion; show the diameters as lines.
 
-        Any segmentation will do. Segments are recognized by name as in :meth:`compare`; if none
-        is, all of them together are the lesions. Lines of an earlier measurement are replaced,
-        also those that were corrected.
+        Works on any segmentation. Segments are recognized by name as in :meth:`compare`; if none
+        is recognized, the union of all segments is taken as the lesions. Lines of an earlier
+        measurement are replaced, even corrected ones.
 
         Args:
-            segmentationNode: what is measured.
+            segmentationNode: the segmentation to measure.
             scheme: the labels and regions.
-            settings: how lesions are measured and judged.
-            onFinished: gets the report.
-            onFailed: gets one sentence and the path of the log; only without ``blocking``.
-            blocking: return when it is done.
+            settings: how lesions are measured and classified; None for the defaults.
+            onFinished: called with the report.
+            onFailed: called with one sentence and the path of the log; only without ``blocking``.
+            blocking: return only when the run is done.
 
         Returns:
-            The report when ``blocking``, or None if it was cancelled or runs still.
+            The report if ``blocking``; None if it was cancelled or is still running.
 
         Raises:
-            SegmentationError: if the segmentation cannot be measured or another run is on; when
-                ``blocking``, also if it fails.
+            SegmentationError: if the segmentation cannot be measured or another run is in progress;
+                if ``blocking``, also if the run fails.
         """
         self._checkIdle()
         how = settings or MeasurementSettings()
@@ -192,7 +192,7 @@ class SegmentationLogic(OneRun):
         except ExchangeError as error:
             raise SegmentationError(str(error)) from error
         onFailed = None if blocking else onFailed
-        checksum = checksumOf(segmentationNode)  # it may be edited meanwhile
+        checksum = checksumOf(segmentationNode)  # it may be edited during the run
         run = CoreRun(segmentationNode.GetScene(), onFinished=onFinished, onFailed=onFailed)
         run.start(
             newProcess("MISSUCore.measurement.case"),
@@ -203,10 +203,10 @@ class SegmentationLogic(OneRun):
         return run.wait() if blocking else None
 
     def warmUp(self) -> None:
-        """Have a process load PyTorch and stand by: the next :meth:`segment` starts at once.
+        """Start a process that loads PyTorch and waits: the next :meth:`segment` starts faster.
 
-        It takes some hundred MB of memory until it is used, or :meth:`coolDown` ends it. What is
-        in its way is told by :meth:`segment`.
+        It takes several hundred MB of memory until it is used, or :meth:`coolDown` ends it. Errors
+        are ignored here and reported by :meth:`segment`.
         """
         if torchIsInstalled() and not (self._standBy and self._standBy.isAlive()):
             self.coolDown()
@@ -214,14 +214,14 @@ class SegmentationLogic(OneRun):
                 self._standBy = newProcess("MISSUCore.inference.segmentation")
 
     def coolDown(self) -> None:
-        """End the process that stands by, if there is one; a run goes on."""
+        """End the waiting process, if there is one; a run continues."""
         if self._standBy:
             self._standBy.cancel()
             self._standBy.removeFolder()
             self._standBy = None
 
     def _takeProcess(self) -> CoreProcess:
-        """The process that stands by, or a new one."""
+        """The waiting process, or a new one."""
         if not (self._standBy and self._standBy.isAlive()):
             self.coolDown()
             return newProcess("MISSUCore.inference.segmentation")

@@ -1,4 +1,4 @@
-"""The runs of ``missu finetune`` in a library, and what came of them in this installation."""
+"""The runs of ``missu finetune`` in a library, and their results in this installation."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def _begin(folder: Path) -> float:
 
 
 def newRun(library: Path, settings: TuningSettings) -> FineTuningRun:
-    """Make the folder of a run, ``runs/NAME-run-1``, ..., with what was asked for.
+    """Create the folder of a run, ``runs/NAME-run-1``, ..., and write the settings to it.
 
     Raises:
-        OSError: if it cannot be made.
-        InputError: if what was asked for cannot be written there.
+        OSError: if the folder cannot be created.
+        InputError: if the settings cannot be written there.
         ResourceError: if the disk is full.
     """
     number = 1
@@ -43,7 +43,7 @@ def newRun(library: Path, settings: TuningSettings) -> FineTuningRun:
 
 
 def acceptanceOf(run: FineTuningRun) -> AcceptanceTest | None:
-    """Table and verdict; None before its end, or if ``missu`` could not read them either."""
+    """The acceptance test of a run; None if the run has not ended, or the file is unreadable."""
     try:
         return run.acceptance()
     except InputError:
@@ -51,7 +51,7 @@ def acceptanceOf(run: FineTuningRun) -> AcceptanceTest | None:
 
 
 def installedAs(run: FineTuningRun) -> str:
-    """Name of the installed model that came of a run; empty if it was not accepted."""
+    """Name under which a run's model is installed; empty if it was not accepted."""
     candidate = run.candidate()
     for name, card in modelCards().items():
         if candidate and card.sha256 == candidate.sha256:

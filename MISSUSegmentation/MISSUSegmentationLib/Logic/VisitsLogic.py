@@ -1,4 +1,4 @@
-"""A patient's visits in the scene compared by ``missu visits``, with or without Slicer's GUI."""
+"""Compares a patient's visits in the scene by ``missu visits``, with or without Slicer's GUI."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ from .QualityPage import keepPage
 
 @dataclass(frozen=True)
 class VisitsResult:
-    """What a comparison has made.
+    """The result of a comparison.
 
     Attributes:
-        report: in which the visits have the names of their segmentations.
-        page: to look at in a browser; it goes with the scene.
+        report: names each visit after its segmentation.
+        page: page for a browser; deleted with the scene.
     """
 
     report: VisitsReport
@@ -49,7 +49,7 @@ class VisitsResult:
 
 
 class VisitsLogic(OneRun):
-    """Compares visits in a process of its own, one comparison at a time.
+    """Compares visits in a separate process, one comparison at a time.
 
     From a script, in Slicer or with the package slicer-core::
 
@@ -71,29 +71,29 @@ class VisitsLogic(OneRun):
         onCancelled: Callable[[], None] | None = None,
         blocking: bool = True,
     ) -> VisitsResult | None:
-        """Follow the lesions over the visits, and propose a response; kept with the scene.
+        """Follow the lesions over the visits, and propose a response; saved with the scene.
 
-        Segments are recognized by name as in :meth:`.SegmentationLogic.compare`, and followed is
-        the innermost region that all visits tell of; if no visit tells of any, all segments of a
-        visit together. A visit without a date is of the day that DICOM says.
+        Segments are recognized by name as in :meth:`.SegmentationLogic.compare`. The innermost
+        region that is present in all visits is followed; if no visit has a known region, the union
+        of all segments of each visit is. A visit without a date gets its date from DICOM.
 
         Args:
             entry: the visits, and what the reader has entered.
             scheme: the labels and regions.
-            allowEmpty: take an empty segmentation for a tumor that is gone.
-            differentAnatomy: go on with scans that seem to be of two patients.
-            onProgress: is called with where it stands.
-            onFinished: gets the result.
-            onFailed: gets one sentence and the path of the log; only without ``blocking``.
-            onCancelled: is called once everything is stopped.
-            blocking: return when it is done.
+            allowEmpty: an empty segmentation means that the tumor has disappeared.
+            differentAnatomy: accept scans that seem to show two patients.
+            onProgress: called with the progress.
+            onFinished: called with the result.
+            onFailed: called with one sentence and the path of the log; only without ``blocking``.
+            onCancelled: called once everything has stopped.
+            blocking: return only when the run is done.
 
         Returns:
-            The result when ``blocking``, or None if it was cancelled or runs still.
+            The result if ``blocking``; None if it was cancelled or is still running.
 
         Raises:
-            SegmentationError: if the visits cannot be compared or another run is on; when
-                ``blocking``, also if it fails.
+            SegmentationError: if the visits cannot be compared or another run is in progress; if
+                ``blocking``, also if the run fails.
         """
         self._checkIdle()
         try:
@@ -119,10 +119,10 @@ class VisitsLogic(OneRun):
 
 
 def writeVisits(run: CoreRun, entry: VisitsEntry, scheme: LabelScheme) -> VisitsRequest:
-    """Write scans and label maps as they lie relative to the first scan; returns what to do.
+    """Write scans and label maps in the first scan's coordinate system; returns the request.
 
     Raises:
-        ExchangeError: if one cannot be written, or they have no region in common.
+        ExchangeError: if one cannot be written, or the visits have no region in common.
     """
     written, masks, enhancing = _commonMasks(entry.visits, scheme)
     first, given = entry.visits[0].scan, []
@@ -147,13 +147,13 @@ def writeVisits(run: CoreRun, entry: VisitsEntry, scheme: LabelScheme) -> Visits
 def _commonMasks(
     visits: tuple[SceneVisit, ...], scheme: LabelScheme
 ) -> tuple[LabelScheme, list[np.ndarray], bool]:
-    """The scheme of the regions that all visits tell of, their masks, and whether they enhance."""
+    """The scheme of the regions present in all visits, their masks, and whether they enhance."""
     labels: dict[int, np.ndarray] = {}
     common, silent = set(scheme.region_names), []
     for number, visit in enumerate(visits):
         node = visit.segmentation
         if not node.GetSegmentation().GetNumberOfSegments():
-            continue  # it is empty, by whichever names
+            continue  # empty, so the names of its segments do not matter
         try:
             labels[number], told = labelsOn(visit.scan, node, scheme)
             common &= told
@@ -182,10 +182,10 @@ def _commonMasks(
 
 
 def readVisits(run: CoreRun, entry: VisitsEntry, checksums: list[str]) -> VisitsResult:
-    """Bring what the process found into the scene.
+    """Load the result of the process into the scene.
 
     Raises:
-        ExchangeError: if a visit was deleted meanwhile.
+        ExchangeError: if a visit was deleted in the meantime.
     """
     for visit in entry.visits:
         if visit.segmentation.GetScene() is None or visit.scan.GetScene() is None:
@@ -212,10 +212,10 @@ def readVisits(run: CoreRun, entry: VisitsEntry, checksums: list[str]) -> Visits
 
 
 def loadResultFolder(folder: Path) -> SceneVisit:
-    """Add a result of ``missu segment --cases`` to the scene: its label map, and its T1ce.
+    """Add a result of ``missu segment --cases`` to the scene: its segmentation and its T1ce.
 
     Raises:
-        ExchangeError: if it is not such a folder, or a file of it cannot be used.
+        ExchangeError: if it is not such a folder, or one of its files cannot be used.
     """
     try:
         facts = read_report(folder / "report.json")
@@ -235,7 +235,7 @@ def loadResultFolder(folder: Path) -> SceneVisit:
             f"{folder}: the segmentation does not fit {scanPath}; load it and its T1ce, and add "
             "them."
         )
-    if voxels.dtype.itemsize == 8:  # whole numbers of that size cannot be a volume in Slicer
+    if voxels.dtype.itemsize == 8:  # Slicer has no volumes of 64-bit integers
         voxels = voxels.astype(np.float64)
     scan = slicer.util.addVolumeFromArray(voxels, ijkToRas, f"{folder.name} T1ce")
     labels = scheme.to_labels(numbering.to_regions(labels))
@@ -243,15 +243,15 @@ def loadResultFolder(folder: Path) -> SceneVisit:
     segmentation.SetName(f"{folder.name} segmentation")
     computed = Computation.of(facts)
     record = Provenance(computed=computed, contents=computed.contents)
-    with contextlib.suppress(ValueError):  # then it is unknown who changed what
+    with contextlib.suppress(ValueError):  # an invalid record is ignored
         check_record(record)
-        if facts.masks:  # else an older version wrote it
+        if facts.masks:  # missing if an older version wrote it
             recorderOf(segmentation.GetScene()).adopt(segmentation, record)
     return SceneVisit(segmentation, scan)
 
 
 def _scanOf(facts: SegmentationReport, folder: Path) -> Path:
-    """The T1ce of a result, or what it lies on in its place."""
+    """The T1ce of a result, or the scan used as reference instead."""
     named = facts.inputs["t1ce"].path if "t1ce" in facts.inputs else facts.reference.path
     for path in (Path(named), folder / named):
         if named and path.exists():

@@ -1,1 +1,1 @@
-"""What a script can call: no Qt."""
+"""The functions for scripts; none of them needs Qt."""

@@ -1,4 +1,4 @@
-"""Who changed what in a segmentation, and a reader's sign-off, with or without Slicer's GUI.
+"""Shows and signs the provenance record of a segmentation, with or without Slicer's GUI.
 
 In Slicer's Python console, or with the package slicer-core::
 
@@ -22,7 +22,7 @@ from ...Scene.Provenance.SegmentContents import contentsOf, masksOf
 
 
 def provenanceOf(node: slicer.vtkMRMLSegmentationNode) -> Provenance:
-    """What is recorded of a segmentation as it is now; an empty record if nothing is.
+    """The provenance record of a segmentation, brought up to date; empty if there is none.
 
     Raises:
         ExchangeError: if its segments cannot be read.
@@ -31,7 +31,7 @@ def provenanceOf(node: slicer.vtkMRMLSegmentationNode) -> Provenance:
 
 
 def contentsNow(node: slicer.vtkMRMLSegmentationNode) -> Contents:
-    """What the segments hold, as a sign-off would record it.
+    """The contents of the segments as a sign-off would record them.
 
     Raises:
         ExchangeError: if they cannot be read.
@@ -46,19 +46,19 @@ def signOff(
     comment: str = "",
     contents: Contents | None = None,
 ) -> Provenance:
-    """Record that a reader vouches for the segments as they are now; returns the record.
+    """Record that a reader approves the segments in their present state; returns the record.
 
-    Any segmentation can be signed off, also one that was not made here. The name is taken as it is
-    given; nobody's identity is checked.
+    Any segmentation can be signed off, including one that MISSU did not make. The reader's identity
+    is not verified.
 
     Args:
         node: the segmentation.
-        reader: name.
-        comment: any text; nothing that names the patient.
-        contents: that the reader has seen; by default what there is.
+        reader: the reader's name.
+        comment: any text; must not identify the patient.
+        contents: the contents that the reader has seen; by default the present ones.
 
     Raises:
-        ExchangeError: if its segments cannot be read, or are others than the reader has seen.
+        ExchangeError: if the segments cannot be read, or have changed since the reader saw them.
         ValueError: if no name is given.
     """
     recorder = _recorderOf(node)
@@ -76,7 +76,7 @@ def signOff(
 
 
 def withdrawSignOff(node: slicer.vtkMRMLSegmentationNode) -> Provenance:
-    """Take back the last sign-off, which stays in the history as withdrawn; returns the record.
+    """Withdraw the last sign-off, which remains in the history as withdrawn; returns the record.
 
     Raises:
         ExchangeError: if its segments cannot be read.

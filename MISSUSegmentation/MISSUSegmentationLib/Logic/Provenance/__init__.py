@@ -1,1 +1,1 @@
-"""Who changed what in a segmentation, and who vouches for it."""
+"""Who changed and who signed off a segmentation."""
