@@ -1,7 +1,7 @@
 """MISSUCore: brain-tumor segmentation in multimodal MRI with a self-distilling TransUNet.
 
-These names are the library's front door. They are loaded when they are first used, so that
-importing the package is cheap: torch is only imported by what computes.
+These names are the public API. Each is loaded on first use, so that importing the package is
+cheap: torch is imported only by the functions that compute with it.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""From labeled cases to weights."""
+"""Training of the network on labeled cases."""

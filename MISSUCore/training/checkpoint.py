@@ -1,4 +1,4 @@
-"""The checkpoint of a training run: what it needs to go on as if it had never been stopped."""
+"""The checkpoint of a training run: everything needed to resume it exactly."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ DAMAGE = (
 
 
 class Learner(Protocol):
-    """What learns and can be saved: a network, an optimizer."""
+    """An object with state that training changes, such as a network or an optimizer."""
 
     def state_dict(self) -> Any:
-        """All that it has learned."""
+        """The current state."""
 
     def load_state_dict(self, state_dict: Any, /) -> Any:
-        """Take over what was learned."""
+        """Restore a saved state."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Checkpoint:
     Args:
         path: of the file, in the folder of the run.
         config: settings of the run.
-        setup: what it depends on besides; a change of either would make it another run.
-        learners: what learns, by the names that they have in the file.
+        setup: everything else the run depends on. If settings or setup change, it is another run.
+        learners: the objects to save, by their names in the file.
     """
 
     path: Path
@@ -53,7 +53,7 @@ class Checkpoint:
     learners: Mapping[str, Learner]
 
     def save(self, reached: Mapping[str, Any]) -> None:
-        """Write the state of the learners, and how far the run is; replaces the file at once.
+        """Write the state of the learners and the run's progress; replaces the file atomically.
 
         Raises:
             InputError: if it cannot be written.
@@ -67,17 +67,17 @@ class Checkpoint:
             temporary.write_bytes(content.getbuffer())
 
     def restore(self, reached: Iterable[str], device: torch.device) -> Mapping[str, Any]:
-        """Give the learners their state back.
+        """Restore the state of the learners.
 
         Args:
-            reached: names of what tells how far the run is.
+            reached: names of the values that describe the run's progress.
             device: where tensors are loaded.
 
         Returns:
-            How far the run is, by these names.
+            The run's progress, by these names.
 
         Raises:
-            InputError: if the file is damaged, or of a run with other settings.
+            InputError: if the file is damaged, or belongs to a run with other settings.
         """
         try:
             saved = torch.load(self.path, map_location=device, weights_only=True)

@@ -13,7 +13,7 @@ from ..core.serialization import settings_to_dict
 from .losses import LOSSES
 from .patches.settings import AugmentationConfig, SamplingConfig
 
-# More is a slip of the pen: such a run would never end, or learn nothing.
+# Larger values are typing errors: such a run would never end, or learn nothing.
 MAXIMUM = {
     "batch_size": 4096,
     "accumulation": 4096,
@@ -30,41 +30,41 @@ MAXIMUM = {
 class TrainingConfig:
     """How a model is trained. The defaults are the paper's recipe for BraTS.
 
-    Where the paper's number is lost, the default is that of the authors' code.
+    Where the paper gives no number, the default is that of the authors' code.
 
     Args:
         network: the network; ``modalities`` and ``outputs`` are set from the task.
         augmentation: how patches vary.
-        first_look: the model that looks first, if what is trained is to look where it finds
-            something: patches are then chosen, and validation is done, with what it says.
-        sampling: where the patches of such a training are.
+        first_look: the first model of a two-stage training. The trained model then looks only
+            where the first one finds something; sampling and validation use its predictions.
+        sampling: where patches are taken in a two-stage training.
         modalities: input modalities, in order.
         scheme: label scheme: a name, a JSON file, or JSON.
         targets: ``"labels"`` (exclusive classes) or ``"regions"`` (nested regions).
         loss: ``"cross_entropy"``, ``"dice"`` or ``"dice_cross_entropy"``.
-        cross_entropy_weight: weight of the cross-entropy beside the Dice.
+        cross_entropy_weight: weight of the cross-entropy relative to the Dice loss.
         teacher_weight: weight of the segmentation loss of the multi-scale fusion's own heads.
         distillation_weight: lambda of eq. 6; 0 turns self-distillation off.
-        teach_every: run the teacher every n-th step; a step with it takes more than twice as long.
+        teach_every: use the teacher every n-th step; this more than doubles the time of a step.
         spacing_mm: working spacing (depth, height, width).
         patch_size: of the training patches (depth, height, width).
         batch_size: patches per process and forward pass.
         accumulation: forward passes per step.
         epochs: passes over the training cases.
-        steps: of the optimizer, whatever the epochs; 0 takes those the epochs make.
-        learning_rate: at its peak.
-        warm_up: part of the run in which the rate rises from 0.
-        decay_power: of the poly schedule after it.
-        teacher_start: part of the run, from its start, in which only the teacher learns: a new
-            teacher has nothing to teach to trained weights.
-        early_stages: encoder stages, from the first, that learn at another rate.
-        early_rate: their rate, as part of that of the others; 0 freezes them.
+        steps: optimizer steps, overriding ``epochs``; 0 computes them from the epochs.
+        learning_rate: peak learning rate.
+        warm_up: fraction of the run in which the learning rate rises from 0.
+        decay_power: exponent of the polynomial decay after the warm-up.
+        teacher_start: fraction of the run, from its start, in which only the teacher learns: a
+            new teacher has nothing to teach to trained weights.
+        early_stages: number of first encoder stages with their own learning rate.
+        early_rate: their learning rate relative to the others; 0 freezes them.
         weight_decay: of the optimizer.
         decoupled_weight_decay: AdamW instead of Adam with AMSGrad.
-        gradient_clip: largest norm of the gradient; 0 does not clip.
-        average_decay: of the exponential moving average of the weights; 0 averages nothing.
+        gradient_clip: largest norm of the gradient; 0 turns clipping off.
+        average_decay: of the exponential moving average of the weights; 0 turns averaging off.
         mixed_precision: bfloat16 where the device has it.
-        seed: of everything random.
+        seed: of all random numbers.
         validate_every: epochs between validations on whole volumes.
 
     Raises:
@@ -153,7 +153,7 @@ class TrainingConfig:
         self._check_patches()
 
     def _check_patches(self) -> None:
-        """Make sure that patches can be made as the settings say.
+        """Check that patches can be made with these settings.
 
         Raises:
             ValueError: if they cannot.
@@ -186,7 +186,7 @@ class TrainingConfig:
         return settings_to_dict(self)
 
     def network_for_task(self) -> NetworkConfig:
-        """The network, with as many inputs and outputs as the task has."""
+        """The network's settings with the number of inputs and outputs of the task."""
         return replace(
             self.network,
             modalities=len(self.modalities),
@@ -194,11 +194,11 @@ class TrainingConfig:
         )
 
     def samples_per_step(self, processes: int) -> int:
-        """Patches that a step of the optimizer learns from."""
+        """Number of patches per optimizer step."""
         return self.batch_size * self.accumulation * processes
 
     def steps_for(self, cases: int, processes: int) -> int:
-        """Steps of the whole run."""
+        """Number of optimizer steps in the whole run."""
         return self.steps or max(1, self.epochs * cases // self.samples_per_step(processes))
 
     def learning_rate_at(self, step: int, steps: int) -> float:

@@ -1,4 +1,4 @@
-"""Labeled cases, prepared once and kept on disk, as a stream of samples that can be resumed."""
+"""Labeled cases, preprocessed once and cached on disk, as a resumable stream of batches."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ from .patches.augmentation import random_patch
 class PreparedCases(Dataset[tuple[Tensor, Tensor]]):
     """Cases on the working grid: volume (modalities, D, H, W) float32, classes (D, H, W) uint8.
 
-    Each case is prepared the first time it is needed and kept in a folder, in half precision; a
-    case whose files or settings changed is prepared anew. Processes may share the folder.
+    Each case is prepared on first use and cached in a folder, in half precision. It is prepared
+    again if its files or the settings change. Processes may share the folder.
 
     Args:
-        cases: what to prepare.
+        cases: to prepare.
         modalities: the network's modalities, in its order.
         scheme: what the label values mean.
         spacing_mm: working spacing (depth, height, width).
-        folder: where prepared cases are kept.
+        folder: of the cache.
     """
 
     ending = ".npz"  # of the files
@@ -70,16 +70,16 @@ class PreparedCases(Dataset[tuple[Tensor, Tensor]]):
         try:
             return _read(path)
         except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile):
-            # Damaged where only reading all of it shows.
+            # Damage that shows only when the whole file is read.
             self._prepare(case, path)
             return _read(path)
 
     def prepare_all(self, progress: Progress, rank: int = 0, ranks: int = 1) -> None:
-        """Prepare what is not prepared yet, so that a bad case shows before training starts.
+        """Prepare all missing cases, so that a bad case is found before training starts.
 
         Args:
             progress: reports every case.
-            rank: this process among ``ranks``; each begins elsewhere, so that they share the work.
+            rank: of this process; each rank begins with another case, so that they share the work.
             ranks: number of processes that prepare the same cases.
 
         Raises:
@@ -94,7 +94,7 @@ class PreparedCases(Dataset[tuple[Tensor, Tensor]]):
         missing = [name for name in self.modalities if name not in case.images]
         if missing:
             raise InputError(f"case {case.name}: has no {', '.join(missing)}")
-        name = re.sub(r"[^\w.-]", "_", case.name)  # that may hold what leads elsewhere
+        name = re.sub(r"[^\w.-]", "_", case.name)  # a name may contain path separators
         path = self.folder / f"{name}-{self._fingerprint(case)}{self.ending}"
         if not self._is_whole(path):
             self._prepare(case, path)
@@ -112,15 +112,15 @@ class PreparedCases(Dataset[tuple[Tensor, Tensor]]):
     def _content(
         self, images: Mapping[str, sitk.Image], labels: sitk.Image
     ) -> Callable[[Path], None]:
-        """Function that writes what is kept of a case to a file."""
+        """A function that writes the prepared case to a file."""
         prepared = prepare(images, self.modalities, self.spacing_mm)
         volume = prepared.volume.astype(np.float16)
         classes = prepare_labels(labels, self.scheme, prepared.grid)
         return lambda path: np.savez(path, volume=volume, classes=classes)
 
     def _is_whole(self, path: Path) -> bool:
-        """Whether a prepared case can be read, as far as a glance tells."""
-        # What a power failure leaves is empty, or lacks its end, where the names are.
+        """Whether a prepared case seems complete; does not read all of it."""
+        # After a power failure a file is empty or lacks its end, where the names are stored.
         try:
             with zipfile.ZipFile(path) as arrays:
                 return {"volume.npy", "classes.npy"} <= set(arrays.namelist())
@@ -128,7 +128,7 @@ class PreparedCases(Dataset[tuple[Tensor, Tensor]]):
             return False
 
     def _facts(self) -> list[object]:
-        """What all prepared cases depend on, besides their own files."""
+        """The settings that all prepared cases depend on."""
         return [__version__, self.scheme.as_dict(), self.spacing_mm]
 
     def _fingerprint(self, case: LabeledCase) -> str:
@@ -150,27 +150,27 @@ def _read(path: Path) -> tuple[Tensor, Tensor]:
 
 
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108
-CASES_PER_WORKER = 3  # two that wait, and one under way
+CASES_PER_WORKER = 3  # two prefetched, and one being loaded
 
 
 class Samples(Protocol):
-    """A number of pairs of tensors."""
+    """A sequence of pairs of tensors."""
 
     def __len__(self) -> int:
-        """How many they are."""
+        """Number of pairs."""
 
     def __getitem__(self, index: int, /) -> tuple[Tensor, Tensor]:
-        """One of them."""
+        """One pair."""
 
 
 def workers_that_fit(wanted: int, cases: Samples) -> int:
-    """How many processes may load cases: they hand them over in shared memory.
+    """Number of loader processes that fit into shared memory, which they pass cases through.
 
-    Containers have little of it (Docker 64 MB), and what does not fit hangs or is killed.
+    Containers have little of it (Docker 64 MB); beyond that, loading hangs or is killed.
 
     Args:
-        wanted: by the user.
-        cases: that they load; the first stands for all.
+        wanted: number that the user asked for.
+        cases: to load; all are assumed to be as large as the first.
     """
     if not (wanted and len(cases) and SHARED_MEMORY.is_dir()):
         return wanted
@@ -179,7 +179,7 @@ def workers_that_fit(wanted: int, cases: Samples) -> int:
 
 
 def usable_workers(wanted: int, samples: Samples, tell: Callable[[str], None]) -> int:
-    """The same, and the user is told where they are fewer than wanted."""
+    """:func:`workers_that_fit`, telling the user if that is fewer than wanted."""
     workers = workers_that_fit(wanted, samples)
     if workers < wanted:
         tell(
@@ -190,14 +190,14 @@ def usable_workers(wanted: int, samples: Samples, tell: Callable[[str], None]) -
 
 
 class ResumableSampler(Sampler[int]):
-    """Indices of cases, every epoch in a new order, that depend on the seed and position alone.
+    """Case indices in a new order every epoch, determined by seed and position alone.
 
     Args:
         length: number of cases.
-        seed: of all orders.
-        start: sample to begin with, counted over all epochs and ranks.
+        seed: of the random orders.
+        start: first sample, counted over all epochs and ranks.
         stop: one beyond the last sample.
-        rank: this process among ``ranks``; sample n goes to rank n modulo ranks.
+        rank: of this process; sample n goes to rank n modulo ``ranks``.
         ranks: number of processes.
     """
 
@@ -219,18 +219,18 @@ class ResumableSampler(Sampler[int]):
 
 
 class PatchBatches:
-    """Batches of random patches on the device, which depend on the seed and position alone.
+    """Batches of random patches on the device, determined by seed and position alone.
 
-    Each is a pair: patches (B, modalities, D, H, W) and classes (B, D, H, W). The processes of a
-    group have different ones.
+    Each batch is a pair: patches (B, modalities, D, H, W) and classes (B, D, H, W). Each process
+    of a group gets different batches.
 
     Args:
-        cases: that patches are cut from.
+        cases: to cut patches from.
         config: settings of the training.
-        steps: of the optimizer, that batches are wanted for.
+        steps: optimizer steps to make batches for.
         device: where patches are cut.
-        layout: how patches lie in memory.
-        workers: processes that load cases.
+        layout: memory format of the patches.
+        workers: number of loader processes.
     """
 
     def __init__(
@@ -274,7 +274,7 @@ class PatchBatches:
             rank=self.rank,
             ranks=self.ranks,
         )
-        # One whole case at a time: patches are cut, and joined to batches, on the device.
+        # Workers load whole cases; patches are cut and batched on the device.
         return DataLoader(
             self.cases,
             batch_size=None,

@@ -1,4 +1,4 @@
-"""Training in several processes at once, as torchrun starts them; one alone needs none of it."""
+"""Distributed training under torchrun; with a single process all of this does nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..core.torchrun import torchrun_process
 
 @contextmanager
 def process_group(device: torch.device) -> Iterator[torch.device]:
-    """Join the other processes if torchrun started this one; gives this process's device."""
+    """Join the other processes if torchrun started this one; yields this process's device."""
     process = torchrun_process()
     if process.ranks == 1:
         yield device
@@ -25,18 +25,18 @@ def process_group(device: torch.device) -> Iterator[torch.device]:
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     yield device
-    # Not after an error: then the others may never answer.
+    # Not after an error: the other processes might never answer.
     dist.destroy_process_group()
 
 
 def rank_in_group() -> tuple[int, int]:
-    """Number of this process in the group that it joined, and how many are in it."""
+    """Rank of this process, and number of processes in its group."""
     ranks = dist.get_world_size() if dist.is_initialized() else 1
     return (dist.get_rank() if ranks > 1 else 0), ranks
 
 
 def data_parallel(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model such that all processes of the group learn alike; itself if this is the only."""
+    """The model wrapped for data-parallel training; the model itself in a single process."""
     if rank_in_group()[1] == 1:
         return model
     if device.type == "cuda":
@@ -45,7 +45,7 @@ def data_parallel(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def gradients_shared(model: nn.Module, now: bool) -> AbstractContextManager[None]:
-    """Whether the gradients of a backward pass are averaged over the processes right away."""
+    """Context in which backward passes average gradients over the processes only if ``now``."""
     if now or not isinstance(model, DistributedDataParallel):
         return nullcontext()
     return model.no_sync()

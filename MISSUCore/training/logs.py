@@ -1,4 +1,4 @@
-"""The logs of a training run: CSV tables that grow by a row, outlive a kill, and can be drawn."""
+"""The logs of a training run: CSV tables that survive a kill, and can be plotted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..core.files import append_text, atomic_write
 
 
 def append_row(path: Path, columns: Sequence[str], step: int, values: Iterable[float]) -> None:
-    """Add a row to a log; a new one begins with the names of its columns.
+    """Add a row to a log; a new log begins with a header row.
 
     Args:
         path: of the log.
@@ -29,7 +29,7 @@ def append_row(path: Path, columns: Sequence[str], step: int, values: Iterable[f
 
 
 def drop_rows_after(path: Path, step: int) -> None:
-    """Drop the rows of a log that a kill left beyond the checkpoint, or half written.
+    """Drop rows that a kill left behind: those after the checkpoint, and a half-written one.
 
     Args:
         path: of the log; it need not exist.
@@ -88,7 +88,7 @@ def write_curves(folder: Path) -> Path | None:
 
 
 def read_log(path: Path) -> dict[str, list[float]]:
-    """Columns of a run's log by name; empty if it is not written yet."""
+    """Columns of a log by name; empty if there is no log yet."""
     if not path.exists():
         return {}
     with path.open(newline="") as stream:

@@ -1,4 +1,4 @@
-"""What training minimizes: segmentation loss and self-distillation (paper eqs. 4-6)."""
+"""Training losses: segmentation loss and self-distillation (paper eqs. 4-6)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ LOSSES = ("cross_entropy", "dice", "dice_cross_entropy")
 
 
 class SegmentationLoss(nn.Module):
-    """Cross-entropy (the paper's), soft Dice (the authors' code), or their sum (the field's).
+    """Cross-entropy (as in the paper), soft Dice (as in the authors' code), or their sum.
 
     Args:
         membership: (regions, classes) boolean; class 0 is background.
-        targets: ``"labels"``: the network tells exclusive classes apart (softmax); ``"regions"``:
-            it finds each region by itself (sigmoid), which suits nested regions.
+        targets: ``"labels"``: the network predicts exclusive classes (softmax); ``"regions"``: it
+            predicts each region independently (sigmoid), which suits nested regions.
         kind: one of ``LOSSES``.
-        cross_entropy_weight: of the cross-entropy beside the Dice; alone it counts as it is.
+        cross_entropy_weight: used only in the sum of both losses.
 
     Raises:
         ValueError: if ``targets`` or ``kind`` is unknown.
@@ -64,7 +64,7 @@ class SegmentationLoss(nn.Module):
         if self.targets == "regions":
             return soft_dice_loss(logits.sigmoid(), self._regions(classes))
         truth = F.one_hot(classes, self.membership.shape[1]).movedim(-1, 1).float()
-        # Background would drown the labels in the Dice.
+        # Without background, which would dominate the Dice.
         return soft_dice_loss(logits.softmax(dim=1)[:, 1:], truth[:, 1:])
 
     def _regions(self, classes: Tensor) -> Tensor:
@@ -72,10 +72,10 @@ class SegmentationLoss(nn.Module):
 
 
 def soft_dice_loss(probabilities: Tensor, truth: Tensor) -> Tensor:
-    """1 - Dice, each channel over the whole batch, averaged over the channels.
+    """1 - Dice, computed per channel over the whole batch and averaged over the channels.
 
     The batch counts as one volume, so that a case without enhancing tumor does not make the loss
-    jump; one voxel is added above and below for a batch without any.
+    jump. One is added to numerator and denominator, in case the whole batch has none.
 
     Args:
         probabilities: (B, channels, D, H, W).
@@ -93,10 +93,10 @@ def attention_map(features: Tensor) -> Tensor:
 
 
 def distillation_loss(local: Sequence[Tensor], fused: Sequence[Tensor]) -> Tensor:
-    """Eq. 5: how far the attention of the local features F_i is from that of the fused M_i.
+    """Distance between the attention maps of the local features F_i and the fused M_i (eq. 5).
 
-    Knowledge flows from M_i to F_i only: the teacher's side is detached, else the teacher could
-    lower this loss by unlearning what makes it one. Mean over the batch, sum over the stages.
+    Knowledge flows from M_i to F_i only: the teacher's side is detached, since otherwise the
+    teacher could lower this loss by getting worse. Mean over the batch, sum over the stages.
     """
     distances = [
         torch.linalg.vector_norm(attention_map(student) - attention_map(teacher.detach()), dim=1)
@@ -115,7 +115,7 @@ class LossTerms(NamedTuple):
 
 
 class MISSULoss(nn.Module):
-    """Eq. 6, with the teacher's supervision: L_seg + w * mean_i L_seg(M_i) + lambda * L_SD.
+    """Eq. 6 plus supervision of the teacher: L_seg + w * mean_i L_seg(M_i) + lambda * L_SD.
 
     The paper's L_seg depends on the parameters of the multi-scale fusion, though 'MSF (local)'
     keeps it out of the decoder; here a light head on each M_i reads a segmentation from it.
@@ -135,7 +135,7 @@ class MISSULoss(nn.Module):
         self.distillation_weight = distillation_weight
 
     def forward(self, output: TrainingOutput, classes: Tensor) -> LossTerms:
-        """Loss of what the training network computed against class numbers (B, D, H, W)."""
+        """Loss of the training network's output against class numbers (B, D, H, W)."""
         segmentation = self.segmentation(output.logits, classes)
         teacher = distillation = torch.zeros_like(segmentation)
         if output.fused:
@@ -153,9 +153,9 @@ class MISSULoss(nn.Module):
 
 
 def at_stage(classes: Tensor, stage: int, size: Sequence[int]) -> Tensor:
-    """Classes (B, D, H, W) at the size of an encoder stage, padded with background as its input.
+    """Classes (B, D, H, W) subsampled to an encoder stage, and padded like its input.
 
-    A strided 3x3x3 convolution is centered on every second voxel; so are these.
+    Every ``2**stage``-th voxel is taken, since the strided 3x3x3 convolutions are centered there.
     """
     step = 2**stage
     classes = classes[:, ::step, ::step, ::step]

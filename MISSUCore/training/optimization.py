@@ -1,4 +1,4 @@
-"""What learns in a training and how: the first weights, the optimizer, the averaged weights."""
+"""Initial weights, optimizer and weight averaging of a training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .losses import MISSULoss, SegmentationLoss
 
 
 def start_from(start: Model, model: SelfDistillingTransUNet, config: TrainingConfig) -> None:
-    """Give the network that is trained the weights of a model.
+    """Initialize the network with the weights of a trained model.
 
     Raises:
         InputError: if the model does not fit.
@@ -35,7 +35,7 @@ def start_from(start: Model, model: SelfDistillingTransUNet, config: TrainingCon
 
 
 def new_loss(membership: Tensor, config: TrainingConfig) -> MISSULoss:
-    """What a training minimizes; ``membership`` (regions, classes) says which class is where."""
+    """The training loss; ``membership`` (regions, classes) says which classes form a region."""
     segmentation = SegmentationLoss(
         membership, config.targets, config.loss, config.cross_entropy_weight
     )
@@ -43,7 +43,7 @@ def new_loss(membership: Tensor, config: TrainingConfig) -> MISSULoss:
 
 
 def new_optimizer(model: SelfDistillingTransUNet, config: TrainingConfig) -> torch.optim.Optimizer:
-    """The optimizer of a training, with the weights in groups by how they learn."""
+    """The optimizer, with the weights in the groups of :func:`parameter_groups`."""
     groups = parameter_groups(model, config)
     if config.decoupled_weight_decay:
         return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
@@ -53,7 +53,7 @@ def new_optimizer(model: SelfDistillingTransUNet, config: TrainingConfig) -> tor
 def parameter_groups(
     model: SelfDistillingTransUNet, config: TrainingConfig
 ) -> list[dict[str, Any]]:
-    """The weights in groups that learn alike.
+    """Groups of weights with the same learning-rate factor and start.
 
     ``rate`` of a group is its factor of the learning rate; ``waits`` says that its weights are
     frozen until the teacher has learned.
@@ -75,7 +75,7 @@ def parameter_groups(
 
 @torch.no_grad()
 def update_average(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
-    """Move the exponential moving average of the weights on by one step."""
+    """Update the exponential moving average of the weights after a step."""
     # Follow quickly at first, when the weights still change much.
     decay = min(decay, (1 + step) / (10 + step))
     current = network.state_dict().values()

@@ -1,4 +1,4 @@
-"""Settings of a training by name, and some of them changed."""
+"""Named training presets, and how to change single settings of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PAPER_CHAOS = replace(
     patch_size=(32, 192, 192),
 )
 
-# Whole brains at 2 mm, for computers without a GPU: what helps when cases and hours are few.
+# Whole brains at 2 mm, for computers without a GPU; tuned for few cases and short training.
 BRATS_FAST = replace(
     PAPER_BRATS,
     network=NetworkConfig(normalization="instance"),
@@ -124,7 +124,7 @@ def changed_config(config: TrainingConfig, changes: dict[str, str]) -> TrainingC
         target = values
         for group in groups:
             target = target.get(group, {}) if isinstance(target, dict) else {}
-        # A group as a whole cannot be set: what is left out would lose the preset's value.
+        # A group cannot be set as a whole: settings left out would lose the preset's values.
         if not isinstance(target, dict) or isinstance(target.get(last, {}), dict):
             raise InputError(f"no setting {name!r}; there are {', '.join(_names(values))}")
         target[last] = value

@@ -34,7 +34,7 @@ from .second_look.crops import LesionCrops
 from .second_look.trainer import SecondLookTrainer
 from .trainer import Trainer
 
-# What runs wrote before they kept a record of it.
+# Files that older versions wrote, which kept no record of them.
 OLDER_RUN = (
     *("checkpoint.pt", ".????????-checkpoint.pt", "training.csv", "validation.csv", "curves.png"),
     *("model/*.pt", "model/*.json", "prepared/*-" + "[0-9a-f]" * 12 + ".npz"),
@@ -53,18 +53,19 @@ def train(
     start: Model | None = None,
     crops: Path | None = None,
 ) -> ModelCard | None:
-    """Train a model, or go on with a run that was stopped, and write it to ``folder/model``.
+    """Train a model, or resume a stopped run, and write the model to ``folder/model``.
 
     Under torchrun every process calls this, and the first one writes; all must see the folder.
 
     Args:
         config: settings; those of the run if it is resumed.
         training: cases to learn from.
-        validation: cases, of any groups, to choose the best weights on; without any, the last are.
+        validation: cases, of any groups, to choose the best weights on; without any, the last
+            weights are used.
         folder: of the run: prepared cases, checkpoint, logs, curves, model.
         name: of the model: letters, digits, dots, dashes, underscores.
         device: as :func:`choose_device` takes it.
-        workers: processes that load cases.
+        workers: number of loader processes.
         progress: reports every step.
         start: model whose weights the run begins with.
         crops: file of lesion crops, as :class:`.LesionCrops` takes it, for the second look.
@@ -95,7 +96,7 @@ def train(
             _check_places(written, name)
         with process_group(choose_device(device)) as own_device:
             trainer = _new_trainer(config, training, validation, folder, own_device, start, crops)
-            check_card(_card(trainer, name))  # not at the end, when it would be lost
+            check_card(_card(trainer, name))  # now, since an error at the end would lose the model
             trainer.workers = workers
             state = run_state(folder, _given(trainer)) if process == 0 else RunState()
             trainer.resume()
@@ -132,26 +133,26 @@ def _new_trainer(
 
 
 def _check_places(written: Written, name: str) -> None:
-    """Make sure before the training that its results can be written, and replace no other's."""
+    """Check before training that results can be written, and would not replace other files."""
     for path in ("curves.png", f"model/{name}.pt", f"model/{name}.json"):
         written.check(written.folder / path)
         check_output(written.folder / path, overwrite=True)
 
 
 def _prepare_and_train(trainer: Trainer, state: RunState, progress: Progress) -> None:
-    """Bring all cases to the working grid, and train from where the trainer stands to the end.
+    """Bring all cases to the working grid, and train from the current step to the end.
 
     Args:
-        trainer: resumed, if there was something to resume.
-        state: of the run, to be written by the first process once the cases are known to be good.
-        progress: reports in the first process only.
+        trainer: already resumed, if there was a checkpoint.
+        state: of the run; the first process writes it once all cases are known to be usable.
+        progress: used by the first process only.
     """
     if trainer.rank > 0:
         progress = Progress(silent)
     prepared = ((trainer.training, (0.0, 0.02)), (trainer.validation, (0.02, 0.03)))
     for cases, (start, end) in prepared:
         cases.prepare_all(progress.part(start, end), trainer.rank, trainer.ranks)
-    if trainer.rank == 0:  # from now on it is this run, and no other
+    if trainer.rank == 0:  # from now on the folder belongs to this run
         state.begin(trainer.folder, {})
     trainer.report_to(progress.part(0.03, 1.0))
     with stopped_by_signals(trainer):
@@ -159,22 +160,22 @@ def _prepare_and_train(trainer: Trainer, state: RunState, progress: Progress) ->
 
 
 def _given(trainer: Trainer) -> JsonObject:
-    """What a run depends on, in plain JSON types; with something else it is another run."""
+    """Everything that identifies a run, in plain JSON types."""
     setup = {key: value for key, value in trainer.setup().items() if key != "number of processes"}
     return dict(json.loads(json.dumps({**trainer.config.as_dict(), **setup})))
 
 
 def _is_run(folder: Path) -> bool:
-    """Whether an older version has run here."""
+    """Whether the folder holds a run of an older version."""
     try:
         saved = torch.load(folder / "checkpoint.pt", map_location="cpu", weights_only=True)
         return {"config", "setup", "step"} <= saved.keys()
-    except Exception:  # of any kind, for a file that is something else
+    except Exception:  # an arbitrary file can raise any error
         return False
 
 
 def _save(trainer: Trainer, name: str) -> ModelCard:
-    """Write the model: the best weights, or the last where none were chosen."""
+    """Write the model: the best weights, or the last if there was no validation."""
     weights = trainer.best or trainer.average.state_dict()
     return save_model(trainer.folder / "model", _card(trainer, name), weights)
 
@@ -213,7 +214,7 @@ def _metrics(trainer: Trainer) -> dict[str, object]:
 
 @contextmanager
 def stopped_by_signals(trainer: Trainer) -> Iterator[None]:
-    """Ctrl-C or SIGTERM saves and stops after the step under way; a second one stops at once."""
+    """On Ctrl-C or SIGTERM, save and stop after the current step; on a second one, at once."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals
         return

@@ -1,4 +1,4 @@
-"""The training loop: steps, and between them validation and checkpoints."""
+"""The training loop: optimizer steps, validation and checkpoints."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ LOG_COLUMNS = (
     "gradient_norm",
 )
 MAXIMUM_BAD_STEPS = 20
-REACHED = ("step", "seconds", "best_score", "best", "unlogged")  # how far a run is, as it is saved
-SECONDS_BETWEEN_SAVES = 300.0  # what a power cut may cost
+REACHED = ("step", "seconds", "best_score", "best", "unlogged")  # progress, in the checkpoint
+SECONDS_BETWEEN_SAVES = 300.0  # the most that a power cut can cost
 
 
 @contextmanager
 def told_when_out_of_memory() -> Iterator[None]:
-    """Say what to do where the memory does not suffice.
+    """Turn PyTorch's out-of-memory errors into one that tells the user what to do.
 
     Raises:
-        ResourceError: in the place of PyTorch's own errors.
+        ResourceError: instead of PyTorch's own errors.
     """
     try:
         yield
@@ -63,27 +63,27 @@ def told_when_out_of_memory() -> Iterator[None]:
 
 
 class Stopped(MISSUError):  # noqa: N818 - not an error
-    """Training was asked to stop, and has saved where it was."""
+    """Raised when training was asked to stop, after the checkpoint is saved."""
 
     exit_code = 130
 
 
 @dataclass
 class Trainer:
-    """Trains a model in a run folder, where it can be stopped and resumed at any time.
+    """Trains a model in a run folder; can be stopped and resumed at any time.
 
-    A new trainer is at step 0; :meth:`resume` brings it to where an earlier one in the folder was.
+    A new trainer is at step 0; :meth:`resume` restores the folder's last checkpoint.
 
-    Every random choice derives from the seed, the step and the rank, so a resumed run is the run
-    that was never stopped: bit for bit on one CPU; GPUs add up in no fixed order.
+    All random choices derive from seed, step and rank, so a resumed run equals an uninterrupted
+    one: bit for bit on one CPU, but not on GPUs, which add up in no fixed order.
 
     Args:
         config: settings; a resumed run must have the same, and the same cases and processes.
         training: cases to learn from.
         validation: cases to choose the best weights on; may be empty.
-        folder: of the run: checkpoint, logs; all processes must see it.
+        folder: of the run, for checkpoint and logs; all processes must see it.
         device: where it computes.
-        workers: processes that load cases.
+        workers: number of loader processes.
         progress: reports every step.
         start: model whose weights the run begins with, instead of random ones.
 
@@ -140,7 +140,7 @@ class Trainer:
 
     @property
     def checkpoint_path(self) -> Path:
-        """Where the run is saved."""
+        """Path of the checkpoint."""
         return self.folder / "checkpoint.pt"
 
     def new_model(self, config: NetworkConfig) -> SelfDistillingTransUNet:
@@ -148,7 +148,7 @@ class Trainer:
         return SelfDistillingTransUNet(config)
 
     def resume(self) -> None:
-        """Go on where an earlier trainer in the folder saved its run, if one did.
+        """Restore the checkpoint in the folder, if there is one.
 
         Raises:
             InputError: if the folder holds a run with other settings or cases, or a damaged one.
@@ -161,25 +161,25 @@ class Trainer:
                 drop_rows_after(self.folder / name, self.step)
 
     def report_to(self, progress: Progress) -> None:
-        """Report every step there; those of an earlier run took no time now."""
+        """Report every step to ``progress``; steps done before resuming do not count as time."""
         self.progress = progress
         if self.step:
             progress.skip(self.step / self.steps)
 
     def stop(self) -> None:
-        """Ask to save and stop after the step under way; safe to call from a signal handler."""
+        """Request to save and stop after the current step; safe to call from a signal handler."""
         self.stop_requested = True
 
     def run(self, until: int | None = None) -> None:
-        """Train to the last step, or to an earlier one; there the run is saved.
+        """Train to the last step, or to an earlier one, and save the run.
 
         Args:
-            until: step to stop at; the learning rate is that of the whole run all the same.
+            until: step to stop at; does not change the learning-rate schedule.
 
         Raises:
             Stopped: after :meth:`stop`, once the checkpoint is written.
-            MISSUError: if the loss stays not finite.
-            ResourceError: if the memory does not suffice.
+            MISSUError: if the loss remains NaN or infinite.
+            ResourceError: if memory runs out.
         """
         batches = iter(self._loader())
         last = self.steps if until is None else min(until, self.steps)
@@ -212,7 +212,7 @@ class Trainer:
         return PatchBatches(self.training, self.config, steps, self.device, self.layout, workers)
 
     def _train_step(self, batches: Iterator[tuple[Tensor, Tensor]]) -> list[float]:
-        """One step of the optimizer; returns the log's loss columns."""
+        """Do one optimizer step; returns the losses for the log."""
         config = self.config
         self.parallel.train()
         teacher_alone = self.step < config.teacher_start * self.steps
@@ -230,7 +230,7 @@ class Trainer:
         norm = nn.utils.clip_grad_norm_(
             self.model.parameters(), config.gradient_clip or float("inf")
         )
-        # The norm is that of the gradient averaged over all ranks, so all of them agree.
+        # The gradient is averaged over all ranks, so that all agree on its norm.
         if torch.isfinite(norm):
             self.bad_steps = 0
             self.optimizer.step()
@@ -241,7 +241,7 @@ class Trainer:
         return [*logged.tolist(), norm.item()]
 
     def _skip_step(self, buffers: list[Tensor]) -> None:
-        """Leave weights and optimizer as they were, and with these buffers the running means."""
+        """Leave weights and optimizer unchanged, and restore the model's buffers."""
         for buffer, before in zip(self.model.buffers(), buffers):
             buffer.copy_(before)
         self.bad_steps += 1
@@ -260,7 +260,7 @@ class Trainer:
         return self.loss(output, classes)
 
     def _validate(self) -> None:
-        """Log the Dice of the averaged weights on the validation cases; keep the best weights."""
+        """Validate the averaged weights, log their Dice, and keep them if they are the best."""
         if not len(self.validation):
             return
         row, text = log_of(self.scores(), self.region_names, groups_of(self.validation))
@@ -280,7 +280,7 @@ class Trainer:
         return dict(zip(self.region_names, scores.T))
 
     def setup(self) -> dict[str, Any]:
-        """What the run depends on besides its settings; with something else it is another run."""
+        """Everything besides the settings that identifies the run."""
         return {
             "training cases": [case.name for case in self.training.cases],
             "validation cases": [case.name for case in self.validation.cases],

@@ -1,4 +1,4 @@
-"""How well a network does on the cases held out from its training."""
+"""Validation of a network on cases held out from training."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def validation_scores(
     """Dice (cases, regions) over whole volumes, at the working spacing.
 
     Args:
-        network: stays as it is.
+        network: not changed.
         cases: to segment.
         membership: (regions, classes): which class belongs to which region.
         config: settings of the training.
         device: where it computes.
         report: is called with the stage and the name of each case before it is segmented.
     """
-    # A copy, since a predictor short of memory moves its network to the CPU.
+    # A copy, since a predictor that runs out of memory moves its network to the CPU.
     predictor = Predictor(deepcopy(network), membership, config.targets, device, config.patch_size)
 
     def score(index: int) -> list[float]:
@@ -58,7 +58,7 @@ def score_cases(
     device: torch.device,
     report: Report,
 ) -> Scores:
-    """Scores (cases, *shape); the processes of a group share the cases, and all get all scores.
+    """Scores (cases, *shape); the processes share the work, and each gets all scores.
 
     Args:
         cases: to score.
@@ -72,12 +72,12 @@ def score_cases(
     for index in range(rank, len(cases), ranks):
         report(Stage.VALIDATE, cases.cases[index].name)
         scores[index] = score(index)
-    # Each case is 0 in all processes but one.
+    # In all processes but one, a case's scores are 0, so that the sum is the score.
     return sum_over_ranks(torch.from_numpy(scores), device).numpy()
 
 
 def groups_of(cases: PreparedCases) -> list[str] | None:
-    """The group of each case; None where they are of one, as of runs that knew no groups."""
+    """The group of each case; None if there is only one group."""
     groups = [case.group for case in cases.cases]
     return groups if len(set(groups)) > 1 else None
 
@@ -85,11 +85,11 @@ def groups_of(cases: PreparedCases) -> list[str] | None:
 def log_of(
     scores: Mapping[str, Scores], regions: Sequence[str], groups: Sequence[str] | None
 ) -> tuple[dict[str, float], str]:
-    """Mean scores of all cases and, of several groups, of each: by column of a log, and as text.
+    """Mean scores of all cases, and of each group if there are several: as log columns and text.
 
     Args:
         scores: (cases,) by name of the column.
-        regions: those columns that are told of each group, too.
+        regions: columns that are also given for each group.
         groups: of each case, see :func:`groups_of`.
     """
     row = {column: float(values.mean()) for column, values in scores.items()}

@@ -1,1 +1,1 @@
-"""Patches of a case: how they are cut, and how they vary."""
+"""Cutting and augmentation of training patches."""

@@ -1,4 +1,4 @@
-"""How the patches of a training are chosen, and how they vary."""
+"""Settings of patch sampling and augmentation."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ...core.serialization import many
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """How patches vary. The defaults are the paper's for BraTS.
+    """Settings of the augmentation. The defaults are the paper's for BraTS.
 
     Args:
         flip_probability: of a mirror image, along each axis.
         affine_probability: of a rotation and scaling.
         rotation_degrees: largest angle about each axis.
         scaling: largest relative change of size.
-        tumor_probability: of a patch centered on a voxel of a random label, instead of anywhere.
+        tumor_probability: of centering a patch on a voxel of a random label, instead of anywhere.
         intensity_shift: largest shift of a modality, in standard deviations of the brain.
         intensity_scale: largest relative change of a modality's contrast.
         gamma_probability: of a random gamma transform, per modality.
@@ -27,15 +27,14 @@ class AugmentationConfig:
         blur_probability: of half the resolution along one axis, per modality.
         bias_probability: of a bias field, as of a surface coil, per modality.
         bias: standard deviation of the logarithm of the strongest field.
-        shift_probability: of a T1ce that is shifted against the others, as if badly registered.
+        shift_probability: of a T1ce shifted against the other scans, as by poor registration.
         shift_mm: largest such shift along each axis.
-        rim_probability: of a brain that fades at its edge, as scans do that were resampled after
+        rim_probability: of a brain that fades at its edge, like scans resampled after
             skull-stripping.
-        enhancement_dropout: probability that a BraTS case is shown as if its tumor took up no
-            contrast agent.
+        enhancement_dropout: probability that a BraTS case is shown as if its tumor did not
+            enhance.
         modality_dropout: probability that one modality is missing.
-        dropout_weights: relative frequency with which each modality is the missing one; by default
-            all are equally frequent.
+        dropout_weights: relative frequency with which each modality is dropped; by default equal.
 
     Raises:
         ValueError: if values are out of range.
@@ -81,19 +80,18 @@ class AugmentationConfig:
 
 @dataclass(frozen=True)
 class SamplingConfig:
-    """Where the patches of a training for the second look are.
+    """Where patches are taken in the training of the second look.
 
-    What is left of ``tumor`` and ``errors`` is anywhere in the brain.
+    The patches that ``tumor`` and ``errors`` leave are taken anywhere in the brain.
 
     Args:
-        tumor: part of the patches that are centered on a voxel of a random label.
-        errors: part that is centered on a voxel where the first look disagrees with the reference.
+        tumor: fraction of patches centered on a voxel of a random label.
+        errors: fraction centered on a voxel where the first look disagrees with the reference.
         jitter: largest random shift of a patch around the tumor along each axis, in voxels.
-        pasted: part of the patches, if without a tumor, into which that of another case is pasted.
-        crops: part of the batches that are made of lesion crops, where there are any.
+        pasted: fraction of patches into which, if tumor-free, another case's tumor is pasted.
+        crops: fraction of batches made of lesion crops, if there are any.
         crop_spacing_mm: of the lesion crops, along the axes (x, y, z) that their file has.
-        late_dropout: what is added to the probability of a missing modality in the second half of
-            the run.
+        late_dropout: added to the probability of a missing modality in the second half of the run.
 
     Raises:
         ValueError: if values are out of range.

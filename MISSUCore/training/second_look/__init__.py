@@ -1,1 +1,1 @@
-"""Training of a fine model for the second look: it learns where a coarse model looks."""
+"""Training of the fine model of the second look, on the places that a coarse model finds."""

@@ -1,4 +1,4 @@
-"""The patches that the second look learns from: around tumors, where the first look errs, anywhere.
+"""Patches for training the second look: around tumors, at errors of the first look, or anywhere.
 
 Every batch depends on the seed and its number alone, so that a run can be resumed, and several
 processes can make batches, with the same result.
@@ -71,7 +71,7 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
         sampling = self.config.sampling
         case = self._case(generator)
         pasted = uniform(generator) < sampling.pasted
-        # A tumor can be put only where there is none.
+        # Paste a tumor only into a patch without one.
         center = any_place(case, generator) if pasted else random_place(case, sampling, generator)
         volume, classes = self._cut(case, center, varied, generator)
         if not pasted or classes.any():
@@ -100,7 +100,7 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
     def _crop(
         self, crops: LesionCrops, varied: AugmentationConfig, generator: Generator
     ) -> tuple[Tensor, Tensor]:
-        """A lesion crop, of it as much as the network takes without padding."""
+        """A lesion crop, cut to a size that the network takes without padding."""
         volume, classes = crops[int(uniform(generator) * len(crops))]
         box = []
         for length in classes.shape:
@@ -113,7 +113,7 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
 
 
 def random_place(case: SeenCase, sampling: SamplingConfig, generator: Generator) -> list[int]:
-    """Middle voxel of a patch: in the tumor, where the first look errs, or anywhere."""
+    """Random center voxel of a patch: in the tumor, at an error of the first look, or anywhere."""
     lot = uniform(generator)
     labels = case.tumor()
     if lot < sampling.tumor and labels:
@@ -129,7 +129,7 @@ def random_place(case: SeenCase, sampling: SamplingConfig, generator: Generator)
 
 
 def any_place(case: SeenCase, generator: Generator) -> list[int]:
-    """A voxel anywhere in the brain; the middle of the case if no voxel has all modalities."""
+    """A random voxel of the brain; the middle of the case if no voxel has all modalities."""
     if BRAIN not in case.places:
         return [length // 2 for length in case.classes.shape]
     return _one_of(case.places[BRAIN], generator)
@@ -143,7 +143,7 @@ def _one_of(places: Tensor, generator: Generator) -> list[int]:
 def with_pasted_tumor(
     volume: Tensor, classes: Tensor, donor_volume: Tensor, donor_classes: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """A patch without a tumor, with that of another: its border is blended over a few voxels.
+    """A tumor-free patch with the tumor of another pasted in, its border blended.
 
     Args:
         volume: (modalities, D, H, W), 0 outside the brain.
@@ -157,20 +157,20 @@ def with_pasted_tumor(
         return volume, classes
     around = F.max_pool3d(tumor[None].float(), kernel_size=5, stride=1, padding=2)
     weight = F.avg_pool3d(around, kernel_size=5, stride=1, padding=2)[0] * brain
-    # Beyond the donor's brain there is nothing to blend with.
+    # There is nothing to blend with outside the donor's brain.
     weight = weight * (donor_volume != 0)
     return torch.lerp(volume, donor_volume, weight), torch.where(tumor, donor_classes, classes)
 
 
 class BatchStream:
-    """The batches of steps on the device: the next are made while one is computed.
+    """Batches on the device; the next ones are prepared while a step is computed.
 
     Args:
         batches: of the whole run.
-        steps: of the optimizer, that batches are wanted for.
+        steps: optimizer steps to make batches for.
         device: where they go.
-        layout: how patches lie in memory.
-        workers: processes that make batches; without any they are made when they are asked for.
+        layout: memory format of the patches.
+        workers: number of processes that make batches; with 0, batches are made on demand.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Cases as the second look is trained on them: with what the first look says, and where to look."""
+"""Training cases of the second look, with the first look's predictions and patch centers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ...preprocessing.working_grid import prepare_labels
 from ..cases.labeled import LabeledCase
 from ..datasets import PreparedCases
 
-# So many voxels of a kind are kept, of those that a patch may be centered on.
+# Largest number of candidate patch centers kept per kind.
 MOST_PLACES = 4000
 ERRORS, BRAIN = "errors", "brain"
 _PARTS = {"volume", "classes", "log_odds", "boxes", "places"}
@@ -41,8 +41,8 @@ class SeenCase:
         classes: (D, H, W) uint8.
         log_odds: (regions, D, H, W) float16 of the first look.
         boxes: (boxes, 3, 2): first voxel of each box along each axis, and one beyond its last.
-        places: voxels (n, 3) that patches are centered on: by class number (as text) of the
-            tumor, in ``ERRORS`` and in the ``BRAIN``; a kind of which there is none is left out.
+        places: candidate patch centers (n, 3) by kind: class number (as text) of the tumor,
+            ``ERRORS`` or ``BRAIN``; kinds without voxels are left out.
     """
 
     volume: Tensor
@@ -56,15 +56,15 @@ class SeenCase:
         return [tuple(slice(*ends) for ends in box) for box in self.boxes.tolist()]
 
     def tumor(self) -> list[Tensor]:
-        """Places in the tumor, by label."""
+        """Candidate patch centers in the tumor, one tensor for each label."""
         return [self.places[name] for name in sorted(self.places) if name.isdecimal()]
 
 
 class SeenCases(PreparedCases):
-    """Labeled cases on the fine working grid, seen by the model that looks first.
+    """Labeled cases on the fine working grid, with the predictions of the first model.
 
-    Each is prepared once, and read by mapping its file into memory: of however many cases, only
-    what patches are cut from is held.
+    Each is prepared once and memory-mapped, so that only the parts that patches are cut from are
+    held in memory, however many cases there are.
 
     Args:
         cases: what to prepare.
@@ -72,8 +72,8 @@ class SeenCases(PreparedCases):
         scheme: what the label values mean.
         spacing_mm: fine working spacing (depth, height, width).
         folder: where prepared cases are kept.
-        finder: the model that looks first.
-        first_look: how the fine model goes by it.
+        finder: the first model.
+        first_look: how the fine model uses its predictions.
         device: where the finder computes.
 
     Raises:

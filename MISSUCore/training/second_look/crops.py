@@ -1,4 +1,4 @@
-"""Lesion crops: pieces of further patients' scans around a lesion, as a data set of their own."""
+"""Lesion crops: blocks around lesions of additional patients, as a separate data set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ...contract.labels import LabelScheme, numbering_of
 from ...core.errors import InputError
 from ...core.files import sha256
 
-# A file that unpacks to more would fill the memory.
+# A file that unpacks to more than this would fill the memory.
 MAXIMUM_BYTES = 8 * 2**30
 LARGEST_INTENSITY = 1000.0  # of z-scores; beyond it lie intensities of another kind
 _ARRAYS = ("volumes", "labels", "inside")
@@ -49,7 +49,7 @@ class LesionCrops:
             over the patient's brain and 0 outside; ``labels`` (N, X, Y, Z), and ``inside``
             (N, X, Y, Z), which is False beyond the ends of the scan. Axes (x, y, z) as LPS. Crops
             that are not wholly inside are left out.
-        modalities: those that the volumes have, in this order.
+        modalities: of the volumes, in their order.
         scheme: what the label values mean; BraTS in either numbering.
         crop_spacing_mm: of the crops (x, y, z).
         spacing_mm: wanted (depth, height, width).
@@ -98,7 +98,7 @@ class LesionCrops:
 
 
 def _read(path: Path, modalities: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """The three arrays of a file, of matching shapes and sound values."""
+    """The three arrays of a file, checked for matching shapes and valid values."""
     try:
         with zipfile.ZipFile(path) as packed:
             unpacked = sum(part.file_size for part in packed.infolist())
@@ -116,7 +116,7 @@ def _read(path: Path, modalities: int) -> tuple[NDArray[Any], NDArray[Any], NDAr
     except _UNREADABLE as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: cannot be read as lesion crops: {reason}") from error
-    # NumPy hands out a part that is not an array as its bytes.
+    # NumPy returns an entry that is not an array as bytes.
     if not all(isinstance(array, np.ndarray) for array in (volumes, labels, inside)):
         raise InputError(f"{path}: cannot be read as lesion crops: a part of it is not an array")
     _check(path, modalities, volumes, labels, inside)
@@ -124,14 +124,14 @@ def _read(path: Path, modalities: int) -> tuple[NDArray[Any], NDArray[Any], NDAr
 
 
 def _check_size(part: IO[bytes], there: int) -> None:
-    """A header that tells of more than there is would have NumPy ask for all of it.
+    """Check an array's header: NumPy allocates the size it claims, even if the file is shorter.
 
     Raises:
         ValueError: if the array is not whole, or of a version that NumPy does not write for arrays
             of numbers.
     """
     if part.peek(6)[:6] != np.lib.format.MAGIC_PREFIX:  # type: ignore[attr-defined]
-        return  # no array: NumPy hands out its bytes
+        return  # not an array: NumPy returns its bytes
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
@@ -166,7 +166,7 @@ def _check(
         raise InputError(
             f"{path}: the crops have {volumes.shape[1]} modalities, and the training {modalities}"
         )
-    # Not over all at once: a comparison takes as much memory as the crops.
+    # One at a time: comparing all at once would take as much memory as the crops.
     for index, volume in enumerate(volumes):
         if not np.abs(volume, dtype=np.float32).max() <= LARGEST_INTENSITY:
             raise InputError(
@@ -179,7 +179,7 @@ def _resampled(volume: NDArray[Any], size: list[int]) -> Tensor:
     """A crop (modalities, X, Y, Z) as float16 (modalities, *size); the background stays 0."""
     x = torch.from_numpy(np.ascontiguousarray(volume.transpose(0, 3, 2, 1), dtype=np.float32))
     brain = (x != 0).float()
-    # As where scans are prepared: the background does not darken the brain's edge.
+    # As in preprocessing: the background must not darken the brain's edge.
     x, weight = (F.interpolate(y[None], size, mode="trilinear")[0] for y in (x, brain))
     return torch.where(weight >= 0.5, x / weight.clamp(min=0.5), 0).half()
 
@@ -187,7 +187,7 @@ def _resampled(volume: NDArray[Any], size: list[int]) -> Tensor:
 def _classes(
     labels: NDArray[Any], numbering: LabelScheme, scheme: LabelScheme, size: list[int]
 ) -> Tensor:
-    """Class numbers (*size) of a label map (X, Y, Z): a region fills at least half of a voxel."""
+    """Class numbers (*size) of a label map (X, Y, Z): a region must fill half of a voxel."""
     masks = numbering.to_regions(np.ascontiguousarray(labels.transpose(2, 1, 0)))
     filled = F.interpolate(torch.from_numpy(masks.astype(np.float32))[None], size, mode="trilinear")
     return torch.from_numpy(scheme.to_classes(scheme.to_labels(filled[0].numpy() >= 0.5)))

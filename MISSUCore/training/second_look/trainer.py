@@ -19,13 +19,13 @@ from .validation import KINDS, box_scores
 
 @dataclass
 class SecondLookTrainer(Trainer):
-    """A trainer whose patches and validation go by what the first look says.
+    """A trainer whose patches and validation depend on the first look's predictions.
 
     Args:
         training: cases to learn from, :class:`.SeenCases`.
-        validation: of the same kind; each region is scored as the model will answer: by itself,
-            or averaged with the first look's.
-        crops: lesion crops to learn from, too.
+        validation: of the same kind; each region is scored as in use: from the fine model alone,
+            or averaged with the first look.
+        crops: lesion crops to learn from as well.
 
     Raises:
         InputError: as the trainer.
@@ -36,7 +36,7 @@ class SecondLookTrainer(Trainer):
     crops: LesionCrops | None = None
 
     def scores(self) -> dict[str, Scores]:
-        """Dice of the averaged weights: as answered, of the model alone, and of both."""
+        """Dice of the averaged weights: as in use, of the fine model alone, and of the mean."""
         scores = box_scores(
             self.average, self.validation, self.membership, self.config, self.device, self._report
         )
@@ -47,7 +47,7 @@ class SecondLookTrainer(Trainer):
         }
 
     def setup(self) -> dict[str, Any]:
-        """What the run depends on besides its settings."""
+        """Everything besides the settings that identifies the run."""
         return {
             **super().setup(),
             "first look": self.training.finder.card.sha256,

@@ -1,4 +1,4 @@
-"""How well a fine model does in the boxes, alone and together with the model that looked first."""
+"""Validation of a fine model in the boxes, alone and together with the first model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..config import TrainingConfig
 from ..validation import Report, Scores, score_cases
 from .cases import SeenCase, SeenCases
 
-# The answers, in the order of the scores, by what their columns are called after the region.
+# Suffixes of the log columns after the region's name, in the order of the scores.
 KINDS = ("", " alone", " both")
 
 
@@ -28,20 +28,20 @@ def box_scores(
     device: torch.device,
     report: Report,
 ) -> Scores:
-    """Dice (cases, 3, regions) as the model will answer, of it alone, and of both models' mean.
+    """Dice (cases, 3, regions): as in use, of the fine model alone, and of both models' mean.
 
-    As the product answers, without clean-up, on the fine working grid: outside the boxes there is
-    no tumor, and inside none of which the first look was nowhere sure.
+    Computed as in use, but without postprocessing, on the fine working grid: there is no tumor
+    outside the boxes, nor a region inside that the first look was nowhere sure of.
 
     Args:
-        network: stays as it is.
+        network: not changed.
         cases: to segment.
         membership: (regions, classes): which class belongs to which region.
         config: settings of the training.
         device: where it computes.
         report: is called with the stage and the name of each case before it is segmented.
     """
-    # A copy, since a predictor short of memory moves its network to the CPU.
+    # A copy, since a predictor that runs out of memory moves its network to the CPU.
     predict = Predictor(deepcopy(network), membership, config.targets, device)
     names = cases.scheme.region_names
     answered = [name in config.first_look.averaged for name in names]
