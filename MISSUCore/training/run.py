@@ -60,8 +60,7 @@ def train(
     Args:
         config: settings; those of the run if it is resumed.
         training: cases to learn from.
-        validation: cases, of any groups, to choose the best weights on; without any, the last
-            weights are used.
+        validation: cases to choose the best weights on; without any, the last weights are used.
         folder: of the run: prepared cases, checkpoint, logs, curves, model.
         name: of the model: letters, digits, dots, dashes, underscores.
         device: as :func:`choose_device` takes it.
