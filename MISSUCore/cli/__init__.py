@@ -1,1 +1,1 @@
-"""The commands of ``missu``, a file each: its options, and the call of the library."""
+"""The commands of ``missu``, one file each: parse the options and call the library."""

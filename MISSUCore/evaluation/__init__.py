@@ -1,1 +1,1 @@
-"""How good a segmentation is, and what it measures."""
+"""Evaluation of segmentations against references, and verification of result files."""

@@ -1,8 +1,8 @@
-"""Lesion-wise Dice and 95 % Hausdorff distance, as the BraTS challenges of 2023 ranked by them.
+"""Lesion-wise Dice and 95 % Hausdorff distance, the ranking scores of BraTS 2023.
 
 The definitions are those of the organizers' code (rachitsaluja/BraTS-2023-Metrics) with its glioma
-settings; nothing was copied from it. Unlike the scores of :mod:`.lesions`, those of 2026, these
-count missed and invented lesions as the worst there is.
+settings; nothing was copied from it. Unlike the scores of BraTS 2026 in :mod:`.lesions`, these
+give missed and false-positive lesions the worst possible score.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from .masks import Mask, joint_block
 from .metrics import dice
 from .surfaces import surface_distances
 
-DILATION = 3  # times by a voxel: parts of the reference that meet then are one lesion
-LEAST_MM3 = 50.0  # lesions of the reference that are not larger do not count
-WORST_MM = 374.0  # of a lesion that is missed or invented
+DILATION = 3  # iterations of one voxel; reference parts that merge are one lesion
+LEAST_MM3 = 50.0  # reference lesions up to this volume do not count
+WORST_MM = 374.0  # distance for a missed or false-positive lesion
 
 _NEIGHBORS = np.ones((3, 3, 3), dtype=bool)
 _FACES_AND_EDGES = generate_binary_structure(3, 2)
@@ -28,7 +28,7 @@ _FACES_AND_EDGES = generate_binary_structure(3, 2)
 
 @dataclass(frozen=True)
 class LesionWiseScores:
-    """Means over the lesions of the reference and those invented; 1 and 0 mm without any."""
+    """Means over reference and false-positive lesions; 1 and 0 mm if there are none."""
 
     lesion_wise_dice: float
     lesion_wise_hausdorff95_mm: float
@@ -39,10 +39,10 @@ def score_lesion_wise(
 ) -> LesionWiseScores:
     """Score the lesions of two masks (depth, height, width).
 
-    A lesion is what is connected in the reference (26 neighbors) after :data:`DILATION` dilations
-    (18 neighbors). It is compared with all connected parts of the prediction that touch it, so
-    dilated. A part that touches none is an invented lesion, however small. A lesion of the
-    reference of at most :data:`LEAST_MM3` is passed over, and so are the parts that touch it alone.
+    A lesion is a connected component (26 neighbors) of the reference after :data:`DILATION`
+    dilations (18 neighbors). It is compared with all components of the prediction that touch it in
+    this dilated form. A component that touches none is a false positive, however small. Reference
+    lesions of at most :data:`LEAST_MM3` are ignored, as are components that touch only these.
     """
     if not (prediction.any() or reference.any()):
         return LesionWiseScores(1.0, 0.0)

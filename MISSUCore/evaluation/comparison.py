@@ -27,15 +27,15 @@ from .metrics import score_region
 from .pairs import Pair, find_pairs
 from .volumes import volumes_ml
 
-RESAMPLINGS = 10_000  # of the cases: the ends of an interval then repeat to about 0.001
+RESAMPLINGS = 10_000  # bootstrap samples; interval ends then vary by about 0.001
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Over the cases that have a value.
+    """Statistics of a metric over the cases that have a value.
 
-    The standard deviation is that of a sample; low and high are the ends of the 95 % bootstrap
-    interval of the mean over the cases. Both are NaN for a single case.
+    ``low`` and ``high`` are the ends of the 95 % bootstrap interval of the mean. These and the
+    (sample) standard deviation are NaN for a single case.
     """
 
     mean: float
@@ -45,7 +45,7 @@ class Statistics:
     mean_high: float
 
 
-# As the field names them. The last two of lesions are the ranking scores of BraTS 2023.
+# Usual names of the metrics. The last two for lesions are the ranking scores of BraTS 2023.
 TITLES = {
     "dice": "Dice",
     "accuracy": "Accuracy",
@@ -71,7 +71,7 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """All regions of all cases, case by case; at least one."""
+    """Scores of all regions of one or more cases."""
 
     rows: tuple[RegionScores, ...]
 
@@ -212,7 +212,7 @@ def read_regions(path: Path, scheme: LabelScheme) -> tuple[sitk.Image, NDArray[n
 def check_grids(
     first: tuple[ScanSource, sitk.Image], second: tuple[ScanSource, sitk.Image]
 ) -> None:
-    """Make sure that two images, each with where it was read, have the same voxels.
+    """Check that two images, each given with its source, lie on the same grid.
 
     Raises:
         InputError: if not.

@@ -1,10 +1,10 @@
-"""How well the single lesions of a region are found, as the BraTS challenges of 2026 count them.
+"""Lesion-wise scores of a region, as defined by the BraTS challenges of 2026.
 
 The definitions are those of the challenges' package ``brats-evaluation`` 0.0.10 with its glioma
 settings: a lesion is a connected component (26 neighbors); lesions of the two masks that overlap
 are paired one to one, so that the sum of their Dice is the largest; Dice, distance and surface Dice
-are means over the pairs. Lesions that were missed or invented do not lower these means: look at
-their numbers, too. Nothing was copied from that package; the tests hold this against what it says.
+are means over the pairs. Missed and false-positive lesions do not lower these means, so look at
+their numbers too. Nothing was copied from that package; tests compare this code with its results.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LEAST_DICE = 1e-6
 
 @dataclass(frozen=True)
 class LesionScores:
-    """Numbers of lesions, and means over those that were found.
+    """Numbers of lesions, and mean scores over those that were found.
 
     Where no lesion was found, though there is one in either mask, Dice and surface Dice are 0 and
     the distance is :data:`.EMPTY_MM`. Where there are no lesions at all, they are NaN.
@@ -44,8 +44,8 @@ class LesionScores:
 def score_lesions(prediction: Mask, reference: Mask, spacing_mm: Sequence[float]) -> LesionScores:
     """Pair the lesions of two masks (depth, height, width) and score the pairs.
 
-    The 95 % Hausdorff distance is the 95th percentile of the distances between the surfaces, of
-    both directions together: it differs from that of :func:`.hausdorff`.
+    The 95 % Hausdorff distance is the 95th percentile of the pooled surface distances of both
+    directions, unlike that of :func:`.hausdorff`.
     """
     predicted, expected = _components(prediction), _components(reference)
     pairs = _pairs(predicted, expected)
@@ -64,7 +64,7 @@ def _components(mask: Mask) -> NDArray[np.int32]:
 
 
 def _pairs(predicted: NDArray[np.int32], expected: NDArray[np.int32]) -> list[tuple[int, int]]:
-    """Numbers of the components that belong together, of the prediction and of the reference."""
+    """Pairs of component numbers (prediction, reference) that are matched."""
     sizes = np.bincount(predicted.ravel())[1:], np.bincount(expected.ravel())[1:]
     shared = np.zeros((len(sizes[0]), len(sizes[1])))
     both = (predicted > 0) & (expected > 0)

@@ -1,4 +1,4 @@
-"""Two masks that are compared, and the block that holds both."""
+"""Cropping two masks to the block that holds both."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Mask = NDArray[np.bool_]
 
 
 def joint_block(first: Mask, second: Mask, margin: int = 0) -> tuple[Mask, Mask]:
-    """The masks where either is: nothing else matters to distances, and it is most of an image.
+    """Both masks cropped to their joint bounding box; distances do not depend on the rest.
 
     Args:
         first: (depth, height, width).
@@ -18,7 +18,7 @@ def joint_block(first: Mask, second: Mask, margin: int = 0) -> tuple[Mask, Mask]
         margin: voxels kept around, as far as the arrays reach.
 
     Returns:
-        Both in the same block; of no size if both are empty.
+        Both masks in the same block, which has no voxels if both are empty.
     """
     boxes = find_objects((first | second).astype(np.uint8)) or [(slice(0, 0),) * 3]
     block = tuple(slice(max(0, side.start - margin), side.stop + margin) for side in boxes[0])

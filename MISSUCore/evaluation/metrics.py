@@ -1,7 +1,7 @@
 """How well a segmented region agrees with its reference: overlap and distance metrics.
 
 All functions take two boolean masks of one shape (depth, height, width); distances also take
-``spacing_mm`` in the same order. They raise ValueError where these do not fit together.
+``spacing_mm`` in the same order. They raise ValueError if shapes or spacing do not match.
 
 A mask may be empty: a patient may have no enhancing tumor. There the rules of the BraTS
 challenges hold (the CaPTk and BraTS 2023 evaluation code): if both masks are empty, Dice and
@@ -24,8 +24,8 @@ from .surfaces import surface_distances
 
 Distances = NDArray[np.float64]
 
-# The diagonal of 240 x 240 x 155 voxels of 1 mm, 373.13 mm. It is so in every image, or a published
-# case that was cropped to the brain would be judged more mildly than the whole one.
+# The diagonal of 240 x 240 x 155 voxels of 1 mm, 373.13 mm. It is the same for every image, so that
+# a case cropped to the brain scores the same as the whole one.
 EMPTY_MM = math.hypot(240, 240, 155)
 
 NSD_TOLERANCE_MM = 1.0
@@ -81,7 +81,7 @@ def dice(prediction: Mask, reference: Mask) -> float:
 
 
 def accuracy(prediction: Mask, reference: Mask) -> float:
-    """Part of all voxels on which the masks agree (paper eq. 8).
+    """Fraction of all voxels on which the masks agree (paper eq. 8).
 
     Background counts too, so it is close to 1 wherever the region is small.
     """
@@ -90,9 +90,9 @@ def accuracy(prediction: Mask, reference: Mask) -> float:
 
 
 def sensitivity(prediction: Mask, reference: Mask) -> float:
-    """Part of the reference that was found.
+    """Fraction of the reference that was found.
 
-    Where there is nothing to find: 1 if nothing was found, otherwise 0, as BraTS has it.
+    If the reference is empty: 1 if nothing was found, otherwise 0, as in BraTS.
     """
     _check_masks(prediction, reference)
     size = _count(reference)
@@ -102,25 +102,25 @@ def sensitivity(prediction: Mask, reference: Mask) -> float:
 
 
 def specificity(prediction: Mask, reference: Mask) -> float:
-    """Part of the background that was left alone: the sensitivity for the background."""
+    """Fraction of the background that was not segmented: the sensitivity for the background."""
     return sensitivity(~prediction, ~reference)
 
 
 def hausdorff(prediction: Mask, reference: Mask, spacing_mm: Sequence[float]) -> HausdorffDistances:
     """Hausdorff distances between the centers of voxels, in mm.
 
-    * Maximum (paper eq. 9): the longest distance from a voxel of either mask to the other mask;
-      that of SimpleITK's HausdorffDistanceImageFilter.
+    * Maximum (paper eq. 9): the longest distance from a voxel of either mask to the other mask, as
+      in SimpleITK's HausdorffDistanceImageFilter.
     * Average: the mean distance from all voxels of a mask, 0 where the masks overlap, averaged over
       both directions. It is GetAverageHausdorffDistance of the same filter, and what the
       paper's tables call HD.
     * 95th percentile of the distances from surface to surface, the longer of both directions, as in
       MONAI. Surface voxels have a face neighbor outside the mask; the image border is outside.
-      The packages of BraTS have other definitions: that of 2023 weighs the distances by area, and
-      ``brats-evaluation`` takes the percentile of both directions together.
+      The packages of BraTS have other definitions: that of 2023 weights the distances by area, and
+      ``brats-evaluation`` takes the percentile of both directions pooled.
 
-    As the last one goes to the surface and not to the mask, it can exceed the maximum where a mask
-    has holes.
+    Since the percentile measures to the surface and not to the mask, it can exceed the maximum
+    where a mask has holes.
     """
     _check_masks(prediction, reference)
     _check_spacing(spacing_mm)
@@ -142,11 +142,11 @@ def hausdorff(prediction: Mask, reference: Mask, spacing_mm: Sequence[float]) ->
 
 
 def surface_dice(prediction: Mask, reference: Mask, spacing_mm: Sequence[float]) -> float:
-    """Surface Dice by voxels: the part of a surface that is near the other, for both averaged.
+    """Voxel-based surface Dice: fraction of a surface near the other, averaged over both.
 
     Near is within the shortest edge of a voxel, as in the NSD of single lesions in
-    ``brats-evaluation`` 0.0.10. (That of a whole region counts half a voxel there, so it is lower.)
-    That of :mod:`.surfaces` weighs both surfaces by area, together.
+    ``brats-evaluation`` 0.0.10. (Its NSD of a whole region uses half a voxel, so it is lower.)
+    The NSD of :mod:`.surfaces` pools both surfaces, weighted by area.
     """
     _check_masks(prediction, reference)
     _check_spacing(spacing_mm)
@@ -157,14 +157,14 @@ def surface_dice(prediction: Mask, reference: Mask, spacing_mm: Sequence[float])
 
 
 def near(forth_mm: Distances, back_mm: Distances, tolerance_mm: float) -> float:
-    """The part of both :func:`surface_distances_mm` that is not longer, averaged over the two."""
+    """Fraction of the distances within the tolerance, averaged over both directions."""
     return float(((forth_mm <= tolerance_mm).mean() + (back_mm <= tolerance_mm).mean()) / 2)
 
 
 def surface_distances_mm(
     prediction: Mask, reference: Mask, spacing_mm: Sequence[float]
 ) -> tuple[Distances, Distances]:
-    """Distances from each surface voxel of a mask to the surface of the other, forth and back."""
+    """Distances from each surface voxel of a mask to the other's surface, in both directions."""
     surfaces = _surface(prediction), _surface(reference)
     to_prediction, to_reference = (
         distance_transform_edt(~surface, sampling=spacing_mm) for surface in surfaces
@@ -178,7 +178,7 @@ def _distances_mm(
     """Distances from all voxels of ``start`` to ``target``, and from surface to surface."""
     to_surface = distance_transform_edt(~_surface(target), sampling=spacing_mm)
     from_surface = to_surface[_surface(start)]
-    # From outside, the nearest voxel of a mask is one of its surface: one map serves both.
+    # From outside, the nearest voxel of a mask is on its surface, so one map serves both.
     to_surface[target] = 0
     return to_surface[start], from_surface
 
@@ -189,7 +189,7 @@ def _surface(mask: Mask) -> Mask:
 
 
 def _count(mask: Mask) -> int:
-    return int(np.count_nonzero(mask))  # since NumPy 2.4 it is one of NumPy's integers
+    return int(np.count_nonzero(mask))  # since NumPy 2.4 this is a NumPy integer
 
 
 def _check_spacing(spacing_mm: Sequence[float]) -> None:

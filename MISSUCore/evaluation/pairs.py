@@ -1,4 +1,4 @@
-"""Which label map is compared with which reference: one of each, or two folders of them."""
+"""Pairing of label maps with their references: two files, or two folders of files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..core.messages import a_file
 
 MAXIMUM_FILES_NAMED = 10
 
-# Not what macOS leaves beside a file, ._CASE.nii.gz.
+# Excludes the hidden files that macOS creates, ._CASE.nii.gz.
 _LABEL_MAP = re.compile(r"(?P<case>[^.].*?)([-_]seg)?" + IMAGE_ENDING.pattern, re.IGNORECASE)
 
 
@@ -29,7 +29,7 @@ def find_pairs(prediction: Path, reference: Path) -> list[Pair]:
     """Two files as a pair, or the pairs of two folders, sorted by case.
 
     The label map of a case is ``CASE.nii.gz``, ``CASE_seg.nii.gz`` or ``CASE-seg.nii.gz``, in the
-    folder or in its subfolder ``CASE``, as BraTS has them; other image formats likewise.
+    folder or in its subfolder ``CASE``, as in BraTS; other image formats likewise.
 
     Raises:
         InputError: if there is nothing to compare, or a label map has no partner: leaving out the

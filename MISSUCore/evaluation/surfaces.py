@@ -1,10 +1,10 @@
-"""Surfaces by area: normalized surface distance (NSD), and the Hausdorff distance that weighs it.
+"""Area-weighted surface metrics: normalized surface distance (NSD) and Hausdorff distance.
 
 As Google DeepMind's package ``surface-distance`` defines them (Nikolov et al. 2021,
 doi:10.2196/26151), which the BraTS 2023 evaluation uses: between any eight neighboring voxels lies
-an element of the surface, that of marching cubes. Distances go from the middle of an element to the
-nearest of the other surface, and count by area. The areas are derived here, not taken from there,
-and are the same.
+an element of the surface, as in marching cubes. Distances are measured from the center of an
+element to the nearest one of the other surface, and weighted by area. The areas are derived here,
+not copied from that package, and equal its values.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from .masks import Mask, joint_block
 
 Numbers = NDArray[np.float64]
 
-# Of eight voxels, and of the cube that they are the corners of: (depth, height, width).
+# Eight neighboring voxels as corners of a cube: (depth, height, width).
 _CORNERS = tuple(product((0, 1), repeat=3))
 _FULL = 255
 
 
 @dataclass(frozen=True)
 class SurfaceDistances:
-    """From the elements of each of two surfaces to the other: distances in mm, areas in mm^2.
+    """Distances in mm from the elements of each surface to the other, and areas in mm^2.
 
-    The distances are infinite where the other surface is not there.
+    The distances are infinite if there is no other surface.
     """
 
     forth_mm: Numbers
@@ -41,9 +41,9 @@ class SurfaceDistances:
     back_mm2: Numbers
 
     def normalized_surface_distance(self, tolerance_mm: float) -> float:
-        """NSD, or surface Dice: the part of both surfaces that is no farther from the other.
+        """NSD, or surface Dice: the fraction of both surfaces within a tolerance of the other.
 
-        1 if there is neither surface, 0 if there is one.
+        1 if both surfaces are empty, 0 if one is.
         """
         area = self.forth_mm2.sum() + self.back_mm2.sum()
         if not area:
@@ -53,9 +53,9 @@ class SurfaceDistances:
         return float(near / area)
 
     def hausdorff95_mm(self) -> float:
-        """The distance that 95 % of a surface's area does not exceed, the longer of the two.
+        """The area-weighted 95th percentile of the distances, the longer of both directions.
 
-        Infinite if there is but one surface or none.
+        Infinite if either surface is empty.
         """
         return max(
             _percentile(self.forth_mm, self.forth_mm2), _percentile(self.back_mm, self.back_mm2)
@@ -85,11 +85,11 @@ def surface_distances(
 
 @lru_cache(maxsize=8)
 def element_areas(spacing_mm: tuple[float, ...]) -> Numbers:
-    """Area in mm^2 of the surface in a cube, by which of its corners are inside, a bit for each.
+    """Surface area in mm^2 in a cube, indexed by a code with a bit for each corner inside.
 
-    Where the corners of a face are inside crosswise, marching cubes can join them or not; the
-    fewer ones stay apart. What is not a triangle is a fan of triangles, the largest one for equal
-    spacings.
+    Where diagonal corners of a face are inside, marching cubes may join them or not; here the
+    fewer ones stay apart. A polygon is split into the fan of triangles that has the largest area
+    at equal spacings.
     """
     areas = np.zeros(_FULL + 1)
     for code in range(1, _FULL):
@@ -102,7 +102,7 @@ def element_areas(spacing_mm: tuple[float, ...]) -> Numbers:
 
 
 def _codes(mask: Mask) -> NDArray[np.uint8]:
-    """Of any eight neighboring voxels, which are inside: a bit for each corner."""
+    """Code of each cube of eight neighboring voxels: a bit for each corner inside the mask."""
     depth, height, width = mask.shape
     codes = np.zeros((depth - 1, height - 1, width - 1), np.uint8)
     for bit, (z, y, x) in enumerate(_CORNERS):
@@ -112,7 +112,7 @@ def _codes(mask: Mask) -> NDArray[np.uint8]:
 
 
 def _percentile(distances: Numbers, areas: Numbers) -> float:
-    """The distance within which 95 % of the area lies."""
+    """The area-weighted 95th percentile of distances."""
     if not distances.size:
         return math.inf
     order = np.lexsort((areas, distances))
@@ -121,7 +121,7 @@ def _percentile(distances: Numbers, areas: Numbers) -> float:
 
 
 def _polygons(inside: dict[tuple[int, ...], bool]) -> list[Numbers]:
-    """The surface in a cube: rings of points in the middle of its edges, none of them repeated."""
+    """The surface in a cube as closed polygons, whose corners are midpoints of cube edges."""
     lines = [
         line for axis, side in product(range(3), (0, 1)) for line in _lines(inside, axis, side)
     ]
@@ -139,7 +139,7 @@ def _polygons(inside: dict[tuple[int, ...], bool]) -> list[Numbers]:
 def _lines(
     inside: dict[tuple[int, ...], bool], axis: int, side: int
 ) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
-    """Where the surface meets a face of the cube: lines from the middle of an edge to another's."""
+    """Lines in which the surface meets a face of the cube, from one edge midpoint to another."""
     ring = [tuple(np.insert(place, axis, side)) for place in ((0, 0), (0, 1), (1, 1), (1, 0))]
     middles = [
         tuple(((np.array(corner) + ring[(index + 1) % 4]) / 2).tolist())
@@ -154,7 +154,7 @@ def _lines(
 
 
 def _polygon_area(points: Numbers, spacing_mm: Sequence[float]) -> float:
-    """Area of a ring of points as a fan from the point from which it is largest at 1 mm."""
+    """Area of a polygon as the triangle fan that is largest at a spacing of 1 mm."""
     fans = [np.roll(points, -start, axis=0) for start in range(len(points))]
     largest = max(fans, key=lambda fan: round(_fan_area(fan), 6))
     return _fan_area(largest * np.array(spacing_mm))

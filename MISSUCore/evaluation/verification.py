@@ -1,4 +1,4 @@
-"""Whether a segmentation in a file is as the model computed it, edited since, or signed off."""
+"""Verification of whether a segmentation file is unchanged, edited, or signed off."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Verification:
 
     Attributes:
         record: with the contents that the file has.
-        is_same_file: whether it has the bytes that MISSU wrote.
-        is_on_grid: whether its voxels lie where those of the record do.
+        is_same_file: whether the file is byte for byte as MISSU wrote it.
+        is_on_grid: whether it lies on the same grid as the record.
     """
 
     record: Provenance
@@ -39,13 +39,13 @@ class Verification:
 
     @property
     def status(self) -> str:
-        """In a word: "computed", "signed", or "changed"."""
+        """The status in one word: "computed", "signed", or "changed"."""
         if self.record.valid_sign_offs:
             return "signed"
         return "computed" if self.record.is_as_computed else "changed"
 
     def sentences(self) -> list[str]:
-        """What to tell a reader: the status first, then the history, then the volumes."""
+        """Sentences for a reader: the status first, then the history, then the volumes."""
         moved = "It lies on another grid, or elsewhere in space; voxels cannot be compared."
         return [
             summary(self.record),
@@ -65,7 +65,7 @@ class Verification:
         return f"{text}, {computed.volume_ml:.2f} ml as computed"
 
     def to_dict(self) -> JsonObject:
-        """The same for programs, in plain JSON types."""
+        """The result in plain JSON types."""
         return {
             "status": self.status,
             "same_file": self.is_same_file,
@@ -77,7 +77,7 @@ class Verification:
 def verify(
     segmentation: Path, report: Path | None = None, scheme: LabelScheme = BRATS
 ) -> Verification:
-    """Compare a segmentation with what was recorded when it was computed, edited and signed off.
+    """Compare a segmentation with the record of its computation, edits and sign-off.
 
     Args:
         segmentation: label map; or a file of 3D Slicer (``.seg.nrrd``), which holds its record.
@@ -141,7 +141,7 @@ def _verify_segments(path: Path) -> Verification:
 def contents_on_grid(
     masks: Mapping[str, Mask], image: sitk.Image, grid: Sequence[float]
 ) -> Contents:
-    """What regions are on the grid of a record, or on their own if their voxels lie elsewhere.
+    """Contents of regions on the grid of a record, or on their own grid if that differs.
 
     Args:
         masks: by name of the region.
@@ -157,13 +157,13 @@ def contents_on_grid(
 
 
 def mask_facts(labels: sitk.Image, scheme: LabelScheme) -> dict[str, MaskFact]:
-    """What identifies the regions of a label map on its own grid, by name."""
+    """Facts that identify the regions of a label map on its own grid, by region name."""
     masks = scheme.to_regions(sitk.GetArrayViewFromImage(labels))
     volume = voxel_ml(grid_of(labels))
     return {name: Mask.of(mask).fact(volume) for name, mask in zip(scheme.region_names, masks)}
 
 
 def grid_of(image: sitk.Image) -> tuple[float, ...]:
-    """Grid of an image as a record has it, see :class:`.Contents`."""
+    """Grid of an image in the form of :class:`.Contents`."""
     axes = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
     return tuple(np.column_stack((axes, image.GetOrigin())).ravel().tolist())

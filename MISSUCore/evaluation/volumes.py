@@ -1,4 +1,4 @@
-"""What is measured on a segmentation without a reference: volumes."""
+"""Volumes of segmented regions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def volumes_ml(
         names: of the regions, in the order of the masks.
 
     Raises:
-        ValueError: if the masks are not of that shape, or not as many as names.
+        ValueError: if the masks have another shape, or their number differs from the names'.
     """
     if masks.dtype != np.bool_ or masks.ndim != 4 or len(masks) != len(names):
         raise ValueError(

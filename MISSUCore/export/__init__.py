@@ -1,1 +1,1 @@
-"""Models for other programs: TorchScript or ONNX, and a JSON file that says how to use them."""
+"""Export of models as TorchScript or ONNX, with a JSON file that describes their use."""

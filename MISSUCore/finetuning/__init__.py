@@ -1,1 +1,1 @@
-"""A bundled model learns from a user's corrected cases, and has to prove itself."""
+"""Fine-tuning of a model on a user's corrected cases, with an acceptance test."""

@@ -1,11 +1,11 @@
-"""Whether a tuned model is better than its base, on cases that neither was tuned on.
+"""The acceptance test: is a tuned model better than its base, on cases neither was tuned on?
 
 The cases are split into folds. For each fold a model is tuned on the other folds and tried on this
 one, after several numbers of steps and with several interpolation weights of the tuned model (see
 :func:`.transfer.interpolated`); the model that the user gets is tuned on all cases, with the steps
-and the weight that did best. So that the figures do not flatter it, those of a fold are taken with
-the steps and weight that the *other* folds choose. Cases that the base was tuned on already are in
-no fold: all models learn from them, and none is tested on them.
+and the weight that did best. To keep the scores unbiased, those of a fold are taken with the steps
+and weight that the *other* folds choose. Cases that the base was already tuned on are in no fold:
+all models learn from them, and none is tested on them.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class CaseScores:
     Attributes:
         case: its name.
         fold: the fold in which it was held out, from 1.
-        base: of the base model; None if that does another task.
+        base: of the base model; None if it was trained for another task.
         tuned: of the models tuned without this case.
     """
 
@@ -73,7 +73,7 @@ class CaseScores:
     tuned: SettingScores
 
     def gain(self, setting: Setting) -> float:
-        """Mean Dice over the regions, above that of the base if there is one."""
+        """Mean Dice over the regions, minus that of the base if there is one."""
         return float(np.mean(self.tuned[setting] - (0 if self.base is None else self.base)))
 
 
@@ -113,7 +113,7 @@ def best_setting(scores: Sequence[CaseScores], allowed: Collection[float]) -> Se
 
 
 def final_setting(scores: Sequence[CaseScores], allowed: Collection[float]) -> Setting:
-    """The setting of the model that the user gets, if these cases choose it.
+    """The setting of the final model, chosen on these cases.
 
     The steps are chosen first: only once the model is tuned can it be known with which
     interpolation weights it forgets little.
@@ -129,7 +129,7 @@ def final_setting(scores: Sequence[CaseScores], allowed: Collection[float]) -> S
 def unbiased_settings(
     scores: Sequence[CaseScores], allowed: Collection[float]
 ) -> dict[int, Setting]:
-    """For each fold the setting that the other folds choose."""
+    """The setting for each fold, chosen on the other folds."""
     return {
         fold: final_setting([score for score in scores if score.fold != fold], allowed)
         for fold in {score.fold for score in scores}
@@ -137,7 +137,7 @@ def unbiased_settings(
 
 
 def allowed_mixes(forgetting: Sequence[Retention], mixes: Sequence[float]) -> list[float]:
-    """The weights with which little is forgotten; all if there is nothing to check it on."""
+    """The interpolation weights that forget little; all if there are no cases to check on."""
     return [
         mix
         for mix in mixes
@@ -155,13 +155,13 @@ def accept(
     regions: Sequence[str],
     not_judged: Sequence[str] = (),
 ) -> AcceptanceTest:
-    """The acceptance test: table and verdict.
+    """The result of the acceptance test: table and verdict.
 
     Args:
         scores: of the cases, each by models that were tuned without it.
-        kept: by the final model; empty if there is nothing to check it on.
+        kept: retention of the final model; empty if there are no cases to check it on.
         regions: their names.
-        not_judged: names of cases that were learned from, but that the base was tuned on already.
+        not_judged: names of training cases that the base was already tuned on.
     """
     mixes = sorted({setting.mix for setting in scores[0].tuned}, reverse=True)
     allowed = allowed_mixes(kept, mixes)
@@ -199,7 +199,7 @@ def accept(
 
 
 def _verdict(gains: Sequence[float], keeps: bool, checked: bool) -> tuple[Verdict, str]:
-    """Verdict and reason, from each case's gain, and whether enough is kept of what was known."""
+    """Verdict and reason, from the gain of each case and whether enough knowledge is retained."""
     if not gains:
         return (
             Verdict.NEW_TASK,
@@ -263,7 +263,7 @@ def _agreement(forgetting: Sequence[Retention], mix: float) -> float:
 
 
 def _after(score: CaseScores, steps: int) -> CaseScores:
-    """The scores after so many steps."""
+    """The scores after a number of steps."""
     tuned = {setting: dice for setting, dice in score.tuned.items() if setting.steps == steps}
     return replace(score, tuned=tuned)
 

@@ -1,4 +1,4 @@
-"""The model that a fine-tuning offers, with a card that says where it comes from."""
+"""The candidate model of a fine-tuning, with a card that documents its origin."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def save_candidate(
     scans: Mapping[str, str],
     config: TrainingConfig,
 ) -> ModelCard:
-    """Write a tuned model and its card; the history of the card grows by this tuning.
+    """Write a tuned model and its card, adding this tuning to the card's history.
 
     Args:
-        folder: where to.
+        folder: to write to.
         card: of the model it was tuned from, for the task it was tuned for.
-        weights: tuned.
-        test: that it was put to, with name, date and base.
-        scans: checksum of a scan of each case it was tuned on, by the case's name; they tell in
-            the next tuning which cases the model knows.
+        weights: of the tuned model.
+        test: result of its acceptance test, with name, date and base.
+        scans: checksum of a scan of each case it was tuned on, by the case's name; the next tuning
+            recognizes by them which cases the model knows.
         config: settings of the training.
 
     Raises:
@@ -50,7 +50,7 @@ def save_candidate(
         card,
         name=test.name,
         spacing_mm=config.spacing_mm,
-        # Its confidence was never held against the truth.
+        # The confidence of the tuned model was never calibrated.
         temperatures=(),
         doubtful_below=(),
         unreliable_without={},

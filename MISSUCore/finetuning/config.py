@@ -1,4 +1,4 @@
-"""Settings that suit a few cases, and how many steps fit into the time there is."""
+"""Training settings for a few cases, and the number of steps that fits into a time limit."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def tuning_config(
         targets=card.targets,
         spacing_mm=card.spacing_mm,
         patch_size=_patch_size(card.spacing_mm),
-        # A new teacher's loss is large, and would drown the others where the gradient is clipped.
+        # A new teacher's loss is large, and would dominate the others when gradients are clipped.
         teacher_weight=0.1,
         distillation_weight=0.1,
         teach_every=3,
@@ -66,13 +66,13 @@ def tuning_config(
 
 
 def planned_steps(minutes: float, used_seconds: float, step_seconds: float, new_task: bool) -> int:
-    """Steps that fit into the time there is.
+    """Number of steps that fit into the time limit.
 
     Args:
         minutes: for everything.
-        used_seconds: what preparing took, and looking at held-out cases will take.
-        step_seconds: of one step in all parts of the run.
-        new_task: which may need many steps.
+        used_seconds: time for preparation, and for segmenting held-out cases later.
+        step_seconds: time of one step, summed over all parts of the run.
+        new_task: whether the task is new, which may need many steps.
 
     Raises:
         InputError: if they are too few to learn anything.
@@ -88,7 +88,7 @@ def planned_steps(minutes: float, used_seconds: float, step_seconds: float, new_
 
 
 def _patch_size(spacing_mm: Sequence[float]) -> tuple[int, int, int]:
-    """A whole brain, or what of it fits into the largest patch, in steps that stages halve."""
+    """Patch size of a whole brain, or of the largest patch, in multiples the stages can halve."""
     depth, height, width = (
         min(LARGEST_PATCH, 8 * round(length / step / 8))
         for length, step in zip(FIELD_OF_VIEW_MM, spacing_mm)

@@ -1,4 +1,4 @@
-"""What all steps of a fine-tuning share: cases, models, settings, and where it computes."""
+"""The context that all steps of a fine-tuning share: cases, models, settings, device."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from ..training.datasets import PreparedCases
 from .config import tuning_config
 from .transfer import fits, transfer
 
-# Interpolation weights of the tuned model that are tried. In fine steps: the acceptance test takes
-# the best of those with which little is forgotten.
+# Interpolation weights of the tuned model to try, in fine steps: the acceptance test takes the best
+# of those that forget little.
 MIXES = (1.0, 0.85, 0.7, 0.55, 0.4)
 
 
 @dataclass(frozen=True)
 class TuningContext:
-    """What all steps of a fine-tuning share.
+    """The context that all steps of a fine-tuning share.
 
     Attributes:
         cases: of the user.
-        known: names of those that the base was tuned on: they would flatter both models.
+        known: names of those that the base was tuned on, whose scores would be too good.
         rehearsed: other cases to learn from, against forgetting.
         base: the model to tune.
-        start: the base, as a beginning for the task.
-        new_task: whether the base does another task, and gives no answer that could be compared.
+        start: the base, adapted to the task.
+        new_task: whether the base was trained for another task, and cannot be compared.
         scheme: what the label values mean.
         config: settings of the training.
         folder: of the run.
@@ -85,7 +85,7 @@ def tuning_context(
     folder: Path,
     options: FineTuningOptions,
 ) -> TuningContext:
-    """The context of a fine-tuning, as far as it is known before its folder is looked into.
+    """The context of a fine-tuning, as far as it is known before its folder is read.
 
     Args:
         cases: of the user.

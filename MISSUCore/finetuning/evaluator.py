@@ -1,4 +1,4 @@
-"""Weights tried on labeled cases, over whole volumes at the working spacing."""
+"""Evaluation of weights on labeled cases, over whole volumes at the working spacing."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def dice_of_cases(
 def retention(
     context: TuningContext, tuned: Mapping[str, Tensor], cases: Sequence[LabeledCase]
 ) -> list[Retention]:
-    """What of the base is kept on cases that were not tuned on, with each interpolation weight.
+    """Retention of the base's knowledge on other cases, for each interpolation weight.
 
     Args:
         context: of the run.
-        tuned: weights.
-        cases: may be none.
+        tuned: weights of the tuned model.
+        cases: that the model was not tuned on; may be empty.
     """
     if not cases:
         return []

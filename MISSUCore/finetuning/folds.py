@@ -25,22 +25,22 @@ from .scores import BASE, ScoreLog
 from .transfer import interpolated
 
 FOLDS = 3
-CHECKS = 3  # how often, while a fold is tuned, its held-out cases are segmented
-CHECKED_PER_FOLD = 8  # held-out cases that are segmented; more would take longer than tuning
+CHECKS = 3  # evaluations on the held-out cases during the tuning of a fold
+CHECKED_PER_FOLD = 8  # held-out cases to segment; more would take longer than tuning
 
 
 def count_validation_passes(cases: int, mixes: int) -> int:
-    """How many segmentations of held-out cases all folds take together.
+    """Number of segmentations of held-out cases in all folds together.
 
     Args:
-        cases: how many are judged.
-        mixes: how many interpolation weights are tried.
+        cases: number of cases that are held out once.
+        mixes: number of interpolation weights that are tried.
     """
     return (1 + CHECKS * mixes) * min(cases, FOLDS * CHECKED_PER_FOLD)
 
 
 def new_trainer(context: TuningContext, folder: Path, cases: Sequence[LabeledCase]) -> Trainer:
-    """A trainer of the start on cases and those to rehearse on; it goes on where one stopped."""
+    """A trainer on these and the rehearsed cases, resumed from its checkpoint if there is one."""
     trainer = Trainer(
         context.config,
         context.prepared(balanced(list(cases), list(context.rehearsed))),
@@ -79,7 +79,7 @@ class CrossValidation:
         )
 
     def tune_all(self, steps: int) -> dict[str, Tensor]:
-        """Weights after so many steps on all cases."""
+        """Weights after a number of steps on all cases."""
         trainer = self._part(FOLDS + 1, self.context.cases)
         with stopped_by_signals(trainer):
             trainer.run(until=steps)

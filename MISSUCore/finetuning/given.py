@@ -1,4 +1,4 @@
-"""What a fine-tuning depends on: with something else it would be another run."""
+"""The inputs that identify a fine-tuning run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def given_facts(
     scheme: LabelScheme,
     options: FineTuningOptions,
 ) -> TuningFacts:
-    """What a run depends on; with other cases or files it is another run.
+    """Everything that identifies a run; with other cases or files it is another run.
 
     Raises:
         InputError: if a file cannot be read.

@@ -1,4 +1,4 @@
-"""With how many steps, and in which precision, this machine keeps to the time limit of a tuning."""
+"""Planning the steps and precision with which this machine keeps a tuning's time limit."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .folds import FOLDS, count_validation_passes, new_trainer
 
 @dataclass(frozen=True)
 class Pace:
-    """How long things take on this machine.
+    """The speed of this machine.
 
     Attributes:
         mixed_precision: whether half precision is faster.
-        step_seconds: of a step of training.
-        segmentation_seconds: of segmenting a case.
+        step_seconds: time of a training step.
+        segmentation_seconds: time to segment a case.
     """
 
     mixed_precision: bool
@@ -32,7 +32,7 @@ class Pace:
 
 
 def measure_pace(context: TuningContext, options: FineTuningOptions, progress: Progress) -> Pace:
-    """Find out how fast this machine trains and segments."""
+    """Measure how fast this machine trains and segments."""
     config = context.config
     progress(Stage.PREPARE, 0.0, "measuring how fast this machine is")
     precisions = [config.mixed_precision]
@@ -57,8 +57,8 @@ def plan(
     Args:
         context: of the run.
         pace: of this machine.
-        minutes: time limit, all in all.
-        used_seconds: what has passed of it.
+        minutes: time limit for everything.
+        used_seconds: how much of it has passed.
         segmentations: how many cases will be segmented before training begins.
 
     Raises:
@@ -75,7 +75,7 @@ def plan(
 
 
 def _seconds_per_step(context: TuningContext) -> float:
-    """Measured with three steps, of which one has the teacher."""
+    """Seconds per training step, measured over three steps, one of them with the teacher."""
     folder, written = context.folder / "timing", Written(context.folder, RUN_RECORD)
     written.delete("timing/*")
     timed = replace(context.config, steps=MINIMUM_STEPS, teacher_start=0.0)

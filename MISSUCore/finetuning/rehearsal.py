@@ -2,8 +2,8 @@
 
 Without any, a network that learns five new cases unlearns others within a few dozen steps. Where
 the user has no data of the kind the model was trained on, simulated brains take their place, each
-with contrasts drawn at random, and the model's own answer as labels: what is to be kept is what it
-does, not what would be right on a simulated scan (pseudo-rehearsal, Robins 1995).
+with random contrasts, and with the model's own output as labels: the aim is to preserve what the
+model does, not to be right on simulated scans (pseudo-rehearsal, Robins 1995).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from ..training.cases.brats import find_brats_cases
 from ..training.cases.labeled import LabeledCase
 
 REHEARSED, CHECKED = 8, 4  # cases to rehearse on, and others to check for forgetting
-# Seeds of the simulated cases: fixed, so that all runs are checked on the same.
+# Seeds of the simulated cases; fixed, so that all runs are checked on the same cases.
 FIRST_REHEARSED_SEED, FIRST_CHECKED_SEED = 4000, 3000
 
 
@@ -71,7 +71,7 @@ def rehearsal_cases(
 
 
 def answers_needed(kind: str, base: Model) -> int:
-    """How many simulated cases the base has to segment; ``kind`` as in :func:`rehearsal_cases`."""
+    """Number of simulated cases the base must segment; ``kind`` as in :func:`rehearsal_cases`."""
     return REHEARSED if _chosen(kind, base) == "simulated" else 0
 
 
@@ -82,7 +82,7 @@ def _chosen(kind: str, base: Model) -> str:
 
 
 def balanced(own: list[LabeledCase], rehearsed: list[LabeledCase]) -> list[LabeledCase]:
-    """As many of the user's cases as of those to rehearse on, some of them more than once."""
+    """The user's and the rehearsal cases in equal numbers, with some repeated."""
     if not rehearsed:
         return own
     length = max(len(own), len(rehearsed))
@@ -112,7 +112,7 @@ def _published_cases(
 
 
 def _simulated_case(seed: int, base: Model, folder: Path, answered: bool) -> LabeledCase:
-    """A case on the working grid, labeled with the truth, or with the model's answer to it."""
+    """A case on the working grid, labeled with the truth or with the model's output."""
     from ..simulation.case import simulate_case
     from ..simulation.contrast import random_contrast
 

@@ -1,11 +1,11 @@
-"""Tuning a model on a few cases of the user's own, in a folder where it can stop and go on.
+"""Fine-tuning of a model on a few of the user's own cases, in a folder, resumable.
 
 The folder of a run holds: ``run.json``, what the run is; ``prepared`` and ``rehearsal``, cases on
 the working grid and simulated ones; ``part-1`` to ``part-4``, the trainer's logs for three folds
-and for the final model; ``scores.json`` and ``validation.csv``, Dice of held-out cases on the way;
-``gate.json``, table and verdict; ``model``, the candidate. What only a run under way needs is
-deleted at its end. See :mod:`.acceptance` for what the folds are for, and :mod:`.folds` for the
-parts.
+and for the final model; ``scores.json`` and ``validation.csv``, Dice of held-out cases during the
+run; ``gate.json``, table and verdict; ``model``, the candidate. Files needed only during the run
+are deleted at its end. See :mod:`.acceptance` for the purpose of the folds, and :mod:`.folds` for
+the parts.
 """
 
 from __future__ import annotations
@@ -63,15 +63,15 @@ def fine_tune(
     options: FineTuningOptions | None = None,
     progress: Progress | None = None,
 ) -> AcceptanceTest:
-    """Tune a model on labeled cases, try it on cases held out, and write the candidate.
+    """Tune a model on labeled cases, test it on held-out cases, and write the candidate.
 
-    The same call again goes on with a run that was stopped or killed. The base stays as it is.
+    The same call resumes a run that was stopped or killed. The base is not changed.
 
     Args:
         cases: of the user, three or more, all with the same modalities. Those that the base was
-            tuned on already are learned from, but it is not judged by them.
-        scheme: what their label values mean; another than the base's makes it a new task.
-        base: what to begin with.
+            already tuned on are used for training, but not for the test.
+        scheme: what their label values mean; if it is not the base's, the task is new.
+        base: model to start from.
         folder: of the run.
         name: of the candidate, letters, digits, dots, dashes, underscores.
         options: how.
@@ -82,7 +82,7 @@ def fine_tune(
 
     Raises:
         InputError: if something given cannot be used, or the folder holds another run.
-        ResourceError: if memory or disk space do not suffice.
+        ResourceError: if memory or disk space runs out.
         Stopped: if the run was asked to stop.
 
     Examples:
@@ -109,7 +109,7 @@ def fine_tune(
 
 
 def _check_given(cases: Sequence[LabeledCase], base: Model, name: str) -> None:
-    """Make sure of what can be told before the folder is looked into."""
+    """Check the arguments as far as possible without reading the folder."""
     if not re.fullmatch(NAME, name):
         raise InputError(f"model name {name!r}: use letters, digits, dots, dashes, underscores")
     if len(cases) < MINIMUM_CASES:
@@ -136,11 +136,11 @@ class _FineTuning:
 
     @property
     def record(self) -> FineTuningRun:
-        """What is written in the folder."""
+        """The record of the run in its folder."""
         return FineTuningRun(self.context.folder)
 
     def run(self) -> AcceptanceTest:
-        """All of it, or what a run that was stopped has left to do."""
+        """Do the whole run, or the rest of one that was stopped."""
         with run_folder(self.context.folder, _is_run, OLDER_RUN) as written:
             context = self.context
             scans = scan_checksums(context.cases, context.start.card.modalities[0])
@@ -159,17 +159,17 @@ class _FineTuning:
             return test
 
     def _prepare(self, state: RunState) -> list[LabeledCase]:
-        """Plan and prepare what is left to do; returns the cases that tell what was forgotten.
+        """Plan and prepare the remaining work; returns the cases to check for forgetting.
 
         Args:
-            state: of the run; a plan that it lacks is made, and written.
+            state: of the run; if it has no plan yet, one is made and written.
         """
         context = self.context
         plan = self.record.plan(state)
         rehearsal = "none" if context.new_task else self.options.rehearsal
         pace = None
         if plan is None and not context.config.steps:
-            # First of all: who gave too little time is not to wait for the simulation.
+            # Plan first: a user who gave too little time should not wait for the simulation.
             pace = measure_pace(context, self.options, self.progress)
             self._planned(pace, answers_needed(rehearsal, context.base))
         rehearsed, checked = rehearsal_cases(
@@ -181,7 +181,7 @@ class _FineTuning:
         everything = context.prepared([*context.cases, *rehearsed, *checked])
         everything.prepare_all(self.progress.part(0.05, 0.08))
         if plan is None:
-            # Refuses a case of the user's that is rehearsed, too: both may come from one folder.
+            # Refuse a user's case that is also rehearsed: both may come from the same folder.
             scan_checksums(everything.cases, context.config.modalities[0])
             plan = self._planned(pace) if pace else TuningPlan(context.config.steps)
             state.begin(context.folder, plan.to_dict())
@@ -195,10 +195,10 @@ class _FineTuning:
         return plan_steps(self.context, pace, self.options.minutes, used, segmentations)
 
     def _tune(self, checked: list[LabeledCase], scans: Mapping[str, str]) -> AcceptanceTest:
-        """Train what is left of the parts; compare, and write the candidate.
+        """Train the remaining parts, run the acceptance test, and write the candidate.
 
         Args:
-            checked: cases that tell what was forgotten.
+            checked: cases to check for forgetting.
             scans: checksum of a scan of each case.
         """
         context = self.context
@@ -224,14 +224,14 @@ class _FineTuning:
 
 
 def _known(card: ModelCard, scans: Mapping[str, str]) -> list[str]:
-    """Names of the cases that the base was tuned on: they would flatter both models.
+    """Names of the cases that the base was tuned on, whose scores would be too good.
 
     Args:
         card: of the base.
         scans: checksum of a scan of each case.
 
     Raises:
-        InputError: if the others are too few.
+        InputError: if too few other cases are left.
     """
     known = tuned_on(card.history, scans)
     left = len(scans) - len(known)
@@ -246,7 +246,7 @@ def _known(card: ModelCard, scans: Mapping[str, str]) -> list[str]:
 
 
 def _is_run(folder: Path) -> bool:
-    """Whether an older version has run here, or Slicer has asked for a run and nothing else."""
+    """Whether the folder holds a run of an older version, or only a request from Slicer."""
     run = FineTuningRun(folder)
     if run.has_begun():
         try:

@@ -1,4 +1,4 @@
-"""Dice of held-out cases on the way of a run, kept so that it survives a kill at any moment."""
+"""Log of the Dice of held-out cases during a run, safe against a kill at any moment."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ScoreLog:
         regions: their names.
 
     Raises:
-        InputError: if there is a file of scores and it is damaged.
+        InputError: if an existing file of scores is damaged.
     """
 
     def __init__(self, folder: Path, regions: Sequence[str]) -> None:
@@ -46,7 +46,7 @@ class ScoreLog:
     def add(
         self, fold: int, step: int, by_mix: Mapping[float, Mapping[str, NDArray[np.float64]]]
     ) -> None:
-        """Keep the Dice (regions,) of a fold's cases after a step, by weight and case.
+        """Store the Dice (regions,) of a fold's cases after a step, by weight and case.
 
         Raises:
             InputError: if they cannot be written.
@@ -59,16 +59,16 @@ class ScoreLog:
             mean = np.mean([row[4] for row in self.rows if row[:3] == key], axis=0)
             means.append(ValidationRow(*key, dict(zip(self.regions, mean.tolist()))))
         write_validation(self.path.parent, self.regions, means)
-        # Last: after a kill, a run looks here for what is left to do.
+        # Written last: a resumed run reads here what is left to do.
         with atomic_write(self.path) as temporary:
             temporary.write_text(json.dumps(self.rows), encoding="utf-8")
 
     def known(self, fold: int) -> set[tuple[int, float]]:
-        """Steps and interpolation weights that a fold has been tried with."""
+        """Steps and interpolation weights for which a fold has scores."""
         return {(row[1], row[2]) for row in self.rows if row[0] == fold}
 
     def by_case(self, folds: Sequence[Sequence[str]]) -> list[CaseScores]:
-        """What the acceptance test compares.
+        """The scores by case, for the acceptance test.
 
         Args:
             folds: names of the cases that each fold held out.
@@ -86,7 +86,7 @@ class ScoreLog:
 
 
 def _row(row: Sequence[Any], regions: int) -> tuple[int, int, float, str, list[float]]:
-    """A row of the file, or one of the errors that something else gives."""
+    """A parsed row of the file; malformed rows raise the usual conversion errors."""
     fold, step, mix, case, dice = row
     if not (type(fold) is type(step) is int and isinstance(case, str) and len(dice) == regions):
         raise ValueError("not a row of scores")

@@ -1,4 +1,4 @@
-"""Weights of one model as the beginning of another: the same task, another task, or a mixture."""
+"""Initial weights from another model, for the same or a new task, and weight interpolation."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from ..network.transunet import TransUNet
 
 
 def fits(base: Model, modalities: Sequence[str], scheme: LabelScheme) -> bool:
-    """Whether a model does this task already."""
+    """Whether a model was trained for this task."""
     card = base.card
     return card.modalities == tuple(modalities) and card.label_scheme().regions == scheme.regions
 
 
 def transfer(base: Model, modalities: Sequence[str], scheme: LabelScheme) -> Model:
-    """The model as a beginning for a task; itself if it does that task already.
+    """The model adapted to a task; the model itself if it was trained for that task.
 
-    What the first convolution knows of a modality is taken over by the modality's name; one that
-    the model does not know gets the mean of all. The head is new where the regions are, all the
-    rest is taken over.
+    The weights of the first convolution are copied by the modality's name; an unknown modality
+    gets the mean of all. The head is new if the regions are; all other weights are copied.
 
     Args:
-        base: what to begin with.
+        base: model to start from.
         modalities: of the new task, in their order.
         scheme: its labels and regions.
     """
@@ -64,7 +63,7 @@ def transfer(base: Model, modalities: Sequence[str], scheme: LabelScheme) -> Mod
 
 
 def _channels(weight: Tensor, known: Sequence[str], wanted: Sequence[str]) -> Tensor:
-    """Weight (outputs, modalities, 3, 3, 3) of a convolution, for other modalities."""
+    """A convolution's weight (outputs, modalities, 3, 3, 3), adapted to other modalities."""
     mean = weight.mean(dim=1)
     channels = [weight[:, known.index(name)] if name in known else mean for name in wanted]
     return torch.stack(channels, dim=1)
@@ -75,7 +74,7 @@ def interpolated(
 ) -> dict[str, Tensor]:
     """Weights between those of a base and a tuned model (WiSE-FT, Wortsman et al. 2022).
 
-    A part of the way keeps most of what was known and gains most of what was learned.
+    An intermediate weight keeps most of the old knowledge and most of the gain.
 
     Args:
         base: state of the network before.

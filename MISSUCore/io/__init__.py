@@ -1,1 +1,1 @@
-"""Reading and writing: scans, DICOM, lists of cases, BIDS datasets; geometry and resampling."""
+"""Reading and writing of scans, DICOM, case lists and BIDS datasets; geometry and resampling."""

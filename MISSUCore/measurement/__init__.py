@@ -1,1 +1,1 @@
-"""What a reader measures on a segmentation: lesions, diameters, volumes."""
+"""Measurements on a segmentation: lesions, diameters, volumes, further maps."""

@@ -1,1 +1,1 @@
-"""What a human looks at: pictures and the quality page."""
+"""Reports for people and archives: pictures, HTML pages, DICOM objects, methods text."""

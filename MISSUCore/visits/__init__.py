@@ -1,1 +1,1 @@
-"""Several visits of a patient: one space, lesions followed, the response judged."""
+"""Follow-up over several visits of a patient: registration, lesion tracking, response."""

@@ -1,4 +1,4 @@
-"""A corrected case, from its files into a library."""
+"""Adding a corrected case to a library, from its files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .store import CaseLibrary
 
 
 class AddedCase(NamedTuple):
-    """What was stored, and what the user should know of it."""
+    """The record of the stored case, and warnings for the user."""
 
     record: CaseRecord
     warnings: tuple[str, ...]
@@ -38,14 +38,14 @@ def add_case(
     """Bring the scans of a case into one space, skull-stripped, and store them with their labels.
 
     Args:
-        library: that takes the case.
+        library: to add the case to.
         scans: by modality: image files or DICOM series.
         labels: corrected label map.
         scheme: what its values mean.
         details: what else is known of the case.
         reference: modality or image that the labels were drawn on; by default T1ce.
-        brain_mask: takes the place of brain extraction.
-        preprocessing: what is done to the scans; by default what they need.
+        brain_mask: used instead of brain extraction.
+        preprocessing: steps to apply to the scans; by default those they need.
         progress: reports the stages.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What is known of a corrected case beside its scans and labels."""
+"""Details of a corrected case besides its scans and labels."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ...contract.provenance.record import Provenance
 
 @dataclass(frozen=True)
 class CaseDetails:
-    """What the user says of a case when it is added to a library.
+    """Details that the user gives when adding a case to a library.
 
     Attributes:
-        result: label map that the model gave, to say how much was changed; None if unknown.
+        result: the model's label map, to measure how much was corrected; None if unknown.
         model: that model; empty if unknown.
         scene: where the case comes from; nothing that names the patient.
         note: any text.
-        tumor: whether there is one; a label map without any must be meant.
-        replacing: take the new labels if the scans are in the library already.
+        tumor: whether there is one; False confirms that an empty label map is intended.
+        replacing: replace the labels if the scans are already in the library.
         provenance: who changed what in the labels; None if unknown.
     """
 

@@ -1,4 +1,4 @@
-"""Scans recognized by their voxels, whatever their files are named and their headers say."""
+"""Detection of duplicate scans by their voxels, regardless of file names and headers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ...training.cases.labeled import LabeledCase
 
 
 def voxels_sha256(image: sitk.Image) -> str:
-    """Checksum of the voxels of a scan; its geometry does not count."""
+    """Checksum of the voxels of a scan, ignoring its geometry."""
     voxels = sitk.GetArrayViewFromImage(image).astype(np.float32)
     return hashlib.sha256(str(voxels.shape).encode() + voxels.tobytes()).hexdigest()
 
@@ -24,7 +24,7 @@ def voxels_sha256(image: sitk.Image) -> str:
 def scan_checksums(cases: Sequence[LabeledCase], modality: str) -> dict[str, str]:
     """Checksum of a scan of each case, by the case's name.
 
-    No case may be there twice: it could be held out and trained on at once.
+    A duplicate case is refused: it could be held out and trained on at the same time.
 
     Args:
         cases: all that a run knows.
@@ -50,12 +50,12 @@ def scan_checksums(cases: Sequence[LabeledCase], modality: str) -> dict[str, str
 
 
 def tuned_on(history: Sequence[Tuning], scans: Mapping[str, str]) -> list[str]:
-    """Names of the cases that a model was tuned on already.
+    """Names of the cases that a model was already tuned on.
 
     Args:
         history: of the model's card.
-        scans: checksum of a scan of each case, by the case's name. The names count too: a case
-            that was stored anew may lie on another grid.
+        scans: checksum of a scan of each case, by the case's name. Cases are also recognized by
+            name, since a case that was stored again may lie on another grid.
     """
     known = {value for tuning in history for value in (*tuning.cases, *tuning.scans_sha256)}
     return [name for name, checksum in scans.items() if {name, checksum} & known]

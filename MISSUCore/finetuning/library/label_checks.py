@@ -1,4 +1,4 @@
-"""Whether a corrected segmentation can be right, before a network learns from it."""
+"""Plausibility checks of a corrected segmentation, before a network learns from it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ...core.messages import a_modality, an_option
 from ...io.geometry import overlap, voxel_ml
 from ...preprocessing.brain_extraction import PLAUSIBLE_BRAIN_ML, content_ml
 
-MINIMUM_COVERAGE = 0.95  # part of a scan's brain that the labels' grid must reach
-MAXIMUM_OUTSIDE = 0.05  # part of the labeled voxels that may lie outside the brain
-WORTH_TELLING = 0.005  # less is the edge of a mask
+MINIMUM_COVERAGE = 0.95  # fraction of a scan's brain that the labels' grid must cover
+MAXIMUM_OUTSIDE = 0.05  # fraction of the labeled voxels that may lie outside the brain
+WORTH_TELLING = 0.005  # a smaller fraction is just the edge of a mask
 TINY_ML = 0.1
 
 
@@ -26,7 +26,7 @@ def check_labels(
     scheme: LabelScheme,
     tumor: bool = True,
 ) -> list[str]:
-    """Warnings about a label map; one that cannot be right is refused.
+    """Warnings about a label map; raises an error if it cannot be right.
 
     Nesting needs no check here: the labels of a map exclude each other, and regions are unions of
     them.
@@ -72,7 +72,7 @@ def check_labels(
 
 
 def _check_meant(labeled_ml: float, tumor: bool) -> None:
-    """Make sure that labels are empty if, and only if, the user says that there is no tumor."""
+    """Check that labels are empty if and only if the user says that there is no tumor."""
     if labeled_ml and not tumor:
         raise InputError(
             f"the labels have {labeled_ml:.1f} ml, though the case is said to have none; leave "
@@ -88,7 +88,7 @@ def _check_meant(labeled_ml: float, tumor: bool) -> None:
 
 
 def _check_stripped(brain_ml: float) -> None:
-    """Make sure that scans do not hold more than a brain."""
+    """Check that scans are skull-stripped, by the volume of the brain."""
     if brain_ml > PLAUSIBLE_BRAIN_ML[1]:
         raise InputError(
             f"nonzero voxels of the scans fill {brain_ml:.0f} ml, more than a brain: add "
@@ -99,7 +99,7 @@ def _check_stripped(brain_ml: float) -> None:
 def _check_reach(
     labels: sitk.Image, images: Mapping[str, sitk.Image], stored: Mapping[str, sitk.Image]
 ) -> None:
-    """Make sure that the labels' grid holds the brain of every scan."""
+    """Check that the labels' grid covers the brain of every scan."""
     for name, image in images.items():
         if not overlap(labels, image):
             raise InputError(

@@ -1,8 +1,8 @@
 """A folder of the user's own corrected cases, to fine-tune on.
 
-``LIBRARY/cases/ID/`` holds the scans and the label map of a case on one grid, as NIfTI files that
-carry nothing of their source but voxels and geometry, and ``record.json``. Cases are added,
-replaced and removed by renaming their folders: a kill at any moment leaves each of them whole. One
+``LIBRARY/cases/ID/`` holds the scans and the label map of a case on one grid, as NIfTI files with
+nothing but voxels and geometry of their source, and ``record.json``. Cases are added, replaced and
+removed by renaming their folders, so that a kill at any moment leaves each case complete. Only one
 process at a time changes a library.
 """
 
@@ -42,7 +42,7 @@ LABELS = "labels.nii.gz"
 
 
 class CaseLibrary:
-    """The cases in a library's folder; a folder that is not there yet holds none.
+    """The cases in a library's folder; a missing folder is an empty library.
 
     Args:
         folder: chosen by the user.
@@ -120,8 +120,8 @@ class CaseLibrary:
             labels: label map, on whose grid the scans are stored.
             scheme: what its values mean.
             details: what else is known of the case.
-            as_read: the scans before preprocessing, if there was any; so they are recognized when
-                they are given again.
+            as_read: the scans before preprocessing, if there was any, to recognize them when they
+                are added again.
 
         Raises:
             InputError: if the labels cannot be right, or the scans are in the library already.
@@ -149,7 +149,7 @@ class CaseLibrary:
         return record
 
     def _in_its_place(self, record: CaseRecord, replacing: bool) -> CaseRecord:
-        """The record of a new case, or that of the one with the same scans, which it replaces.
+        """The record of a new case, updated if it replaces a case with the same scans.
 
         Raises:
             InputError: if the scans are in the library already, and it is not to be replaced.
@@ -166,7 +166,7 @@ class CaseLibrary:
         return _in_place_of(known, record) if known else record
 
     def exclude(self, case_id: str, excluded: bool = True) -> None:
-        """Leave a case out of fine-tuning, or take it in again.
+        """Exclude a case from fine-tuning, or include it again.
 
         Raises:
             InputError: if there is no such case, or it cannot be written.
@@ -180,7 +180,7 @@ class CaseLibrary:
 
         Raises:
             InputError: if there is no such case, it cannot be deleted, or its folder holds
-                something that is not of the case.
+                files that do not belong to the case.
         """
         folder = self.case_folder(case_id)
         scans = map(_scan, read_record(folder / RECORD_FILE).modalities)
@@ -222,7 +222,7 @@ class CaseLibrary:
             self._tidy()
 
     def _tidy(self) -> None:
-        """Put right what was left half done."""
+        """Repair what an interrupted change left behind."""
         for path in self.cases.glob(".replaced-*"):
             target = self.cases / path.name.partition("-")[2]
             if not target.exists():
@@ -255,7 +255,7 @@ def _checksums(scans: Mapping[str, sitk.Image]) -> dict[str, str]:
 
 
 def _in_place_of(known: CaseRecord, new: CaseRecord) -> CaseRecord:
-    """The record of a case that replaces another; what that was read from stays known."""
+    """The record of a case that replaces another; keeps the checksums of the old sources."""
     as_read = {
         name: known.scans_sha256.get(name, checksum)
         if checksum == known.stored_sha256.get(name)
@@ -266,7 +266,7 @@ def _in_place_of(known: CaseRecord, new: CaseRecord) -> CaseRecord:
 
 
 def _changes(result: Path, labels: sitk.Image, scheme: LabelScheme) -> dict[str, Change]:
-    """What was added and removed, by region."""
+    """The corrections (added and removed voxels) by region."""
     given = read_labels(LabeledCase("result", {}, result), scheme)
     given = sitk.Resample(given, labels, sitk.Transform(), sitk.sitkNearestNeighbor)
     before, corrected = (
@@ -288,7 +288,7 @@ def _record(
     scheme: LabelScheme,
     checksums: Mapping[str, str],
 ) -> CaseRecord:
-    """What is known of a case from its images.
+    """The record of a case, from its images.
 
     Args:
         stored: its scans, on the grid of the labels.

@@ -1,1 +1,1 @@
-"""Labeled cases: of BraTS, of CHAOS, or of a list; and reading their labels."""
+"""Labeled cases from BraTS, CHAOS or a case list, and reading of their labels."""

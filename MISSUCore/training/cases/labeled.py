@@ -1,4 +1,4 @@
-"""Labeled cases: those that a list names, and which of them are held out.
+"""Labeled cases from a case list, and their split into training and validation.
 
 Only names and paths are looked at here; :mod:`.labels` reads the label maps.
 """
@@ -19,10 +19,10 @@ class LabeledCase:
     """Where the scans and the reference segmentation of one case lie.
 
     Attributes:
-        name: unlike that of any other case of its list.
+        name: unique within its list.
         images: by modality, an image file or the folder of a DICOM series.
         labels: a label map file, or a CHAOS folder of PNG masks.
-        group: of cases held out, whose scores are reported apart.
+        group: of held-out cases; scores are also reported for each group.
     """
 
     name: str
@@ -81,7 +81,7 @@ def sorted_cases(cases: Iterable[LabeledCase]) -> list[LabeledCase]:
 
 
 def read_names(path: Path) -> list[str]:
-    """The names in a text file, one a line; empty lines and what follows a # are passed over.
+    """The names in a text file, one per line; ignores empty lines and comments after a #.
 
     Raises:
         InputError: if the file cannot be read.
@@ -95,7 +95,7 @@ def read_names(path: Path) -> list[str]:
 
 
 def read_groups(paths: Iterable[Path]) -> dict[str, str]:
-    """Group by case name, of text files as :func:`read_names` takes them, each a group of its name.
+    """Group by case name, from text files of names; each file is a group with the file's name.
 
     Raises:
         InputError: if a file cannot be read, two files have the same name, or two name one case.

@@ -1,4 +1,4 @@
-"""Reading the reference segmentation of a case, whatever it was numbered or stored like."""
+"""Reading the reference segmentation of a case, in any supported numbering or format."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def read_labels(case: LabeledCase, scheme: LabelScheme) -> sitk.Image:
     """The label map of a case as 3-D 8-bit image in the numbering of the scheme.
 
     BraTS label maps may be in either numbering (enhancing tumor 4, or 3 since 2023). A folder of
-    PNG masks is taken for that of CHAOS, drawn on the case's t1 series.
+    PNG masks is read as one of CHAOS, drawn on the case's t1 series.
 
     Raises:
         InputError: if the labels cannot be read, or are not of the scheme.

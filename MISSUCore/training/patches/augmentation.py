@@ -1,4 +1,4 @@
-"""Random patches of a case, as another scanner might have seen another patient.
+"""Random patches of a case, with augmentation.
 
 Everything runs on the device of its tensors, and draws from the generator it is given, so that
 training can be repeated and resumed exactly.
@@ -28,14 +28,14 @@ def random_patch(
     config: AugmentationConfig,
     generator: Generator,
 ) -> tuple[Tensor, Tensor]:
-    """A patch somewhere in a case, mirrored, rotated, scaled and changed in contrast.
+    """A random patch of a case, randomly mirrored, rotated, scaled and changed in contrast.
 
     Args:
         volume: (modalities, D, H, W) float32, 0 outside the brain.
         classes: (D, H, W) class numbers.
         size: of the patch; where the case is shorter, it is padded with background.
         spacing_mm: of the voxels (depth, height, width); rotations are rotations in space.
-        config: how it varies.
+        config: settings of the augmentation.
         generator: on the device of the tensors.
 
     Returns:
@@ -49,10 +49,10 @@ def random_patch(
 
 
 def remove_enhancement(volume: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-    """A BraTS case as if its tumor took up no contrast agent: few are so, and they are hard.
+    """A BraTS case as if its tumor did not enhance; real ones are rare, and hard to segment.
 
-    In and around the core T1ce becomes what T1 is there, at the contrast that T1ce has outside the
-    tumor, so that vessels keep their brightness; what enhanced is core that does not.
+    In and around the core, T1ce is replaced by T1, scaled to the contrast of T1ce outside the
+    tumor, so that vessels keep their brightness. ET becomes non-enhancing core.
 
     Args:
         volume: (modalities, D, H, W), of which the first are T1 and T1ce; 0 outside the brain.
@@ -70,7 +70,7 @@ def remove_enhancement(volume: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]
     weight = F.avg_pool3d(around, kernel_size=5, stride=1, padding=2)[0]  # no visible seam
     brain = t1ce != 0
     changed = torch.lerp(t1ce, matched, weight)
-    # Z-scored anew, for the bright rim has weighed in the brain's mean and deviation.
+    # Z-score again, since the bright rim contributed to the brain's mean and deviation.
     deviation, mean = torch.std_mean(changed[brain])
     volume = volume.clone()
     volume[1] = torch.where(brain, (changed - mean) / (deviation + 1e-6), 0)
@@ -80,7 +80,7 @@ def remove_enhancement(volume: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]
 def _random_center(
     classes: Tensor, size: tuple[int, int, int], config: AugmentationConfig, generator: Generator
 ) -> list[int]:
-    """Middle voxel of a patch: on a voxel of a random label, or such that the patch lies inside."""
+    """Center of a patch: a voxel of a random label, or any place where the patch lies inside."""
     if uniform(generator) < config.tumor_probability:
         labels = classes[classes > 0].unique()
         if len(labels):
@@ -90,7 +90,7 @@ def _random_center(
     center = []
     for length, wanted in zip(classes.shape, size):
         spare = length - wanted
-        # A case that is shorter than the patch lies anywhere in it.
+        # A case that is shorter than the patch is placed anywhere in it.
         start = math.floor(uniform(generator) * (abs(spare) + 1)) * (1 if spare > 0 else -1)
         center.append(start + wanted // 2)
     return center

@@ -1,4 +1,4 @@
-"""Random numbers of a generator of torch's, which can be seeded, as Python's own."""
+"""Python numbers drawn from a torch generator, which can be seeded."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from torch import Generator
 
 
 def uniform(generator: Generator, low: float = 0.0, high: float = 1.0) -> float:
-    """A number from [low, high)."""
+    """A uniform random number in [low, high)."""
     draw = torch.rand((), generator=generator, device=generator.device).item()
     return low + (high - low) * draw

@@ -1,4 +1,4 @@
-"""The intensities of a patch, as another scanner might have given them."""
+"""Intensity augmentation: patches as if they came from another scanner."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _T1CE = 1  # its place among the modalities, where it counts
 def change_contrast(
     volume: Tensor, spacing_mm: tuple[float, ...], config: AugmentationConfig, generator: Generator
 ) -> Tensor:
-    """The intensities of another scanner: each modality by itself; the background stays 0.
+    """The patch with randomly changed intensities, per modality; the background stays 0.
 
     Args:
         volume: (modalities, D, H, W) float32, 0 outside the brain.
         spacing_mm: of the voxels (depth, height, width).
-        config: how they vary.
+        config: settings of the augmentation.
         generator: on the volume's device.
     """
-    # Without them nothing is drawn, so that runs that do without stay as they are.
+    # Draw no random numbers for what is turned off, so that such runs stay reproducible.
     if config.shift_probability and uniform(generator) < config.shift_probability:
         volume = _shift_t1ce(volume, spacing_mm, config.shift_mm, generator)
     brain = volume != 0
@@ -45,7 +45,7 @@ def change_contrast(
 
 
 def _random_modality(count: int, weights: tuple[float, ...], generator: Generator) -> int:
-    """Number of a modality, drawn with these weights; without any, all alike."""
+    """Index of a random modality, drawn with these weights; without weights, uniformly."""
     bounds = list(accumulate(weights or (1.0,) * count))
     lot = uniform(generator) * bounds[-1]
     return next(number for number, bound in enumerate(bounds) if lot < bound)
@@ -54,7 +54,7 @@ def _random_modality(count: int, weights: tuple[float, ...], generator: Generato
 def _shift_t1ce(
     volume: Tensor, spacing_mm: tuple[float, ...], shift_mm: float, generator: Generator
 ) -> Tensor:
-    """T1ce moved by whole voxels along each axis; where it then shows nothing it stays."""
+    """T1ce shifted by whole voxels along each axis; voxels left empty keep their old value."""
     most = [int(shift_mm / spacing + 1e-6) for spacing in spacing_mm]
     offsets = [math.floor(uniform(generator) * (2 * n + 1)) - n for n in most]
     t1ce = volume[_T1CE]
@@ -67,7 +67,7 @@ def _shift_t1ce(
 
 
 def _fade_edge(volume: Tensor, brain: Tensor) -> Tensor:
-    """The brain's outermost voxels mixed with the black around it: each modality's lowest value."""
+    """The volume with the brain's edge voxels blended with black, each modality's lowest value."""
     low = volume.amin(dim=(1, 2, 3), keepdim=True)
     mixed = F.avg_pool3d((volume - low) * brain, kernel_size=3, stride=1, padding=1) + low
     edge = F.avg_pool3d(brain.float(), kernel_size=3, stride=1, padding=1) < 0.999
@@ -103,6 +103,6 @@ def _with_bias_field(channel: Tensor, bias: float, generator: Generator) -> Tens
     knots = torch.randn(1, 1, 3, 3, 3, generator=generator, device=channel.device)
     knots *= uniform(generator, 0, bias)
     field = F.interpolate(knots, channel.shape, mode="trilinear", align_corners=True)[0, 0].exp()
-    # It multiplies intensities, whose 0 lies so many deviations under the brain's mean.
+    # A bias field multiplies raw intensities, whose 0 lies so many deviations below the mean.
     zero = uniform(generator, 2.5, 5)
     return (channel + zero) * field - zero
