@@ -1,4 +1,4 @@
-"""Shared by all tests: a model small enough for them, one that knows the answer, a full disk."""
+"""Fixtures for all tests: a tiny model, a model with a known answer, a simulated full disk."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ TINY_NETWORK = NetworkConfig(
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Examples are looked for in the library, not in programs that stand beside the tests."""
+    """Collect doctests only from the library, not from programs in the test folders."""
     is_program = collection_path.suffix == ".py" and not collection_path.name.startswith("test_")
     return True if is_program else None
 
 
 @pytest.fixture
 def file_size_limit() -> Callable[[int], AbstractContextManager[None]]:
-    """Context in which files cannot grow beyond some bytes, as on a disk that is full.
+    """Context in which files cannot grow beyond a number of bytes, like on a full disk.
 
-    Only in the context, since the tests' own output may go to a file too.
+    It is limited to a context because the output of the tests may go to a file, too.
     """
     resource = pytest.importorskip("resource", reason="needs POSIX")
 
@@ -83,10 +83,10 @@ def tiny_model(tmp_path: Path, tiny_card: ModelCard) -> Path:
 
 @pytest.fixture
 def bright_model(tmp_path: Path, tiny_card: ModelCard) -> Callable[..., Path]:
-    """Function that saves a model, its card changed, whose answer is known.
+    """Function that saves a model with a known answer; the fields of its card can be changed.
 
     WT is where FLAIR, TC where T2, and ET where T1ce is two standard deviations above the brain's
-    mean. A real network with weights set by hand: what comes in skips everything but the head.
+    mean. It is a real network with weights set by hand: the input bypasses all but the head.
     """
 
     def save(**changes: object) -> Path:

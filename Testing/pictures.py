@@ -31,7 +31,7 @@ DEMO_TILE = 320  # pixels across a picture of the demonstration
 
 
 def draw_thumbnail(path: Path) -> None:
-    """The largest slice of the sample's tumor in T1ce, with the true outlines."""
+    """Draw the slice with the most tumor of the sample case in T1ce, with the true outlines."""
     case = simulate_case(spacing_mm=2.0, anatomy=drawn_brain)
     row = Drawing.of({"": case.images["t1ce"]}, case.labels, BRATS).outlined()[0]
     canvas = black_canvas(*THUMBNAIL_SIZE)
@@ -45,13 +45,13 @@ def draw_thumbnail(path: Path) -> None:
 
 
 def draw_demo(demo: Path, path: Path) -> None:
-    """The first three slices of a demonstration's page, with their outlines."""
+    """Draw the first three slices of a demonstration's page, with their outlines."""
     (labels,) = demo.glob("*.nii.gz")
     scans = demo / "scans" / labels.name.removesuffix(".nii.gz")
     images = {name: sitk.ReadImage(f"{scans}_{name}.nii.gz") for name in BRATS_MODALITIES}
     truth = read_label_map(Path(f"{scans}_seg.nii.gz"))
     rows = Drawing.of(images, read_label_map(labels), BRATS, reference=truth).outlined()[:3]
-    # As wide as each other, like those of the page.
+    # All pictures have the same width, as on the page.
     scales = [DEMO_TILE / size_of(row)[0] for row in rows]
     height = sum(size_of(row)[1] * scale for row, scale in zip(rows, scales))
     canvas = black_canvas(DEMO_TILE * len(images), int(height))
@@ -87,7 +87,7 @@ def painting(canvas: QtGui.QImage) -> Iterator[QtGui.QPainter]:
 
 
 def draw_tile(painter: QtGui.QPainter, row: Row, tile: Tile) -> None:
-    """A picture with its outlines and its caption, as the page shows it."""
+    """Draw a picture with its outlines and its caption, as the page shows it."""
     painter.drawImage(0, 0, QtGui.QImage.fromData(base64.b64decode(tile.png)))
     for outline in row.outlines:
         pen = QtGui.QPen(QtGui.QColor(*(outline.color or (255, 255, 255))), outline.width or 0.7)

@@ -1,4 +1,4 @@
-"""Shared by the tests of the library: images on any grid, DICOM, directions."""
+"""Fixtures for the tests of the library: images on any grid, DICOM, directions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    # On tensors this small, threads mostly wait for each other.
+    # With tensors this small, threads would mostly wait for each other.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -24,7 +24,7 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def make_image() -> Callable[..., sitk.Image]:
-    """Function from voxels (D, H, W) and geometry (x, y, z) to an image."""
+    """Function that makes an image from voxels (D, H, W) and geometry (x, y, z)."""
 
     def make(
         voxels: ArrayLike,
@@ -56,7 +56,7 @@ def write_image(tmp_path: Path, make_image: Callable[..., sitk.Image]) -> Callab
 
 @pytest.fixture
 def truth() -> NDArray[np.uint8]:
-    """Label map with nested boxes, off the middle and of another length along every axis."""
+    """Label map with nested boxes, off-center and with a different length along each axis."""
     labels = np.zeros((20, 24, 28), dtype=np.uint8)
     labels[3:13, 11:20, 4:16] = 2
     labels[5:11, 13:19, 6:14] = 1
@@ -66,7 +66,7 @@ def truth() -> NDArray[np.uint8]:
 
 @pytest.fixture
 def scans() -> Callable[[NDArray[np.uint8]], dict[str, NDArray[np.float32]]]:
-    """Function to scans in which each region is bright where the bright model looks for it."""
+    """Function that makes scans from a label map: the bright model finds its regions in them."""
 
     def make(labels: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         brain = np.random.default_rng(0).normal(100, 2, (4, *labels.shape))

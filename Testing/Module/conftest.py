@@ -1,4 +1,4 @@
-"""Shared by the tests of the module: a real MRML scene, without the Slicer application."""
+"""Fixtures for the tests of the module: a real MRML scene without the Slicer application."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 @pytest.fixture
 def scene(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """An empty vtkMRMLScene with what Slicer's own scripts expect around it."""
+    """An empty vtkMRMLScene, set up as Slicer's own scripts expect it."""
     slicer = pytest.importorskip("slicer", reason="needs the package slicer-core")
     scene = slicer.vtkMRMLScene()
     logic = slicer.vtkSlicerSegmentationsModuleLogic()
@@ -31,7 +31,7 @@ def ijkToRas(
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> NDArray[np.float64]:
-    """Matrix of a grid; direction and origin are RAS."""
+    """IJK to RAS matrix of a grid; direction and origin are in RAS."""
     matrix = np.eye(4)
     matrix[:3, :3] = (np.eye(3) if direction is None else np.asarray(direction)) @ np.diag(spacing)
     matrix[:3, 3] = origin

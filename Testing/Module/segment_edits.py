@@ -11,7 +11,7 @@ from MISSUSegmentationLib.Scene.SceneExchange import arrayFromImage
 
 
 def erase(node: Any, segmentId: str) -> None:
-    """Take a voxel off a segment, by the function that Segment Editor writes its strokes with."""
+    """Erase one voxel of a segment, with the function that Segment Editor uses for its strokes."""
     image = slicer.vtkOrientedImageData()
     node.GetBinaryLabelmapRepresentation(segmentId, image)
     voxels = arrayFromImage(image)

@@ -14,12 +14,12 @@ from MISSUCore.contract.measurement.report import MeasurementReport
 from MISSUCore.contract.visits.report import FollowedLesion, Visit, VisitsReport
 
 DAYS = ("2024-01-10", "2024-03-06", "2024-05-01")
-# One lesion: it shrinks by 70 %, then is four times that volume.
+# One lesion: it shrinks by 70 %, then grows to four times that volume.
 VOLUMES_ML, LENGTHS_MM = (10.0, 3.0, 12.0), (30.0, 15.0, 40.0)
 
 
 def measurement(volume_ml: float, length_mm: float) -> MeasurementReport:
-    """One lesion, as long as it is broad."""
+    """A measurement of one lesion with two equal diameters."""
     settings = MeasurementSettings()
     lesion = LesionMeasurement(
         1,
@@ -43,7 +43,7 @@ def measurement(volume_ml: float, length_mm: float) -> MeasurementReport:
 def report(
     names: Sequence[str] = ("first", "second", "third"), days: Sequence[str] = DAYS
 ) -> VisitsReport:
-    """Visits whose changes are known: by volume -70 % (PR), then +300 % of the nadir (PD)."""
+    """Three visits with known changes of volume: -70 % (PR), then +300 % from the nadir (PD)."""
     visits = tuple(
         Visit(name, day, measurement(volume, length))
         for name, day, volume, length in zip(names, days, VOLUMES_ML, LENGTHS_MM)

@@ -1,4 +1,4 @@
-"""The table of lesions: volume, both diameters, angle, product, and what they count for."""
+"""The table of lesions: volume, both diameters, angle, product, and measurability."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ GREEN, RED = (27, 122, 43), (198, 40, 40)
 
 
 class LesionTable:
-    """Fills a QTableWidget with a row for every lesion; it is hidden while there is none.
+    """Fills a QTableWidget with a row for every lesion; hides it while there is none.
 
     Args:
-        table: to fill.
-        onSelected: gets the numbers of the lesions that the user selects.
+        table: the table to fill.
+        onSelected: called with the numbers of the lesions that the user selects.
     """
 
     def __init__(self, table: qt.QTableWidget, onSelected: Callable[[list[int]], None]) -> None:
@@ -39,18 +39,18 @@ class LesionTable:
         """Show a measurement, or nothing.
 
         Args:
-            report: to show.
-            outOfPlaneMm: by lesion number, how far its lines are from lying in one slice.
+            report: the measurement; None hides the table.
+            outOfPlaneMm: by lesion number, distance of its lines from a common slice.
         """
         leaning = outOfPlaneMm or {}
         lesions = report.lesions if report else ()
         region = report.region if report else ""
-        # In two lines, so that all columns have room.
+        # Titles in two lines, so that all columns fit.
         titles = [_("Lesion"), f"{region}\n" + _("(ml)"), _("Longest\n(mm)"), _("Across\n(mm)")]
         titles += [_("Angle"), _("Product\n(mm²)")]
         numbers = [lesion.number for lesion in lesions]
         if len(numbers) != len(self._numbers):
-            # Else another lesion would take over the selection.
+            # Otherwise the selection would pass to another lesion in the same row.
             self._table.clearSelection()
         self._numbers = numbers
         self._table.setColumnCount(len(titles))

@@ -18,12 +18,12 @@ DATE = "%Y-%m-%d %H:%M"
 
 
 class CaseTable:
-    """Fills a QTableWidget with a row for every case; it is hidden while there is none.
+    """Fills a QTableWidget with a row for every case; hides it while there is none.
 
     Args:
-        table: to fill.
-        onUseChanged: gets the row of a case that the user checks or unchecks, and whether it is
-            to be used.
+        table: the table to fill.
+        onUseChanged: called with the row of a case that the user checks or unchecks, and whether
+            the case is to be used.
     """
 
     def __init__(self, table: qt.QTableWidget, onUseChanged: Callable[[int, bool], None]) -> None:
@@ -44,7 +44,7 @@ class CaseTable:
         self._table.horizontalHeaderItem(len(titles) - 1).setToolTip(tip)
         ids = [case.id for case in cases]
         if ids != self._ids:
-            # Else another case would take over the selection of one that was removed.
+            # Otherwise the selection of a removed case would pass to another one.
             self._table.clearSelection()
             self._ids = ids
         self._table.setRowCount(len(cases))
@@ -67,12 +67,12 @@ class CaseTable:
     def _onItemChanged(self, item: qt.QTableWidgetItem) -> None:
         if not self._filling and item.column() == 0:
             row, use = item.row(), item.checkState() == qt.Qt.Checked
-            # Only once Qt is done with the item: it may be replaced.
+            # Deferred: the item may be replaced, which must wait until Qt has finished with it.
             qt.QTimer.singleShot(0, lambda: self._onUseChanged(row, use))
 
 
 def _texts(case: TrainingCase) -> list[str]:
-    """What the table says of a case: which, scans, volume, how much was corrected."""
+    """Cell texts of a case: title, scans, volume, and how much was corrected."""
     names = [TITLES.get(modality, modality) for modality in case.record.modalities]
     complete = set(case.record.modalities) == set(BRATS_MODALITIES)
     warning = "⚠ " if case.record.warnings else ""
@@ -85,7 +85,7 @@ def _texts(case: TrainingCase) -> list[str]:
 
 
 def _correction(case: TrainingCase) -> str:
-    """The region that was corrected most, and by how much."""
+    """The region that was corrected most, and by how much, as text."""
     changes = case.record.changes
     if not changes:
         return _("unknown")

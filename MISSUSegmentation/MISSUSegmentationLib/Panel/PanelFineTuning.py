@@ -1,6 +1,6 @@
 """The Fine-tune section of the panel: starts, follows and cancels runs.
 
-Its other parts are PanelLibrary and PanelVerdict.
+The other parts of the section are in PanelLibrary and PanelVerdict.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ NAME = r"\w[\w.-]*"
 class PanelFineTuning:
     """Tunes a model on the cases of the library, and follows the run with timers.
 
-    A run goes on when the user leaves the panel or closes the scene; when Slicer is closed it
-    stops, and can be resumed.
+    A run continues when the user leaves the panel or closes the scene. Closing Slicer stops it; it
+    can be resumed later.
 
     Args:
         ui: widgets of the panel by name.
-        inputs: tells which volumes are selected.
-        models: lists the installed models.
-        settings: gives those that the panel shows.
-        onModelsChanged: is called when there is another model, or another default.
+        inputs: the Inputs section, which knows the selected volumes.
+        models: the list of installed models.
+        settings: returns the settings chosen in the panel.
+        onModelsChanged: called when the installed models or the default model change.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class PanelFineTuning:
         ui.fineTuningCollapsibleButton.connect("contentsCollapsed(bool)", self.onCollapsed)
 
     def cleanup(self) -> None:
-        """Slicer exits, or the module is reloaded; a run can be resumed."""
+        """Stop before Slicer exits or the module is reloaded; a run can be resumed."""
         self._timer.stop()
         self._curvesTimer.stop()
         self.logic.cancel()
@@ -83,7 +83,7 @@ class PanelFineTuning:
             self.refresh()
 
     def refresh(self) -> None:
-        """Show what is in the files now."""
+        """Reload the library, its runs and the models from their files."""
         if self._ui.fineTuningCollapsibleButton.collapsed:
             return
         self.library.read()
@@ -92,13 +92,13 @@ class PanelFineTuning:
         chosen = box.currentText
         box.clear()
         for name, card in self._models.cards.items():
-            if not card.first_look.model:  # what looks twice cannot be tuned
+            if not card.first_look.model:  # two-stage models cannot be tuned
                 box.addItem(name)
         box.setCurrentIndex(max(0, box.findText(chosen or self._models.default)))
         self.update()
 
     def update(self) -> None:
-        """Show what can be done now, after a choice in the panel."""
+        """Enable and disable the buttons after a change in the panel."""
         if not self._ui.fineTuningCollapsibleButton.collapsed:
             self.library.update()
             self.verdict.update()
@@ -125,7 +125,7 @@ class PanelFineTuning:
             widget.enabled = not tuning
 
     def _problem(self) -> str:
-        """Why no run can be started; empty if it can."""
+        """Why no run can be started; empty if one can."""
         if self.library.folder() is None:
             return _("Choose a folder for your training cases.")
         if sum(not case.record.excluded for case in self.library.cases) < MINIMUM_CASES:
@@ -178,12 +178,12 @@ class PanelFineTuning:
         self.refresh()
 
     def _follow(self) -> None:
-        """A process was started."""
+        """Start polling after a process was started."""
         self._timer.start()
         self.update()
 
     def poll(self) -> None:
-        """Let the logic deliver what is new, and notice the ends."""
+        """Poll the logic, and notice when a process has ended."""
         before = (self.logic.isTuning(), self.logic.isBusy())
         try:
             self.logic.poll()
@@ -203,7 +203,7 @@ class PanelFineTuning:
             self.verdict.drawCurves()
 
     def showProgress(self, event: ProgressEvent) -> None:
-        """Show what is done, how much, and the time left."""
+        """Show the current step, the progress and the remaining time."""
         titles = {
             Stage.PREPARE: _("Preparing the cases"),
             Stage.GATE: _("Comparing with the base"),
@@ -235,7 +235,7 @@ class PanelFineTuning:
         self.refresh()
 
     def onDefaultButton(self) -> None:
-        """Make the model that is chosen under Advanced the default."""
+        """Make the model chosen in the Advanced section the default."""
         self.verdict.use(self._models.chosen())
 
 

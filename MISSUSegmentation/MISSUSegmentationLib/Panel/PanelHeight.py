@@ -1,4 +1,4 @@
-"""How high the panel and its tables are, whatever Slicer's module panel makes of it."""
+"""Sets the heights of the panel and its tables, which Slicer's module panel gets wrong."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import qt
 class PanelHeight(qt.QObject):
     """An event filter that gives a widget the height that its layout needs at its width.
 
-    From the second visit to a module on, Slicer (qSlicerModulePanel, up to 5.13) keeps an old
-    height for the width it has: labels whose text is wrapped are cut, and buttons lie over tables.
-    Minimum heights of the labels do not help; that of the whole panel does.
+    When a module is entered again, Slicer (qSlicerModulePanel, up to 5.13) keeps an outdated
+    height: labels with wrapped text are cut off, and buttons overlap tables. Setting minimum
+    heights of the labels does not help; setting that of the whole panel does.
 
     Args:
-        widget: with a layout; it keeps no reference, so somebody has to hold this object.
+        widget: a widget with a layout. It holds no reference to this object; the caller must.
     """
 
     def __init__(self, widget: Any) -> None:
@@ -24,7 +24,7 @@ class PanelHeight(qt.QObject):
         widget.installEventFilter(self)
 
     def eventFilter(self, widget: Any, event: Any) -> bool:
-        """Another text or section is shown, or the panel has another width."""
+        """Update the height when the layout or the width has changed."""
         if event.type() in (qt.QEvent.LayoutRequest, qt.QEvent.Resize):
             height = self._widget.layout().totalHeightForWidth(self._widget.width)
             self._widget.minimumHeight = height
@@ -32,12 +32,12 @@ class PanelHeight(qt.QObject):
 
 
 def fitHeight(table: qt.QTableWidget, stretched: int = 0, rowsShown: int | None = None) -> None:
-    """Make a table as high as its rows, and hide one that has none.
+    """Make a table as high as its rows, and hide it if it has none.
 
     Args:
-        table: that was filled.
-        stretched: column that takes the width that the others leave.
-        rowsShown: if there are more, they scroll; None shows all.
+        table: the filled table.
+        stretched: index of the column that takes up the remaining width.
+        rowsShown: maximum number of rows shown without scrolling; None shows all.
     """
     header = table.horizontalHeader()
     header.setSectionResizeMode(qt.QHeaderView.ResizeToContents)

@@ -22,14 +22,14 @@ Volumes = dict[str, slicer.vtkMRMLScalarVolumeNode]
 
 
 class PanelInputs:
-    """Fills the four selectors, and tells what is wrong with what they hold.
+    """Fills the four volume selectors, and checks the selected volumes.
 
     Args:
         ui: widgets of the panel by name.
         showMessage: shows a sentence to the user.
 
     Attributes:
-        parameters: choices of the panel; None while it is not on display.
+        parameters: the panel's parameters; None while the user is in another module.
     """
 
     def __init__(self, ui: Any, showMessage: Callable[[str], None]) -> None:
@@ -45,22 +45,22 @@ class PanelInputs:
         return {modality: node for modality, node in chosen.items() if node}
 
     def select(self, volumes: Volumes) -> None:
-        """Select these volumes, and none for the other modalities."""
+        """Select these volumes, by modality, and clear the other selectors."""
         with slicer.util.NodeModify(self.parameters):
             for modality in BRATS_MODALITIES:
                 self.parameters.setValue(modality, volumes.get(modality))
 
     def forget(self) -> None:
-        """Take nothing that is selected for a guess; the scene is another one."""
+        """Forget which selections were guesses, after the scene has changed."""
         self._guess = {}
 
     def guess(self) -> None:
-        """Select the volumes by their names, unless the user has chosen otherwise."""
+        """Select volumes by their names, unless the user has selected others."""
         known = {modality: node for modality, node in self._guess.items() if node.GetScene()}
         if self.parameters is None or self.volumes() != known:
             return
         guess = guessModalities(_scans())
-        # When another patient is loaded, names fit two volumes: what is selected stays.
+        # Once a second patient is loaded, names are ambiguous: the selection stays.
         if known.items() <= guess.items():
             self._guess = guess
             self.select(guess)
@@ -90,7 +90,7 @@ class PanelInputs:
         self._showMessage("\n".join(lines))
 
     def onSampleButton(self) -> None:
-        from ..Scene.SampleCase import addSampleCase  # takes SimpleITK, which is slow to load
+        from ..Scene.SampleCase import addSampleCase  # imports SimpleITK, which is slow to load
 
         with slicer.util.tryWithErrorDisplay(_("The sample cannot be made."), waitCursor=True):
             volumes, truth = addSampleCase()
@@ -99,7 +99,7 @@ class PanelInputs:
             slicer.util.setSliceViewerLayers(background=volumes["flair"], fit=True)
 
     def problems(self, card: ModelCard | None) -> list[str]:
-        """Why the model with this card cannot segment the selection, one sentence each."""
+        """Reasons why the model with this card cannot segment the selection, one sentence each."""
         if card is None:
             return [_("Choose an installed model under Advanced.")]
         volumes = self.volumes()

@@ -1,4 +1,4 @@
-"""What the panel does where something that MISSUCore needs is missing or broken."""
+"""Offers to install or repair what MISSUCore needs: deepbet and PyTorch."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ ShowError = Callable[[str, "Path | None"], None]
 
 @contextlib.contextmanager
 def panelWaits(ui: Any, waits: bool = True) -> Iterator[None]:
-    """Let the panel take no clicks while Slicer waits for pip or for HD-BET.
+    """Disable the panel while Slicer waits for pip or HD-BET.
 
-    Both let Qt go on: a second click would start them again. The user may leave the panel or close
-    the scene meanwhile, though.
+    Both let Qt process events, so a second click would start them again. The user can still leave
+    the panel or close the scene.
 
     Args:
         ui: widgets of the panel by name.
@@ -38,19 +38,19 @@ def panelWaits(ui: Any, waits: bool = True) -> Iterator[None]:
     try:
         with slicer.util.WaitCursor(waits):
             if waits:
-                slicer.app.processEvents()  # else nobody reads what is waited for
+                slicer.app.processEvents()  # so that the message is displayed before waiting
             yield
     finally:
         panel.enabled = True
 
 
 def skullMessage() -> str:
-    """What the user reads instead of :class:`.BrainExtractionMissing`."""
+    """The message shown for :class:`.BrainExtractionMissing`."""
     return _("The scans show the skull; choose under Advanced how it is taken off.")
 
 
 def offerDeepbet(ui: Any, showMessage: ShowMessage, showError: ShowError) -> bool:
-    """Offer to install the package that takes off skulls; returns whether it was installed."""
+    """Offer to install deepbet for skull stripping; returns whether it was installed."""
     question = _(
         "The scans show the skull. The package deepbet takes it off (MIT license, 10 MB and "
         "some small packages that it needs). Install it now, and go on?"
@@ -64,12 +64,12 @@ def offerDeepbet(ui: Any, showMessage: ShowMessage, showError: ShowError) -> boo
 
 
 def brokenMessage() -> str:
-    """What the user reads instead of :class:`.TorchBroken`, beside *Repair* and the log."""
+    """The message shown for :class:`.TorchBroken`, next to the links *Repair* and the log."""
     return _("PyTorch is installed, but cannot be loaded.")
 
 
 def repair(ui: Any, showMessage: ShowMessage, showError: ShowError) -> bool:
-    """Offer to remove PyTorch and to install it again; returns whether it works now."""
+    """Offer to reinstall PyTorch; returns whether it works now."""
     question = _(
         "Remove PyTorch from Slicer, and install a version that works ({versions})? Other modules "
         "that use PyTorch get it, too. This may take minutes."
@@ -89,18 +89,18 @@ def _mend(
     showMessage: ShowMessage,
     showError: ShowError,
 ) -> bool:
-    """Ask, install, tell.
+    """Ask the user, install, and show the outcome.
 
     Args:
         ui: widgets of the panel by name.
-        question: for the user.
-        doing: what the user reads meanwhile.
+        question: question to the user.
+        doing: message shown during the installation.
         install: raises InstallationError if it fails.
         showMessage: shows a sentence to the user.
         showError: shows a sentence, with the path of a log.
 
     Returns:
-        Whether the user agreed, and it was installed.
+        Whether the user agreed and the installation succeeded.
     """
     isWaiting = not ui.segmentButton.parent().enabled  # for something else
     if isWaiting or not slicer.util.confirmOkCancelDisplay(question):

@@ -28,7 +28,7 @@ from .PanelRun import stageTitle
 from .PanelStatus import PanelStatus, openFile
 
 FOLDER_SETTING = "MISSU/TrainingCases"
-# The argument of FineTuningLogic.add that says yes to the question of an error.
+# The argument of FineTuningLogic.add that is set when the user says yes, by error code.
 ANSWERS = {
     ErrorCode.SCANS_KNOWN: "replace",
     ErrorCode.LABELS_EMPTY: "noTumor",
@@ -37,18 +37,18 @@ ANSWERS = {
 
 
 class PanelLibrary:
-    """Shows the cases in the folder that the user chose, and adds the one in the scene.
+    """Shows the cases of the library folder, and adds the case in the scene.
 
     Args:
         ui: widgets of the panel by name.
-        logic: which changes the library.
-        onStarted: is called when a change was started.
-        onChanged: is called when the library holds something else.
-        inputs: tells which volumes are selected.
-        settings: gives those that the panel shows.
+        logic: changes the library.
+        onStarted: called when a change was started.
+        onChanged: called when the content of the library has changed.
+        inputs: the Inputs section, which knows the selected volumes.
+        settings: returns the settings chosen in the panel.
 
     Attributes:
-        cases: of the library, in the order of the table.
+        cases: cases of the library, in the order of the table.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class PanelLibrary:
         self._table = CaseTable(ui.casesTable, self.onUseChanged)
         ui.libraryPathLineEdit.setCurrentPath(qt.QSettings().value(FOLDER_SETTING) or "")
         ui.libraryPathLineEdit.connect("currentPathChanged(QString)", self.onFolderChosen)
-        # The other signal is not sent when the line was emptied.
+        # currentPathChanged is not emitted when the line is cleared.
         ui.libraryPathLineEdit.connect("validInputChanged(bool)", self.onFolderChosen)
         ui.casesTable.itemSelectionChanged.connect(self.update)
         ui.addCaseButton.clicked.connect(self.onAddButton)
@@ -84,7 +84,7 @@ class PanelLibrary:
         ui.openLibraryButton.clicked.connect(self.onOpenButton)
 
     def folder(self) -> Path | None:
-        """The library's folder; None before the user has chosen one."""
+        """The library's folder; None until the user has chosen one."""
         path = self._ui.libraryPathLineEdit.currentPath
         return Path(path) if path and Path(path).is_absolute() else None
 
@@ -93,16 +93,16 @@ class PanelLibrary:
         self._onChanged()
 
     def read(self) -> None:
-        """Show what the library holds now."""
+        """Read the library again and show its cases."""
         folder = self.folder()
         self.cases = readCases(folder) if folder else []
-        # Not Path.is_dir, which fails for what the system cannot look at.
+        # Path.is_dir would raise an error for a folder that cannot be accessed.
         self._isMissing = folder is not None and not os.path.isdir(folder)  # noqa: PTH112
         self._table.show(self.cases)
         self.update()
 
     def update(self) -> None:
-        """Update enabled states."""
+        """Enable and disable the widgets."""
         busy = self._logic.isBusy()
         selected = self._selected()
         problem = self._problem()
@@ -117,7 +117,7 @@ class PanelLibrary:
             )
         self._ui.casesTable.enabled = not busy
         self._ui.loadCaseButton.enabled = len(selected) == 1
-        # The files of a running fine-tuning must stay.
+        # A running fine-tuning needs the files.
         self._ui.removeCaseButton.enabled = (
             bool(selected) and not busy and not self._logic.isTuning()
         )
@@ -138,7 +138,7 @@ class PanelLibrary:
         )
 
     def _problem(self) -> str:
-        """Why nothing can be added; empty if it can."""
+        """Why no case can be added; empty if one can."""
         if self.folder() is None:
             return _("Choose a folder for your training cases.")
         parameters = self._inputs.parameters
@@ -152,14 +152,14 @@ class PanelLibrary:
         return [self.cases[row] for row in self._table.selectedRows()]
 
     def onAddButton(self) -> None:
-        """Store the case in the scene, or cancel that."""
+        """Add the case in the scene to the library, or cancel adding it."""
         if self._isAdding:
             self._logic.cancelCommand()
         else:
             self.add()
 
     def add(self, **answers: bool) -> None:
-        """Store the case in the scene; ``answers`` are what the user has confirmed meanwhile."""
+        """Add the case in the scene to the library; the user has confirmed ``answers``."""
         settings = self._settings()
         byHdBet = settings.brainExtraction == "hdbet"
         if byHdBet:
@@ -199,7 +199,7 @@ class PanelLibrary:
         self.update()
 
     def _onRefused(self, answers: dict[str, bool], error: SegmentationError) -> None:
-        if error.code:  # something to be asked, once Slicer does not wait any more
+        if error.code:  # ask only after the wait cursor is gone
             qt.QTimer.singleShot(0, lambda: self._onNotAdded(answers, error))
         else:
             self._tell(error)
@@ -207,15 +207,15 @@ class PanelLibrary:
     def _onNotAdded(self, answers: dict[str, bool], error: SegmentationError) -> None:
         self._isAdding = False
         self._show("")
-        self.update()  # what is asked stays open for a while, and nothing is being added meanwhile
+        self.update()  # now, since the question may stay open for a while
         code, logPath = error.code, error.logPath
         question = _question(error)
-        # Else the user has left the panel, or deleted what was selected.
+        # False if the user has left the panel or deleted a selected node.
         canGoOn = not self._problem()
         if code == ErrorCode.BRAIN_EXTRACTION_MISSING:
             self._showError(skullMessage(), logPath)
             mended = canGoOn and offerDeepbet(self._ui, self._show, self._showError)
-            if mended and not self._problem():  # as before: it takes a while
+            if mended and not self._problem():  # check again: installing takes a while
                 self.add(**answers)
         elif not question or not canGoOn:
             self._showError(str(error), logPath)
@@ -229,7 +229,7 @@ class PanelLibrary:
         self._onChanged()
 
     def onUseChanged(self, row: int, use: bool) -> None:
-        """The user has checked or unchecked a case."""
+        """Include or exclude a case that the user has checked or unchecked."""
         ids = [self.cases[row].id]
         self._change(
             lambda **callbacks: self._logic.exclude(self.folder(), ids, not use, **callbacks)
@@ -272,7 +272,7 @@ class PanelLibrary:
         start: Callable[[], Any],
         onRefused: Callable[[SegmentationError], None] | None = None,
     ) -> bool:
-        """Whether it could be started."""
+        """Start a command; returns whether it could be started."""
         try:
             start()
         except SegmentationError as error:
@@ -287,7 +287,7 @@ class PanelLibrary:
 
 
 def _question(error: SegmentationError) -> str:
-    """What to ask the user about an error of ``missu library add``; empty for a plain one."""
+    """The question to ask after an error of ``missu library add``; empty if there is none."""
     return {
         ErrorCode.SCANS_KNOWN: _(
             "These scans are in the library already. Take the new segmentation instead?"

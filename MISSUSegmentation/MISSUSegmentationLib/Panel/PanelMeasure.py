@@ -1,4 +1,4 @@
-"""The Lesions section of the panel: measures the chosen segmentation, and follows its lines."""
+"""The Lesions section of the panel: measures the chosen segmentation, and observes its lines."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from .LesionTable import LesionTable
 
 
 class PanelMeasure:
-    """Measures the chosen segmentation, shows its lesions, and takes up corrected lines.
+    """Measures the chosen segmentation, shows its lesions, and updates them with the lines.
 
     Args:
         ui: widgets of the panel by name.
-        logic: which measures.
-        onStarted: is called when a measurement was started.
-        onFailed: gets a sentence and the path of a log.
+        logic: does the measurement.
+        onStarted: called when a measurement was started.
+        onFailed: called with one sentence and the path of a log.
     """
 
     def __init__(
@@ -60,20 +60,20 @@ class PanelMeasure:
         ui.targetsSpinBox.connect("valueChanged(int)", self.onTargetsChanged)
 
     def setParameters(self, parameters: MISSUSegmentationParameterNode | None) -> None:
-        """Connect to these choices of the panel, or to none while it is not on display."""
+        """Connect to the panel's parameters; None while the user is in another module."""
         self._history.release()
         self._parameters = parameters
         if parameters:
             self.refresh()
 
     def update(self) -> None:
-        """Show the chosen segmentation if another one was chosen."""
+        """Show the chosen segmentation if the choice has changed."""
         if self._shown is not self._parameters.result:
             self.refresh()
         self._updateButtons()
 
     def refresh(self) -> None:
-        """Show the chosen segmentation as it is now, and follow its lines."""
+        """Show the chosen segmentation in its present state, and observe its lines."""
         node = self._shown = self._parameters.result
         self._isEdited = False
         if node:
@@ -106,9 +106,9 @@ class PanelMeasure:
             self._onStarted()
 
     def onResetButton(self) -> None:
-        self._history.release()  # so that it is one step to undo
+        self._history.release()  # so that undo treats it as one step
         resetLines(self._shown, self._table.selected() or None)
-        self.refresh()  # some may be new
+        self.refresh()  # observes newly created lines, too
 
     def onTargetsChanged(self, targets: int) -> None:
         if self._shown and self._parameters:
@@ -116,7 +116,7 @@ class PanelMeasure:
             self._fill()
 
     def _onMeasured(self, report: MeasurementReport) -> None:
-        if self._parameters:  # else the user has left the panel
+        if self._parameters:  # None if the user has left the panel
             self.refresh()
 
     def _onNotMeasured(self, message: str, logPath: Path | None) -> None:
@@ -133,7 +133,7 @@ class PanelMeasure:
             showLesion(self._shown, numbers[0])
 
     def _fill(self) -> MeasurementReport | None:
-        """Show the numbers as the lines are now."""
+        """Fill the table from the present lines; returns the report."""
         report = currentMeasurement(self._shown) if self._shown else None
         self._table.show(report, outOfPlaneMm(self._shown, report) if report else None)
         if report:

@@ -22,11 +22,11 @@ class PanelModels:
 
     Args:
         ui: widgets of the panel by name.
-        onChosen: gets the name of the model that the user chooses.
+        onChosen: called with the name of the model that the user chooses.
 
     Attributes:
-        cards: of the installed models, by name.
-        default: name of the model that is taken if none is chosen.
+        cards: cards of the installed models, by name.
+        default: name of the model used if none is chosen.
     """
 
     def __init__(self, ui: Any, onChosen: Callable[[str], None]) -> None:
@@ -41,7 +41,7 @@ class PanelModels:
         ui.clearModelsButton.clicked.connect(self.onClearButton)
 
     def readCards(self) -> None:
-        """Look which models there are."""
+        """Read the cards of the installed models again."""
         self.cards = usableCards()
         self._unusable = "".join(
             "<br>" + _("<b>Cannot be used:</b> {text}").format(text=escape(problem))
@@ -94,7 +94,7 @@ class PanelModels:
 
 
 def usableCards() -> dict[str, ModelCard]:
-    """Cards, by name, of the models that take nothing but T1, T1ce, T2 and FLAIR."""
+    """Cards, by name, of the models that need no other inputs than T1, T1ce, T2 and FLAIR."""
     cards = modelCards()
     return {name: card for name, card in cards.items() if {*card.modalities} <= {*BRATS_MODALITIES}}
 
@@ -115,7 +115,7 @@ def describe(card: ModelCard) -> str:
 
 
 def _tuning(tuning: Tuning) -> str:
-    """A fine-tuning in a model's history: when, on what, from what, and whether it was better."""
+    """One fine-tuning in a model's history: date, cases, base model, and whether it improved."""
     text = _("{date}, on {count} cases, from {base}: {verdict}").format(
         date=tuning.date,
         count=len(tuning.cases),
@@ -127,6 +127,6 @@ def _tuning(tuning: Tuning) -> str:
 
 
 def userModelFiles() -> list[Path]:
-    """Card and weight file of every model in the user's model folder, and nothing else there."""
+    """The card and weight files of all models in the user's model folder; no other files."""
     cards = [path for path in modelFolder().glob("*.json") if path.with_suffix(".pt").is_file()]
     return [file for card in sorted(cards) for file in (card, card.with_suffix(".pt"))]

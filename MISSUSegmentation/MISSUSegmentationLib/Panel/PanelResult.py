@@ -22,14 +22,14 @@ from .PanelStatus import openFile
 from .Provenance.PanelProvenance import PanelProvenance
 from .ResultTable import ResultTable
 
-# Where a segmentation keeps what its run said of it.
+# Node attribute with the expected Dice and the warnings of the run.
 REPORT_ATTRIBUTE = "MISSU.Report"
-# How much more than a tumor a 3D view shows when it is brought there.
+# Margin factor: a 3D view centered on a tumor shows this many times its extent.
 ROOM = 1.5
 
 
 class Report(NamedTuple):
-    """Expected Dice by region name, and warnings: what a run said of its segmentation."""
+    """Expected Dice by region name, and warnings of the run that made a segmentation."""
 
     confidence: dict[str, float]
     warnings: list[str]
@@ -40,12 +40,12 @@ class PanelResult:
 
     Args:
         ui: widgets of the panel by name.
-        logic: which compares.
-        onStarted: is called when a comparison was started.
-        onFailed: gets a sentence and the path of a log.
+        logic: does the comparison.
+        onStarted: called when a comparison was started.
+        onFailed: called with one sentence and the path of a log.
 
     Attributes:
-        parameters: choices of the panel; None while it is not on display.
+        parameters: the panel's parameters; None while the user is in another module.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class PanelResult:
         self._table = ResultTable(ui.resultTable)
         self._provenance = PanelProvenance(ui)
         self._scores: Scores = {}
-        # By segmentation ID. Not in the scene: what that names is not to be opened unseen.
+        # By segmentation ID. Not saved in the scene: a path from a foreign scene is unsafe to open.
         self._qualityPages: dict[str, Path] = {}
         self._shown: tuple[Any, Any] = (None, None)
         self._unseen: Any = None
@@ -72,24 +72,24 @@ class PanelResult:
         ui.compareButton.clicked.connect(self.onCompareButton)
 
     def cleanup(self) -> None:
-        """The panel goes."""
+        """Clean up before the panel is deleted."""
         self._provenance.cleanup()
 
     def forget(self) -> None:
-        """The scene is closed."""
+        """Forget the results of a closed scene."""
         self._unseen = None
         self._provenance.show(None)
         self._provenance.forgetReader()
 
     def update(self) -> None:
-        """Show the chosen segmentation if another one, or another reference, was chosen."""
+        """Show the chosen segmentation if it or the chosen reference has changed."""
         if self._shown != (self.parameters.result, self.parameters.reference):
             self._scores = {}
             self.show()
         self._updateButtons()
 
     def show(self) -> None:
-        """Show the chosen segmentation as it is now."""
+        """Show the present state of the chosen segmentation."""
         node = self.parameters.result
         self._shown = (node, self.parameters.reference)
         report = _report(node)
@@ -123,10 +123,10 @@ class PanelResult:
         )
 
     def remember(self, result: SegmentationResult, isNew: bool) -> None:
-        """Keep what the run said of its segmentation with it, in the scene, but for its page.
+        """Save the confidence and warnings of a run with its segmentation in the scene.
 
-        A new one is brought into view, once the user is here: views are not turned away under the
-        hands of somebody who paints in another module.
+        A new segmentation is brought into view only when the user is in this module: the views must
+        not move while somebody paints in another one.
         """
         self._unseen = result.segmentationNode if isNew else None
         report = Report(result.confidence, result.warnings)
@@ -138,7 +138,7 @@ class PanelResult:
             self._qualityPages[nodeId] = result.qualityPage
 
     def refresh(self) -> None:
-        """Show the chosen segmentation anew: it may have been edited, and its scores be old."""
+        """Show the chosen segmentation again, without scores: it may have been edited."""
         self._scores = {}
         self.show()
         self._updateButtons()
@@ -147,19 +147,19 @@ class PanelResult:
         self._unseen = None
 
     def onEditButton(self) -> None:
-        node = self.parameters.result  # there are none once the user is in another module
+        node = self.parameters.result  # read first: None once the user is in another module
         slicer.util.selectModule("SegmentEditor")
         editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
         editor.setSegmentationNode(node)
         editor.setSourceVolumeNode(scanOf(node))
         if node.GetSegmentation().GetNumberOfLayers() > 1:
-            # Else what is painted into one region would be erased from the regions around it.
+            # Otherwise painting into one region would erase the regions around it.
             parameters = editor.mrmlSegmentEditorNode()
             parameters.SetOverwriteMode(parameters.OverwriteNone)
 
     def onQualityPageButton(self) -> None:
         page = self._qualityPage()
-        if page:  # else it was deleted since
+        if page:  # missing if it was deleted since
             openFile(page)
         self._updateButtons()
 
@@ -183,7 +183,7 @@ class PanelResult:
             self._onStarted()
 
     def _onCompared(self, scores: Scores) -> None:
-        if self.parameters:  # else the user has left the panel
+        if self.parameters:  # None if the user has left the panel
             self._scores = scores
             self.show()
 
@@ -197,7 +197,7 @@ class PanelResult:
 
 
 def showInViews(node: slicer.vtkMRMLSegmentationNode) -> None:
-    """Show the scan under a segmentation in all slices, and bring all views to the segments."""
+    """Show the segmentation's scan in all slice views, and center all views on the segments."""
     slicer.util.setSliceViewerLayers(background=scanOf(node), fit=True)
     segmentIds = node.GetSegmentation().GetSegmentIDs()
     center = node.GetSegmentCenterRAS(segmentIds[0]) if segmentIds else None
@@ -214,11 +214,11 @@ def showInViews(node: slicer.vtkMRMLSegmentationNode) -> None:
 
 
 def _lookAt(camera: slicer.vtkMRMLCameraNode, bounds: np.ndarray) -> None:
-    """Bring what lies within bounds to the middle of a 3D view and near; turn nothing."""
+    """Center a 3D view on the bounds and zoom in, without rotating it."""
     direction = np.subtract(camera.GetPosition(), camera.GetFocalPoint())
     corners = bounds.reshape(3, 2)
     if (corners[:, 1] <= corners[:, 0]).any() or not direction.any():
-        return  # there is nothing to see: bounds are upside down then
+        return  # nothing visible: the bounds are invalid (minimum above maximum)
     radius = np.linalg.norm(corners[:, 1] - corners[:, 0]) / 2
     center = corners.mean(axis=1)
     distance = ROOM * radius / np.sin(np.radians(camera.GetViewAngle()) / 2)
@@ -229,17 +229,17 @@ def _lookAt(camera: slicer.vtkMRMLCameraNode, bounds: np.ndarray) -> None:
 
 
 def _report(node: slicer.vtkMRMLSegmentationNode | None) -> Report:
-    """What the run said of a segmentation; nothing for one that is not of MISSU."""
+    """The confidence and warnings saved with a segmentation; empty if MISSU did not make it."""
     try:
         report = json.loads((node and node.GetAttribute(REPORT_ATTRIBUTE)) or "{}")
         confidence = {name: float(dice) for name, dice in report.get("confidence", {}).items()}
         return Report(confidence, [str(warning) for warning in report.get("warnings", [])])
-    except (AttributeError, TypeError, ValueError):  # written by hand, and not well
+    except (AttributeError, TypeError, ValueError):  # malformed, e.g. edited by hand
         return Report({}, [])
 
 
 def _exportHint(node: Any) -> str:
-    """What is in the way of an export as DICOM Segmentation; empty if nothing is."""
+    """What prevents exporting as DICOM Segmentation; empty if nothing does."""
     scan = scanOf(node) if node else None
     if node is None or (scan is not None and scan.GetAttribute("DICOM.instanceUIDs")):
         return ""

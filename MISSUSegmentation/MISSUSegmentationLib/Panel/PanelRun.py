@@ -1,4 +1,4 @@
-"""What the panel shows of a run: the Segment button, the progress bar, the sentence below."""
+"""Displays a run in the panel: the Segment button, the progress bar, the message below."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ POLL_MILLISECONDS = 100
 
 
 class PanelRun:
-    """Follows the logic's run with a timer.
+    """Polls the logic's run with a timer.
 
     Args:
         ui: widgets of the panel by name.
-        logic: whose runs are shown.
-        onEnded: is called when a run has ended in any way.
+        logic: the logic whose runs are shown.
+        onEnded: called when a run has ended, for whatever reason.
 
     Attributes:
-        logPath: of the last run; None before the first.
+        logPath: log of the last run; None before the first.
     """
 
     def __init__(self, ui: Any, logic: SegmentationLogic, onEnded: Callable[[], None]) -> None:
@@ -43,7 +43,7 @@ class PanelRun:
         ui.logButton.clicked.connect(self.openLog)
 
     def follow(self) -> None:
-        """A run was started."""
+        """Start polling a run that was started."""
         self.showMessage("")
         self._ui.progressBar.value = 0
         self._ui.progressBar.setFormat(_("Starting"))
@@ -51,7 +51,7 @@ class PanelRun:
         self._timer.start()
 
     def poll(self) -> None:
-        """Let the logic deliver what is new, and notice the end."""
+        """Poll the logic, and notice when the run has ended."""
         try:
             self._logic.poll()
         finally:
@@ -59,14 +59,14 @@ class PanelRun:
                 self.stop()
 
     def stop(self) -> None:
-        """No run is on any more."""
+        """Stop polling and hide the progress bar."""
         if self._timer.active:
             self._timer.stop()
             self._ui.progressBar.hide()
             self._onEnded()
 
     def showButton(self, problems: list[str]) -> None:
-        """Name the button after what it does, or tell why it does nothing."""
+        """Set the text of the button, and enable it or show the problems."""
         button = self._ui.segmentButton
         running = self._logic.isRunning()
         button.text = _("Cancel") if running else _("Segment")
@@ -79,7 +79,7 @@ class PanelRun:
         self._ui.hintLabel.visible = bool(problems) and not running
 
     def showProgress(self, event: ProgressEvent) -> None:
-        """Show the stage, how much is done, and the time left."""
+        """Show the stage, the progress and the remaining time."""
         left = ""
         if event.seconds_left is not None:
             left = _("{time} left").format(time=formatTime(event.seconds_left))
@@ -88,11 +88,11 @@ class PanelRun:
         self._ui.progressBar.value = round(1000 * event.fraction)
 
     def showMessage(self, message: str) -> None:
-        """Show a sentence below the button; an empty one hides the last."""
+        """Show a sentence below the button; an empty one hides the previous one."""
         self._status.show(message)
 
     def showDone(self, result: SegmentationResult) -> None:
-        """Show that a segmentation is there, and which scans did not lie on it."""
+        """Show that the segmentation is done, and which scans were not aligned with it."""
         sentences = [_("Done in {seconds:.0f} s.").format(seconds=result.seconds["total"])]
         for modality, distanceMm in result.movedMm.items():
             sentence = _("{scan} was moved by {distance:.1f} mm onto the result.")
@@ -104,13 +104,13 @@ class PanelRun:
         self.showLog(result.logPath)
 
     def showError(self, message: str, logPath: Path | None, **offer: Any) -> None:
-        """Show what went wrong, with the log one click away; see PanelStatus for the offer."""
+        """Show an error with a link to the log; see PanelStatus for ``offer``."""
         if logPath:
             self.showLog(logPath)
         self._status.showError(message, logPath, **offer)
 
     def showLog(self, logPath: Path) -> None:
-        """Offer this log to be opened."""
+        """Offer to open this log."""
         self.logPath = logPath
         self._ui.logButton.enabled = True
 
@@ -121,7 +121,7 @@ class PanelRun:
 
 
 def stageTitle(stage: str) -> str:
-    """What the user reads of a stage of the protocol."""
+    """The name of a stage as shown to the user."""
     titles = {
         Stage.EXPORT: _("Writing the volumes"),
         Stage.READ: _("Reading the volumes"),

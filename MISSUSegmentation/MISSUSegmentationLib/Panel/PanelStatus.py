@@ -1,4 +1,4 @@
-"""A line of the panel that says what is going on, or what went wrong."""
+"""A line of the panel for status and error messages."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class PanelStatus:
     """Fills a rich-text QLabel, which is hidden while it is empty.
 
     Args:
-        label: to fill.
-        section: that can be collapsed, with the label in it: then errors are shown in a dialog,
-            too. None for a label that is always in sight.
+        label: the label to fill.
+        section: collapsible section that contains the label; while it is collapsed, errors are
+            also shown in a dialog. None for a label that is always visible.
     """
 
     def __init__(self, label: Any, section: Any = None) -> None:
@@ -30,7 +30,7 @@ class PanelStatus:
         label.linkActivated.connect(self._onLink)
 
     def show(self, message: str) -> None:
-        """Show sentences; an empty text hides the last."""
+        """Show a message; an empty one hides the label."""
         self._label.text = escape(message).replace("\n", "<br>")
         self._label.visible = bool(message)
 
@@ -41,13 +41,13 @@ class PanelStatus:
         offer: str = "",
         onOffer: Callable[[], None] | None = None,
     ) -> None:
-        """Show what went wrong, with the log one click away.
+        """Show an error with a link to the log.
 
         Args:
             message: one sentence.
-            logPath: of the log.
-            offer: name of what can be done about it.
-            onOffer: does it.
+            logPath: path of the log.
+            offer: text of a link that offers a remedy, e.g. Repair.
+            onOffer: called when the user clicks that link.
         """
         self._logPath, self._onOffer = logPath, onOffer
         texts = {"offer": offer, "log": _("Open log") if logPath else ""}
@@ -67,5 +67,5 @@ class PanelStatus:
 
 
 def openFile(path: Path) -> None:
-    """Open a file or folder with the program that the system has for it."""
+    """Open a file or folder with the system's default program."""
     qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(path)))

@@ -1,4 +1,4 @@
-"""The result of a fine-tuning in the panel: before and after, verdict, accept or discard."""
+"""The result of a fine-tuning in the panel: Dice before and after, verdict, accept or discard."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from .PanelHeight import fitHeight
 from .PanelStatus import PanelStatus
 
 ROWS_SHOWN = 8
-# Dice that counts as a change in the colors of the table.
+# Smallest change of Dice that the table shows in color.
 NOTABLE = 0.01
 
 
 class PanelVerdict:
-    """Shows the runs of a library, and what came of the chosen one.
+    """Shows the runs of a library, and the result of the chosen one.
 
     Args:
         ui: widgets of the panel by name.
-        logic: which accepts and discards.
-        status: tells what is going on.
-        onStarted: is called when a command was started.
-        onModelsChanged: is called when there is another model, or another default.
+        logic: accepts and discards models.
+        status: shows messages.
+        onStarted: called when a command was started.
+        onModelsChanged: called when the installed models or the default model change.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class PanelVerdict:
         return self._runs[index] if 0 <= index < len(self._runs) else None
 
     def read(self, library: Path | None, choose: FineTuningRun | None = None) -> None:
-        """Show the runs of a library, and choose one; else the one that was chosen stays so."""
+        """Show the runs of a library and choose one; by default, keep the current choice."""
         choose = choose or self.run()
         self._runs = readRuns(library) if library else []
         box = self._ui.runComboBox
@@ -84,7 +84,7 @@ class PanelVerdict:
         return self._logic.isTuning() and run == self._logic.run
 
     def showRun(self) -> None:
-        """Show what came of the chosen run."""
+        """Show the result of the chosen run."""
         run = self.run()
         self._test = acceptanceOf(run) if run else None
         isOpen = bool(self._test and run.candidate() and not installedAs(run))
@@ -107,13 +107,13 @@ class PanelVerdict:
             self.drawCurves()
 
     def update(self) -> None:
-        """Update enabled states."""
+        """Enable and disable the buttons."""
         idle = not self._logic.isBusy() and not self._logic.isTuning()
         self._ui.acceptButton.enabled = self._ui.discardButton.enabled = idle
         self._ui.resumeButton.enabled = idle and not self._resumeProblem
 
     def drawCurves(self) -> None:
-        """Draw the chosen run's curves as they are now."""
+        """Draw the present curves of the chosen run."""
         run = self.run()
         if run:
             drawCurves(run.folder.name, run.curves())
@@ -207,7 +207,7 @@ def _tableRows(
 ) -> list[tuple[str, str, Dice | None, Dice]]:
     """Rows of the table, means first: title, tooltip, Dice by region of the base and tuned model.
 
-    The base has none if it cannot do the task.
+    The base's Dice is None if it cannot segment these labels.
     """
     unseen = _("Base model → tuned model. Each case is judged by a model that was not tuned on it.")
     rows = [(_("Your cases"), unseen, test.mean.base, test.mean.tuned)]
@@ -248,7 +248,7 @@ def _verdictTitle(verdict: Verdict) -> str:
 
 
 def _resumeProblem(run: FineTuningRun) -> str:
-    """Why a run without a verdict cannot go on; empty if it can."""
+    """Why a run without a verdict cannot be resumed; empty if it can."""
     if run.settings() is None:
         return _("It was started on the command line; resume it there.")
     used = {case.id for case in usedCases(run.library)}
@@ -261,7 +261,7 @@ def _resumeProblem(run: FineTuningRun) -> str:
 
 
 def _verdict(run: FineTuningRun, test: AcceptanceTest | None, resumeProblem: str) -> str:
-    """The verdict in words, or what to do about a run that has none."""
+    """The verdict in words, or what to do if the run has none."""
     if test is None:
         goesOn = _("It was stopped before its end; Resume goes on from its last checkpoint.")
         return escape(resumeProblem or goesOn)

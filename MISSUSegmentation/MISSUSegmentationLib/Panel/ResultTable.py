@@ -1,7 +1,7 @@
-"""The table of a result: volumes, expected accuracy, and the accuracy against a reference.
+"""The table of a result: volumes, expected accuracy, and accuracy against a reference.
 
-Volumes are counted in the segmentation itself, so they are right after edits, too, and for
-segmentations that were loaded with a scene.
+Volumes are computed from the segmentation itself, so they are also correct after edits and for
+segmentations loaded with a scene.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SWATCH_PIXELS = 12
 
 @dataclass(frozen=True)
 class Row:
-    """A segment, or a region of several segments; NaN if it has no volume; RGB of 0 to 1."""
+    """A segment, or a region of several segments; volume NaN if undefined, RGB from 0 to 1."""
 
     name: str
     title: str
@@ -61,7 +61,7 @@ def _volumeMl(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) 
 
 
 class ResultTable:
-    """Fills a QTableWidget, which is as high as its rows, and hidden while there are none."""
+    """Fills a QTableWidget, which fits the height of its rows and is hidden without rows."""
 
     def __init__(self, table: qt.QTableWidget) -> None:
         self.table = table
@@ -78,9 +78,9 @@ class ResultTable:
         Args:
             segmentationNode: None empties the table.
             confidence: expected Dice by region name; its column is left out if empty.
-            comparison: Dice and 95 % Hausdorff distance in mm by region name; likewise.
+            comparison: Dice and 95 % Hausdorff distance in mm by region name; left out if empty.
         """
-        # In two lines, so that the names of the segments have room beside five columns.
+        # Titles in two lines, so that five columns fit next to the segment names.
         columns = [_("Segment"), _("Volume\n(ml)")]
         columns += [_("Expected\nDice")] if confidence else []
         columns += [_("Dice"), _("HD95\n(mm)")] if comparison else []

@@ -1,1 +1,1 @@
-"""What the user sees: needs Qt."""
+"""The user interface; needs Qt."""

@@ -1,4 +1,4 @@
-"""Charts in Slicer's plot view: their nodes are found by an attribute of their own."""
+"""Helpers for charts in Slicer's plot view, whose nodes are marked by an attribute."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import slicer
 def newChartNode(
     className: str, attribute: str, name: str, *, hidden: bool = False, saved: bool = False
 ) -> slicer.vtkMRMLNode:
-    """Add a node of a chart to the scene: the chart itself, a series, or a table behind it."""
+    """Add a chart, one of its series, or a table with its data to the scene."""
     node = slicer.mrmlScene.CreateNodeByClass(className)
     node.UnRegister(None)
     node.SetName(name)
@@ -19,11 +19,11 @@ def newChartNode(
 
 
 def chartNodes(className: str, attribute: str) -> list[slicer.vtkMRMLNode]:
-    """The nodes of a chart that are in this scene."""
+    """All nodes of a class in the scene that have the attribute of a chart."""
     nodes = slicer.util.getNodesByClass(className)
     return [node for node in nodes if node.GetAttribute(attribute)]
 
 
 def showChart(chart: slicer.vtkMRMLPlotChartNode) -> None:
-    """Bring a chart into a view; needs Slicer's application."""
+    """Show a chart in a plot view; needs the Slicer application."""
     slicer.modules.plots.logic().ShowChartInLayout(chart)

@@ -1,7 +1,7 @@
-"""Lines that are followed while a reader corrects them, so that each correction can be undone.
+"""Observes measurement lines while a reader corrects them, so that corrections can be undone.
 
-An own stack, since Slicer's undo of a scene is off unless a user turns it on, and takes back what
-was done to all other nodes, too.
+It has its own undo stack: Slicer's scene undo is off by default, and would also undo changes of all
+other nodes.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import slicer
 
-# Places (n, 3) of the control points of each line, before its parent transform.
+# Positions (n, 3) of the control points of each line, before its parent transform.
 State = dict[slicer.vtkMRMLMarkupsLineNode, np.ndarray]
 
 
 class LineHistory:
-    """Follows lines, and takes corrections back one by one.
+    """Observes lines, and undoes corrections one by one.
 
-    Moving a point with the mouse is one correction, however many places it comes through; so is all
-    that was changed while nobody followed.
+    Dragging a point with the mouse is one correction; so are all changes together that were made
+    while the lines were not observed.
 
     Args:
-        onChanged: is called when a line has changed.
+        onChanged: called when a line has changed.
     """
 
     def __init__(self, onChanged: Callable[[], None]) -> None:
@@ -33,7 +33,7 @@ class LineHistory:
         self._isMoving = False
 
     def follow(self, lines: Sequence[slicer.vtkMRMLMarkupsLineNode]) -> None:
-        """Follow these lines from now on; others' corrections are forgotten."""
+        """Observe these lines from now on, and forget the corrections of others."""
         self.release()
         if set(lines) != set(self._settled):
             self._steps, self._settled = [], _state(lines)
@@ -48,21 +48,21 @@ class LineHistory:
                 self._observed.append((line, line.AddObserver(event, onEvent)))
 
     def release(self) -> None:
-        """Follow no line for a while; :meth:`follow` goes on."""
+        """Stop observing until :meth:`follow` is called again."""
         for line, tag in self._observed:
             line.RemoveObserver(tag)
         self._observed, self._isMoving = [], False
 
     def canUndo(self) -> bool:
-        """Whether there is a correction to be undone."""
+        """Whether there is a correction to undo."""
         return bool(self._steps)
 
     def undo(self) -> None:
-        """Take the last correction back."""
+        """Undo the last correction."""
         if not self._steps:
             return
         before = self._steps.pop()
-        self._isMoving = True  # so that it is not a correction itself
+        self._isMoving = True  # so that undoing is not recorded as a correction
         try:
             for line, places in before.items():
                 if line.GetScene() and not _equal(places, _places(line)):
@@ -86,7 +86,7 @@ class LineHistory:
         self._onChanged()
 
     def _settle(self) -> None:
-        """What the lines are now is a correction if it is another place than before."""
+        """Record the present positions as a correction if they differ from the last ones."""
         now = _state(list(self._settled))
         if any(not _equal(now[line], places) for line, places in self._settled.items()):
             self._steps.append(self._settled)

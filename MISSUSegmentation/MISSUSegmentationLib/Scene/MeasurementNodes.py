@@ -1,8 +1,8 @@
-"""A measurement in the scene: its report kept with the segmentation, two lines for each lesion.
+"""A measurement in the scene: the report, and two lines for each lesion.
 
-The report is an attribute of the segmentation, the lines are its node references: so both are saved
-and loaded with the scene. A line that a reader has moved counts instead of the measured one, and
-only the line itself knows that it was moved.
+The report is an attribute of the segmentation and the lines are its node references, so both are
+saved and loaded with the scene. A line that a reader has moved replaces the measured one; the
+report keeps the measured line, and only the markups node has the moved one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .SegmentationNodes import checksumOf, isAsKept
 
 MEASUREMENT_ATTRIBUTE = "MISSU.Measurement"
 LONGEST, PERPENDICULAR = "longest", "perpendicular"
-# What was drawn by hand cannot be more exact.
+# Lines drawn by hand cannot be more exact than this.
 PERPENDICULAR_WITHIN_DEGREES = 2.0
 MOVED_MM = 1e-3
 YELLOW, GREEN, RED = (1.0, 0.85, 0.2), (0.3, 0.9, 0.4), (1.0, 0.35, 0.3)
@@ -33,13 +33,13 @@ def keepMeasurement(
     grid: slicer.vtkMRMLVolumeNode,
     checksum: str = "",
 ) -> None:
-    """Keep a report with its segmentation, and show its lines; those of an earlier one go.
+    """Save a report with its segmentation, and show its lines instead of earlier ones.
 
     Args:
-        node: that was measured.
-        report: in the coordinates of the grid, before its parent transform.
-        grid: volume on whose voxels it was measured.
-        checksum: of the segments that were measured; empty: as they are now.
+        node: the segmentation that was measured.
+        report: the report in the grid's coordinates, before its parent transform.
+        grid: volume on whose grid the segmentation was measured.
+        checksum: checksum of the measured segments; empty for that of the present segments.
     """
     forgetMeasurement(node)
     kept = {"report": report.to_dict(), "checksum": checksum or checksumOf(node)}
@@ -55,15 +55,15 @@ def keepMeasurement(
 
 
 def keptMeasurement(node: slicer.vtkMRMLSegmentationNode) -> MeasurementReport | None:
-    """The report as it was measured; None if the segmentation was not."""
+    """The report as measured; None if the segmentation was not measured."""
     try:
         return MeasurementReport.from_dict(_kept(node)["report"])
-    except (KeyError, TypeError, ValueError):  # none, or written by hand, and not well
+    except (KeyError, TypeError, ValueError):  # missing or malformed, e.g. edited by hand
         return None
 
 
 def currentMeasurement(node: slicer.vtkMRMLSegmentationNode) -> MeasurementReport | None:
-    """The report with the lines as they are now; None if the segmentation was not measured."""
+    """The report with the present lines; None if the segmentation was not measured."""
     report = keptMeasurement(node)
     if report is None:
         return None
@@ -79,12 +79,12 @@ def currentMeasurement(node: slicer.vtkMRMLSegmentationNode) -> MeasurementRepor
 
 
 def isEditedSince(node: slicer.vtkMRMLSegmentationNode) -> bool:
-    """Whether the segments are others than those that were measured."""
+    """Whether the segments have changed since they were measured."""
     return not isAsKept(node, _kept(node).get("checksum"))
 
 
 def setTargets(node: slicer.vtkMRMLSegmentationNode, targets: int) -> None:
-    """Make the sum of products of at most this many lesions."""
+    """Set the maximum number of lesions in the sum of products."""
     report = keptMeasurement(node)
     if report is None:
         return
@@ -93,11 +93,11 @@ def setTargets(node: slicer.vtkMRMLSegmentationNode, targets: int) -> None:
 
 
 def resetLines(node: slicer.vtkMRMLSegmentationNode, numbers: list[int] | None = None) -> None:
-    """Move lines back to where they were measured, and make those again that were deleted.
+    """Restore the measured positions of lines, and recreate deleted lines.
 
     Args:
-        node: that was measured.
-        numbers: of the lesions; None for all.
+        node: the segmentation that was measured.
+        numbers: numbers of the lesions; None for all.
     """
     report = keptMeasurement(node)
     for lesion in report.lesions if report else ():
@@ -106,7 +106,7 @@ def resetLines(node: slicer.vtkMRMLSegmentationNode, numbers: list[int] | None =
             if line and (numbers is None or lesion.number in numbers):
                 drawn = lineNode(node, lesion.number, which)
                 if drawn is None:
-                    # Where the other line is; else where a measurement would draw it now.
+                    # Same transform as the other line, else as a new measurement would use.
                     under = lineNode(node, lesion.number, _OTHER[which]) or scanOf(node) or node
                     drawn = _addLine(node, lesion, which, under, _folderBeside(node))
                 _setEnds(drawn, line)
@@ -114,9 +114,9 @@ def resetLines(node: slicer.vtkMRMLSegmentationNode, numbers: list[int] | None =
 
 
 def forgetMeasurement(node: slicer.vtkMRMLSegmentationNode) -> None:
-    """Take a segmentation's report and lines out of the scene, but for lines of another, too.
+    """Remove a segmentation's report and lines, except lines that another segmentation uses.
 
-    A segmentation that was cloned in the Data module has the lines of the original.
+    A segmentation cloned in the Data module shares the lines of the original.
     """
     report = keptMeasurement(node)
     scene = node.GetScene()
@@ -138,19 +138,19 @@ def forgetMeasurement(node: slicer.vtkMRMLSegmentationNode) -> None:
 
 
 def lineRole(number: int, which: str) -> str:
-    """Reference of a segmentation to a line of a lesion; ``which`` is LONGEST or PERPENDICULAR."""
+    """Node reference role of a lesion's line; ``which`` is LONGEST or PERPENDICULAR."""
     return f"MISSU.Lesion.{number}.{which}"
 
 
 def lineNode(
     node: slicer.vtkMRMLSegmentationNode, number: int, which: str
 ) -> slicer.vtkMRMLMarkupsLineNode | None:
-    """A line of a lesion; None if it was deleted, or never was."""
+    """A line of a lesion; None if it was deleted or never created."""
     return node.GetNodeReference(lineRole(number, which))
 
 
 def lineNodes(node: slicer.vtkMRMLSegmentationNode) -> list[slicer.vtkMRMLMarkupsLineNode]:
-    """All lines of a segmentation that are there."""
+    """All existing lines of a segmentation."""
     report = keptMeasurement(node)
     found = [
         lineNode(node, lesion.number, which)
@@ -161,7 +161,7 @@ def lineNodes(node: slicer.vtkMRMLSegmentationNode) -> list[slicer.vtkMRMLMarkup
 
 
 def showLesion(node: slicer.vtkMRMLSegmentationNode, number: int) -> None:
-    """Show the lines of a lesion, and bring the slice views to its longest one."""
+    """Show the lines of a lesion, and move the slice views to its longest diameter."""
     for which in (LONGEST, PERPENDICULAR):
         line = lineNode(node, number, which)
         if line:
@@ -197,7 +197,7 @@ def _addLine(
     line.SetAndObserveTransformNodeID(under.GetTransformNodeID())
     line.CreateDefaultDisplayNodes()
     _setEnds(line, getattr(lesion, which))
-    # Specks would hide the tumor behind lines.
+    # Lines of small, non-measurable lesions would hide the tumor.
     line.GetDisplayNode().SetVisibility(lesion.measurable)
     node.SetNodeReferenceID(lineRole(lesion.number, which), line.GetID())
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
@@ -207,7 +207,7 @@ def _addLine(
 
 
 def _folderBeside(node: slicer.vtkMRMLSegmentationNode) -> int:
-    """Folder for the lines in Subject Hierarchy: theirs, or one beside the segmentation."""
+    """Subject hierarchy folder for the lines: the existing one, or a new one next to ``node``."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
     item = hierarchy.GetItemByDataNode(node) if hierarchy else 0
     if not item:
@@ -233,7 +233,7 @@ def _setEnds(node: slicer.vtkMRMLMarkupsLineNode, line: Line) -> None:
 def _drawn(
     node: slicer.vtkMRMLSegmentationNode, lesion: LesionMeasurement, which: str
 ) -> Line | None:
-    """A line as it is in the scene; as it was measured if it was deleted there."""
+    """A line as drawn in the scene, or as measured if it was deleted there."""
     drawn = lineNode(node, lesion.number, which)
     if drawn is None or drawn.GetNumberOfDefinedControlPoints() != 2:
         return getattr(lesion, which)
@@ -248,7 +248,7 @@ def _isMoved(line: Line | None, was: Line | None) -> bool:
 
 
 def _color(node: slicer.vtkMRMLSegmentationNode, report: MeasurementReport) -> None:
-    """The perpendicular of each lesion is green if it is one, in the same slice, else red."""
+    """Color each perpendicular green if it is one and in the same slice, otherwise red."""
     leaning = outOfPlaneMm(node, report)
     for lesion in report.lesions:
         isGood = isPerpendicular(lesion) and lesion.number not in leaning
@@ -262,14 +262,14 @@ def _color(node: slicer.vtkMRMLSegmentationNode, report: MeasurementReport) -> N
 def outOfPlaneMm(
     node: slicer.vtkMRMLSegmentationNode, report: MeasurementReport
 ) -> dict[int, float]:
-    """How far a lesion's lines, as a report has them, are from lying in one slice of the scan.
+    """Distance of the lines of each lesion from a common slice of the scan.
 
     Args:
-        node: that was measured; the lines that were measured lie in a slice.
-        report: with the lines as they are now.
+        node: the segmentation that was measured; measured lines lie in a slice.
+        report: the report with the present lines.
 
     Returns:
-        Distance in mm, by lesion number, where it is more than half of a slice.
+        Distance in mm by lesion number, only where it exceeds half a slice.
     """
     kept = keptMeasurement(node)
     measured = {lesion.number: lesion for lesion in kept.lesions} if kept else {}
@@ -289,6 +289,6 @@ def outOfPlaneMm(
 
 
 def isPerpendicular(lesion: LesionMeasurement) -> bool:
-    """Whether the two diameters are at a right angle, as well as a hand can draw it."""
+    """Whether the two diameters are perpendicular, within the accuracy of drawing by hand."""
     degrees = lesion.angle_degrees
     return degrees is None or degrees >= 90 - PERPENDICULAR_WITHIN_DEGREES

@@ -1,7 +1,7 @@
-"""Scans that were moved: transform nodes that lay them on the result in the scene, too.
+"""Transform nodes that align the registered scans with the result in the scene.
 
-MISSUCore tells of every scan where a point of a fixed scan lies in it. A volume's node of ours is
-put between the volume and the transform that it was under, and is used again by later runs.
+For every scan, MISSUCore gives a transform from points of a fixed scan to points of that scan. Our
+transform node is put between a volume and its previous transform, and is reused by later runs.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ Matrix = np.ndarray
 # By modality; None where there is no matrix.
 Places = dict[str, "Matrix | None"]
 
-# What moves a scan by less is left alone: voxels are larger, and registration is hardly as exact.
+# Smaller moves are ignored: voxels are larger, and registration is hardly more accurate.
 LEAST_MM = 0.5
 HEAD_RADIUS_MM = 80.0
 TRANSFORM_ROLE = "MISSU.Registration"
 
 
 def placesOf(volumes: Volumes) -> Places:
-    """Where the voxels of volumes, by modality, are among those of the reference volume.
+    """Matrices from voxel indices of each volume to those of the reference volume, by modality.
 
-    Matrices of homogeneous indices (i, j, k); None where a non-linear transform lies between.
+    They act on homogeneous indices (i, j, k); None if there is a non-linear transform in between.
     """
     reference = referenceVolume(volumes)
     toIjk = np.linalg.inv(ijkToRasArray(reference))
@@ -53,9 +53,9 @@ def placesOf(volumes: Volumes) -> Places:
 
 
 def isAsWritten(node: slicer.vtkMRMLScalarVolumeNode, path: Path) -> bool:
-    """Whether a volume still has the voxels that it was written to a file with.
+    """Whether a volume still has the same voxels as the file it was written to.
 
-    It has others once its sequence shows another item, or a bent transform was hardened.
+    They change when its sequence shows another item, or a non-linear transform is hardened.
 
     Raises:
         ExchangeError: if the file cannot be read.
@@ -65,16 +65,16 @@ def isAsWritten(node: slicer.vtkMRMLScalarVolumeNode, path: Path) -> bool:
 
 
 def readMoves(folder: Path, report: SegmentationReport, volumes: Volumes) -> dict[str, Matrix]:
-    """How volumes, by modality, have to be moved to lie on the reference volume.
+    """How volumes, by modality, have to be moved to be aligned with the reference volume.
 
     Args:
-        folder: with the transforms that the report names.
-        report: of MISSUCore.
-        volumes: that were segmented.
+        folder: contains the transforms that the report names.
+        report: the report of MISSUCore.
+        volumes: the volumes that were segmented.
 
     Returns:
-        Matrices (RAS in mm) in the coordinate system of the reference volume, of those volumes
-        that it moves by LEAST_MM or more.
+        Matrices (RAS in mm) in the coordinate system of the reference volume, only of volumes that
+        are moved by LEAST_MM or more.
 
     Raises:
         ExchangeError: if a transform cannot be read.
@@ -92,9 +92,9 @@ def readMoves(folder: Path, report: SegmentationReport, volumes: Volumes) -> dic
 
 
 def distanceMm(move: Matrix, reference: slicer.vtkMRMLVolumeNode) -> float:
-    """Root mean square distance by which a head in the middle of a volume is moved.
+    """Root mean square distance by which a head in the center of a volume is moved.
 
-    As Jenkinson (FMRIB Technical Report TR99MJ1, 1999) has it for a sphere.
+    Computed for a sphere after Jenkinson (FMRIB Technical Report TR99MJ1, 1999).
     """
     last = np.subtract(reference.GetImageData().GetDimensions(), 1)
     middle = ijkToRasArray(reference) @ [*(last / 2), 1]
@@ -106,17 +106,17 @@ def distanceMm(move: Matrix, reference: slicer.vtkMRMLVolumeNode) -> float:
 def layOnResult(
     volumes: Volumes, moves: dict[str, Matrix], places: Places
 ) -> dict[str, slicer.vtkMRMLLinearTransformNode]:
-    """Put volumes under transforms that lay them on the reference volume.
+    """Put volumes under transforms that align them with the reference volume.
 
-    A volume that the user has put under a transform of its own stays under it.
+    A volume that the user has put under another transform stays under that.
 
     Args:
-        volumes: that were segmented and are still there, by modality.
-        moves: of :func:`readMoves`, of volumes that have the same voxels still.
-        places: where the volumes were when they were written; what was moved since is left alone.
+        volumes: the volumes that were segmented and still exist, by modality.
+        moves: result of :func:`readMoves`, for volumes whose voxels have not changed.
+        places: where the volumes were when written; volumes moved since are left alone.
 
     Returns:
-        The transform nodes by modality, of those that now lay a volume on the reference volume.
+        By modality, the transform nodes that now align a volume with the reference volume.
     """
     now = placesOf(volumes)
     nodes = {}
@@ -132,7 +132,7 @@ def layOnResult(
 
 
 def _isOfOthers(node: slicer.vtkMRMLTransformNode, volume: slicer.vtkMRMLVolumeNode) -> bool:
-    """Whether a transform lays other volumes, too, as that which this one is a clone of."""
+    """Whether other volumes use the transform, too, e.g. the original of a cloned volume."""
     volumes = slicer.util.getNodesByClass("vtkMRMLVolumeNode", volume.GetScene())
     others = (other for other in volumes if other is not volume)
     return any(other.GetNodeReference(TRANSFORM_ROLE) is node for other in others)
@@ -146,7 +146,7 @@ def _lay(
     node = volume.GetNodeReference(TRANSFORM_ROLE)
     before = np.eye(4)
     if node and node is above and node is not referenceParent:
-        # The volume was written where this has laid it.
+        # The volume was written with our earlier transform applied.
         above = node.GetParentTransformNode()
         before = slicer.util.arrayFromTransformMatrix(node)
     elif above not in (None, referenceParent):

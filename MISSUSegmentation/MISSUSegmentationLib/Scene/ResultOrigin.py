@@ -1,4 +1,4 @@
-"""What a model gave, kept with its segmentation: to know later how much a user has corrected."""
+"""Keeps a model's original result with its segmentation, to tell later what was corrected."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import slicer
 
 from ..Core.CoreInstallation import InstallationError, findCard
 
-# Where a segmentation keeps the labels as the model gave them, whatever the user paints later. An
-# attribute, so that it is saved with the scene, copied and deleted with the segmentation.
+# Node attribute with the original labels of the model, which later edits do not change. As an
+# attribute it is saved with the scene, and copied and deleted with the segmentation.
 ORIGIN_ATTRIBUTE = "MISSU.Origin"
 
 
 def keepOrigin(node: slicer.vtkMRMLSegmentationNode, labels: np.ndarray, model: str) -> None:
-    """Keep with a new segmentation what the model gave.
+    """Save the original result of the model with a new segmentation.
 
     Args:
         node: the segmentation.
-        labels: label map (k, j, i) on the grid of the volume it was made from.
+        labels: label map (k, j, i) on the grid of the reference volume.
         model: name of the model, or path of its .pt file.
     """
     compressed = zlib.compress(labels.astype(np.uint8).tobytes())
@@ -34,7 +34,7 @@ def keepOrigin(node: slicer.vtkMRMLSegmentationNode, labels: np.ndarray, model: 
 
 
 def keptLabels(node: slicer.vtkMRMLSegmentationNode) -> np.ndarray | None:
-    """The label map (k, j, i) as the model gave it; None for a segmentation of another origin."""
+    """The original label map (k, j, i) of the model; None if no model made the segmentation."""
     text = node.GetAttribute(ORIGIN_ATTRIBUTE)
     if not text:
         return None
@@ -44,7 +44,7 @@ def keptLabels(node: slicer.vtkMRMLSegmentationNode) -> np.ndarray | None:
 
 
 def keptModel(node: slicer.vtkMRMLSegmentationNode) -> str:
-    """The model whose result it was; empty if unknown, or not installed any more."""
+    """The model that made a segmentation; empty if unknown or no longer installed."""
     model = json.loads(node.GetAttribute(ORIGIN_ATTRIBUTE) or '{"model": ""}')["model"]
     try:
         findCard(model)

@@ -1,8 +1,8 @@
-"""The sample case in the scene, to try the module on: no download, no patient.
+"""Adds a synthetic sample case to the scene, to try the module without a download or patient.
 
-MISSUCore draws it, in Slicer's own process: that takes less than a second, and only numpy, scipy
-and SimpleITK, which Slicer has. So there is a sample before PyTorch is installed, too, and from
-Slicer's Sample Data module, which waits for it.
+MISSUCore computes it in Slicer's own process. This takes less than a second and needs only numpy,
+scipy and SimpleITK, which Slicer has, so the sample works before PyTorch is installed. It also
+works from Slicer's Sample Data module, which waits for the result.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _addTruth(
 
 
 def _ijkToRas(image: sitk.Image) -> np.ndarray:
-    """Of an image whose axes are the patient's: left, posterior, superior."""
+    """IJK to RAS matrix of an image with the axes left, posterior, superior."""
     matrix = np.diag([*image.GetSpacing(), 1.0])
     matrix[:3, 3] = image.GetOrigin()
     return np.diag([-1.0, -1.0, 1.0, 1.0]) @ matrix

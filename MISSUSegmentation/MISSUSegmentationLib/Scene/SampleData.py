@@ -7,7 +7,7 @@ from pathlib import Path
 import slicer
 
 CATEGORY = "MISSU"
-# A glioma case of BraTS 2023, as SlicerMONAIAuto3DSeg publishes it, with its SHA-256 checksums.
+# A glioma case of BraTS 2023, published by SlicerMONAIAuto3DSeg, with its SHA-256 checksums.
 BRATS_NAME = "BraTS-GLI-00001-000"
 BRATS_URL = "https://github.com/lassoan/SlicerMONAIAuto3DSeg/releases/download/TestingData/"
 BRATS_CHECKSUMS = {
@@ -19,12 +19,12 @@ BRATS_CHECKSUMS = {
 
 
 def registerSampleData(iconFolder: Path) -> None:
-    """Add a real case, which is downloaded, and the drawn one, which is not.
+    """Register a real case, which is downloaded, and the synthetic one, which is computed.
 
     Args:
-        iconFolder: where the thumbnails are.
+        iconFolder: folder with the thumbnails.
     """
-    import SampleData  # only once Slicer has loaded all its modules
+    import SampleData  # available only after Slicer has loaded its modules
 
     register = SampleData.SampleDataLogic.registerCustomSampleDataSource
     names = [f"{BRATS_NAME}-{sequence}" for sequence in BRATS_CHECKSUMS]
@@ -48,7 +48,7 @@ def registerSampleData(iconFolder: Path) -> None:
 
 
 def _addSampleCase(source: object) -> None:
-    from .SampleCase import addSampleCase  # takes SimpleITK, which is slow to load
+    from .SampleCase import addSampleCase  # imports SimpleITK, which is slow to load
 
     volumes, _ = addSampleCase()
     slicer.util.setSliceViewerLayers(background=volumes["flair"], fit=True)

@@ -1,7 +1,7 @@
-"""Volumes of the scene to files, and label maps from files, voxel for voxel.
+"""Writes volumes of the scene to files and reads label maps from files, without resampling.
 
 All files of a run are written in the coordinate system of the reference volume, before its parent
-transform: there its voxels are untouched, and what comes back belongs under the same transform.
+transform: its voxels remain unchanged, and the results belong under the same transform.
 Array axes are (k, j, i), coordinates are RAS in mm.
 """
 
@@ -19,11 +19,11 @@ from MISSUCore.contract.modalities import TITLES
 
 from ..Core.Errors import ExchangeError
 
-# Beyond this cosine between two axes a grid counts as sheared; files can only hold right angles.
+# A grid whose axes have a larger cosine is sheared; image files need perpendicular axes.
 RIGHT_ANGLE_TOLERANCE = 1e-4
 # The sequence that radiologists delineate on comes first.
 REFERENCE_ORDER = ("t1ce", "t1", "flair", "t2")
-# What Slicer cannot write, as scripts make it of arrays, and what takes its place.
+# Voxel types that Slicer cannot write (scripts make them from arrays), and their replacements.
 WIDER = {
     vtk.VTK_SIGNED_CHAR: np.int16,
     vtk.VTK_LONG_LONG: np.float64,
@@ -33,23 +33,23 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def referenceModality(modalities: Collection[str]) -> str:
-    """The modality, of those given, on whose grid and under whose transform the result is."""
+    """The modality, among those given, that determines the grid and transform of the result."""
     return next(modality for modality in REFERENCE_ORDER if modality in modalities)
 
 
 def referenceVolume(
     volumes: dict[str, slicer.vtkMRMLScalarVolumeNode],
 ) -> slicer.vtkMRMLScalarVolumeNode:
-    """The volume, of those by modality, on whose grid and under whose transform the result is."""
+    """The volume, among those by modality, that determines the result's grid and transform."""
     return volumes[referenceModality(volumes)]
 
 
 def checkVolumes(volumes: dict[str, slicer.vtkMRMLScalarVolumeNode]) -> None:
-    """Make sure that the volumes, by modality, can be written.
+    """Check that the volumes, by modality, can be written.
 
     Raises:
-        ExchangeError: if there is none, one is there twice, has no voxels, is not a scan or does
-            not begin at voxel (0, 0, 0), or the reference volume's axes are not at right angles.
+        ExchangeError: if there is none, one is given twice, has no voxels, is not a scan or has
+            an extent not starting at (0, 0, 0), or the reference's axes are not perpendicular.
     """
     if not volumes:
         raise ExchangeError("No volume is selected; select at least one.")
@@ -71,7 +71,7 @@ def checkVolumes(volumes: dict[str, slicer.vtkMRMLScalarVolumeNode]) -> None:
             raise ExchangeError(
                 f"{name} is not a scan with one gray value per voxel; select another."
             )
-        if any(image.GetExtent()[::2]):  # Slicer's own modules let all volumes begin there
+        if any(image.GetExtent()[::2]):  # Slicer's modules expect a start at 0
             raise ExchangeError(
                 f"The first voxel of {name} has another index than 0, as a script has cut it out; "
                 "crop it with the Crop Volume module instead."
@@ -87,10 +87,10 @@ def checkVolumes(volumes: dict[str, slicer.vtkMRMLScalarVolumeNode]) -> None:
 def writeVolumes(
     volumes: dict[str, slicer.vtkMRMLScalarVolumeNode], folder: Path
 ) -> dict[str, Path]:
-    """Write volumes, by modality, as they lie relative to the reference volume; returns the files.
+    """Write volumes, by modality, in the reference volume's coordinates; returns the files.
 
-    A volume under another transform than the reference volume keeps its voxels if that transform
-    only moves its grid; else (shear, non-linear) it is resampled to the reference volume's grid.
+    A volume under another transform than the reference volume keeps its voxels if the transform
+    leaves its axes perpendicular; otherwise it is resampled to the reference volume's grid.
 
     Raises:
         ExchangeError: if a file cannot be written.
@@ -109,7 +109,7 @@ def fileOf(modality: str, folder: Path) -> Path:
 
 
 def writeVolume(node: slicer.vtkMRMLVolumeNode, path: Path, name: str) -> None:
-    """Write a volume without its parent transform; ``name`` is what an error calls it.
+    """Write a volume without its parent transform; ``name`` is its name in error messages.
 
     Raises:
         ExchangeError: if the file cannot be written.
@@ -125,14 +125,14 @@ def writeVolume(node: slicer.vtkMRMLVolumeNode, path: Path, name: str) -> None:
 
 
 def readVoxels(path: Path) -> np.ndarray:
-    """Voxels (k, j, i) of an image file, of the type they have there.
+    """Voxels (k, j, i) of an image file, with the file's voxel type.
 
     Raises:
         ExchangeError: if it cannot be read.
     """
-    import SimpleITK as sitk  # only once it is needed: it takes a while to load
+    import SimpleITK as sitk  # imported late: it is slow to load
 
-    # Slicer's own reader would turn left-handed grids around.
+    # Slicer's own reader would reverse an axis of left-handed grids.
     try:
         return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
     except RuntimeError as error:
@@ -140,10 +140,10 @@ def readVoxels(path: Path) -> np.ndarray:
 
 
 def readGrid(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Voxels (k, j, i) of an image file, or of a folder with one DICOM series, and their place.
+    """Voxels and IJK to RAS matrix of an image file, or of a folder with one DICOM series.
 
     Returns:
-        The voxels, and the matrix from their indices (i, j, k) to RAS in mm.
+        The voxels (k, j, i), and the matrix from their indices (i, j, k) to RAS in mm.
 
     Raises:
         RuntimeError: if it cannot be read.
@@ -164,7 +164,7 @@ def readGrid(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def readTransform(path: Path) -> np.ndarray:
-    """Matrix (4 x 4, RAS in mm) of an affine transform in a file of ITK.
+    """Matrix (4 x 4, RAS in mm) of an affine transform in an ITK file.
 
     Raises:
         ExchangeError: if it cannot be read.
@@ -183,7 +183,7 @@ def readTransform(path: Path) -> np.ndarray:
 
 
 def arrayFromImage(image: vtk.vtkImageData) -> np.ndarray:
-    """View of the voxels (k, j, i) of an image, which must outlive it."""
+    """View of the voxels (k, j, i) of an image; valid only as long as the image exists."""
     scalars = vtk_to_numpy(image.GetPointData().GetScalars())
     return scalars.reshape(image.GetDimensions()[::-1])
 
@@ -191,8 +191,8 @@ def arrayFromImage(image: vtk.vtkImageData) -> np.ndarray:
 def segmentImage(
     node: slicer.vtkMRMLSegmentationNode, segmentId: str
 ) -> slicer.vtkOrientedImageData | None:
-    """The voxels of a segment, empty if it has none; None if its outlines cannot be filled."""
-    # Outlines, as of radiotherapy, have no voxels yet.
+    """The voxels of a segment, possibly empty; None if it cannot be converted to voxels."""
+    # Contours, e.g. of a radiotherapy structure set, have no voxels yet.
     if not node.CreateBinaryLabelmapRepresentation():
         return None
     image = slicer.vtkOrientedImageData()
@@ -201,7 +201,7 @@ def segmentImage(
 
 
 def scanOf(node: slicer.vtkMRMLSegmentationNode) -> slicer.vtkMRMLVolumeNode | None:
-    """The volume on whose grid a segmentation is; None if it was deleted."""
+    """The volume that defines the grid of a segmentation; None if it was deleted."""
     role = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
     return node.GetNodeReference(role)
 
@@ -219,9 +219,9 @@ def volumeLike(
 def voxelsOn(
     reference: slicer.vtkMRMLVolumeNode, node: slicer.vtkMRMLVolumeNode, linear: bool = False
 ) -> np.ndarray:
-    """Voxels (k, j, i) of a volume where those of the reference volume are shown.
+    """Voxels (k, j, i) of a volume, resampled to the grid of the reference volume.
 
-    Between voxels the nearest one counts, or they are interpolated; outside is 0.
+    Interpolation is nearest neighbor or linear; voxels outside are 0.
     """
     return imageOn(reference, _orientedImage(node), node.GetParentTransformNode(), linear)
 
@@ -232,7 +232,7 @@ def imageOn(
     transform: slicer.vtkMRMLTransformNode | None,
     linear: bool = False,
 ) -> np.ndarray:
-    """As :func:`voxelsOn`, of an image under a transform."""
+    """Like :func:`voxelsOn`, for an image under a transform."""
     toReference = vtk.vtkGeneralTransform()
     slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(
         transform, reference.GetParentTransformNode(), toReference
@@ -247,7 +247,7 @@ def imageOn(
 def relativeTo(
     reference: slicer.vtkMRMLVolumeNode, node: slicer.vtkMRMLVolumeNode
 ) -> slicer.vtkMRMLScalarVolumeNode:
-    """The volume as a node outside the scene, in the reference's coordinate system."""
+    """A copy of the volume outside the scene, in the reference's coordinate system."""
     toReference = matrixBetween(node.GetParentTransformNode(), reference.GetParentTransformNode())
     if toReference is not None:
         ijkToReference = slicer.util.vtkMatrixFromArray(toReference @ ijkToRasArray(node))
@@ -262,21 +262,21 @@ def relativeTo(
 def matrixBetween(
     source: slicer.vtkMRMLTransformNode | None, target: slicer.vtkMRMLTransformNode | None
 ) -> np.ndarray | None:
-    """Matrix from coordinates under a transform to those under another; None if non-linear."""
+    """Matrix from coordinates under one transform to those under another; None if non-linear."""
     matrix = vtk.vtkMatrix4x4()
     isLinear = slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(source, target, matrix)
     return slicer.util.arrayFromVTKMatrix(matrix) if isLinear else None
 
 
 def ijkToRas(node: slicer.vtkMRMLVolumeNode) -> vtk.vtkMatrix4x4:
-    """Where the voxels of a volume are, before its parent transform."""
+    """IJK to RAS matrix of a volume, before its parent transform."""
     matrix = vtk.vtkMatrix4x4()
     node.GetIJKToRASMatrix(matrix)
     return matrix
 
 
 def ijkToRasArray(node: slicer.vtkMRMLVolumeNode) -> np.ndarray:
-    """As :func:`ijkToRas`."""
+    """IJK to RAS matrix of a volume as an array (4, 4), before its parent transform."""
     return slicer.util.arrayFromVTKMatrix(ijkToRas(node))
 
 

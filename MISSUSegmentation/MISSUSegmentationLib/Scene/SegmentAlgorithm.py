@@ -1,8 +1,8 @@
-"""Tells in DICOM's words who drew a segment: a model, or a model and a person.
+"""Tags segments with DICOM's algorithm type: drawn by a model, or by a model and a person.
 
-Slicer's DICOM export reads these tags of a segment, and without them writes that it was drawn by
-hand (DICOMSegmentationPlugin). A tag beside them holds a checksum of the voxels as the model gave
-them, so that an edit is known whenever it is made, also after the scene was saved and loaded.
+Slicer's DICOM export (DICOMSegmentationPlugin) reads these segment tags; without them it declares a
+segment as drawn by hand. Another tag holds a checksum of the model's original voxels, so that edits
+are detected at any time, even after the scene was saved and loaded.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from .SegmentationNodes import voxelsOf
 TYPE_TAG = "DICOM.SegmentAlgorithmType"
 NAME_TAG = "DICOM.SegmentAlgorithmName"
 CHECKSUM_TAG = "MISSU.Checksum"
-LONGEST_NAME = 64  # of what DICOM calls a long string
+LONGEST_NAME = 64  # limit of DICOM's value representation LO (long string)
 
 _watched: weakref.WeakSet = weakref.WeakSet()
 
 
 def markAutomatic(node: slicer.vtkMRMLSegmentationNode, model: str) -> None:
-    """Say of each segment that a model of this name drew it, until somebody edits it."""
+    """Tag each segment as drawn by the model of this name, until it is edited."""
     for segment in _segments(node):
         segment.SetTag(CHECKSUM_TAG, _checksum(segment))
         _mark(segment, "AUTOMATIC", f"MISSU {model}")
@@ -34,13 +34,13 @@ def markAutomatic(node: slicer.vtkMRMLSegmentationNode, model: str) -> None:
 
 
 def markCorrected(node: slicer.vtkMRMLSegmentationNode) -> None:
-    """Say of each segment that a person has gone over what a model drew."""
+    """Tag each segment as drawn by a model and corrected by a person."""
     for segment in _segments(node):
         _mark(segment, "SEMIAUTOMATIC", "MISSU")
 
 
 def watchScene(scene: slicer.vtkMRMLScene) -> None:
-    """From now on notice edits of the segmentations in a scene, also of those added later."""
+    """Watch all segmentations of a scene for edits, including those added later."""
     if scene in _watched:
         return
     _watched.add(scene)
@@ -60,7 +60,7 @@ def _watch(node: slicer.vtkMRMLSegmentationNode) -> None:
 
 
 def _onVoxelsModified(node: slicer.vtkMRMLSegmentationNode, event: str) -> None:
-    # The event does not tell which segments were changed, and comes when they are loaded, too.
+    # The event does not say which segments have changed, and is also sent on loading.
     for segment in _segments(node):
         given = _tag(segment, CHECKSUM_TAG)
         if given and _tag(segment, TYPE_TAG) == "AUTOMATIC" and given != _checksum(segment):
@@ -74,7 +74,7 @@ def _segments(node: slicer.vtkMRMLSegmentationNode) -> Iterator[slicer.vtkSegmen
 
 def _mark(segment: slicer.vtkSegment, type_: str, name: str) -> None:
     segment.SetTag(TYPE_TAG, type_)
-    # Backslash, colon and bar separate values, in DICOM and in files of segmentations.
+    # Backslash, colon and bar are separators in DICOM and in segmentation files.
     segment.SetTag(NAME_TAG, re.sub(r"[^\w .+-]", "_", name)[:LONGEST_NAME])
 
 

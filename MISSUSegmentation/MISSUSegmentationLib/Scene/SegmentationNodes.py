@@ -1,7 +1,7 @@
-"""Label maps to segmentation nodes: segments, their looks, and their place in the scene.
+"""Makes segmentation nodes from label maps: segments, display, and subject hierarchy.
 
-The first result of some volumes makes a node; later ones go into the same node, unless the user
-renamed it, edited its segments or signed them off: then it is the user's, and is left alone.
+The first result of a set of volumes gets a new node; later ones replace it in the same node, unless
+the user has renamed it, edited its segments or signed them off: then it is left alone.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from .SceneExchange import (
 TERMINOLOGY_CONTEXT = "MISSU"
 ANATOMIC_CONTEXT = "Anatomic codes - DICOM master list"
 BINARY_LABELMAP = "Binary labelmap"
-# The name that a node was given: a user who has renamed it wants to keep it.
+# The original node name: if it differs, the user has renamed the node and wants to keep it.
 NAME_ATTRIBUTE = "MISSU.Name"
-# Places are compared in such steps: files round them by less. The offset is one that no place is
-# likely to have, lest that rounding carries one over to the next step.
+# Positions are rounded to this step for comparison: rounding in files is finer. The odd offset
+# keeps typical positions away from the borders between steps, which file rounding could cross.
 PLACE_STEP, PLACE_OFFSET = 0.1, 0.0123  # mm, or voxels
 
 
@@ -45,16 +45,16 @@ def importSegmentation(
     scheme: LabelScheme,
     exclusive: bool = False,
 ) -> slicer.vtkMRMLSegmentationNode:
-    """Put a label map (k, j, i) on the reference volume's grid into the scene.
+    """Add a label map (k, j, i) on the reference volume's grid to the scene as a segmentation.
 
     Args:
-        labels: in the numbering of the scheme.
-        volumes: that were segmented, by modality.
+        labels: label map with the values of the scheme.
+        volumes: the volumes that were segmented, by modality.
         scheme: labels and regions.
         exclusive: make a segment of each label instead of each (overlapping) region.
 
     Raises:
-        ExchangeError: if the reference volume has another size by now.
+        ExchangeError: if the size of the reference volume has changed.
     """
     reference = referenceVolume(volumes)
     if labels.shape != slicer.util.arrayFromVolume(reference).shape:
@@ -77,7 +77,7 @@ def importSegmentation(
         node.CreateClosedSurfaceRepresentation()
         node.CreateDefaultDisplayNodes()
         for part in parts:
-            # What lies within others is seen through them.
+            # Outer regions are more transparent, so that inner ones are visible.
             depth = sum(set(_values(part)) <= set(region.labels) for region in scheme.regions)
             node.GetDisplayNode().SetSegmentOpacity3D(part.name, depth / len(scheme.regions))
         node.SetAttribute(NAME_ATTRIBUTE, node.GetName())
@@ -91,9 +91,9 @@ def importProbabilities(
     reference: slicer.vtkMRMLScalarVolumeNode,
     scheme: LabelScheme,
 ) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
-    """Put probability maps (k, j, i) by region beside a result; those of its last run go.
+    """Add probability maps (k, j, i), by region, to the scene; replace those of the last run.
 
-    One that the user has renamed is the user's, and stays.
+    A map that the user has renamed is kept.
     """
     scene = segmentationNode.GetScene()
     nodes = {}
@@ -121,7 +121,7 @@ def importProbabilities(
 def _untouchedResult(
     volumes: dict[str, slicer.vtkMRMLScalarVolumeNode],
 ) -> slicer.vtkMRMLSegmentationNode | None:
-    """The earlier result of the same volumes, if it is as it was left."""
+    """The earlier result of the same volumes if the user has not changed it; else None."""
     scene = referenceVolume(volumes).GetScene()
     for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode", scene):
         if (
@@ -148,23 +148,23 @@ def _newResult(
 
 
 def inputRole(modality: str) -> str:
-    """Reference of a result to the volume of this modality that it was made from."""
+    """Node reference role of a result to its input volume of this modality."""
     return f"MISSU.Input.{modality}"
 
 
 def _placeBeside(volume: slicer.vtkMRMLVolumeNode, node: slicer.vtkMRMLNode) -> None:
-    """Put a node under the same study or folder in Subject Hierarchy."""
+    """Put a node under the volume's parent (study or folder) in the subject hierarchy."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(volume.GetScene())
     item = hierarchy.GetItemByDataNode(volume) if hierarchy else None
-    if item:  # 0 is none
+    if item:  # 0 means that there is no item
         hierarchy.CreateItem(hierarchy.GetItemParent(item), node)
 
 
 def checksumOf(node: slicer.vtkMRMLSegmentationNode) -> str:
-    """Of the segments' names, voxels and places; the same after the scene was saved and loaded.
+    """Checksum of the segments' names, voxels and positions; unchanged by saving and loading.
 
-    Two, for :func:`isAsKept`: with places in mm before the node's parent transform, and with those
-    on the voxels of its scan, if there is one.
+    It has two parts for :func:`isAsKept`: with positions in mm before the node's parent transform,
+    and with positions in voxels of its scan, if there is one.
     """
     toScan = _toScan(node)
     inMm, onScan = hashlib.sha256(), hashlib.sha256()
@@ -179,15 +179,15 @@ def checksumOf(node: slicer.vtkMRMLSegmentationNode) -> str:
 
 
 def isAsKept(node: slicer.vtkMRMLSegmentationNode, checksum: str | None) -> bool:
-    """Whether a segmentation is as it was when a checksum was taken.
+    """Whether a segmentation is unchanged since a checksum was computed.
 
-    So is one that was moved (and hardened) together with its scan, or whose scan was deleted.
+    This also holds if it was moved (and hardened) with its scan, or if its scan was deleted.
     """
     return not set(checksumOf(node).split()).isdisjoint((checksum or "").split())
 
 
 def voxelsOf(segment: slicer.vtkSegment) -> bytes:
-    """Shape and voxels of the box around a segment, wherever it lies in its image."""
+    """Shape and voxels of the bounding box of a segment, independent of its position."""
     mask = _maskOf(segment)
     if mask is None:
         return b""
@@ -196,9 +196,9 @@ def voxelsOf(segment: slicer.vtkSegment) -> bytes:
 
 
 def _cornersOf(segment: slicer.vtkSegment) -> np.ndarray:
-    """Places (4, 3) of the box around a segment, in mm before the node's parent transform.
+    """Corners (4, 3) of a segment's bounding box, in mm before the node's parent transform.
 
-    Of its first voxel, and of the last one along each axis; none if it is empty.
+    These are its first voxel and the last one along each axis; none if it is empty.
     """
     mask = _maskOf(segment)
     if mask is None or not mask.any():
@@ -219,7 +219,7 @@ def _inSteps(places: np.ndarray) -> bytes:
 
 
 def _toScan(node: slicer.vtkMRMLSegmentationNode) -> np.ndarray | None:
-    """Matrix from the coordinates of a segmentation to the voxels of its scan; None if unknown."""
+    """Matrix from a segmentation's coordinates to its scan's voxel indices; None if unknown."""
     scan = scanOf(node)
     if scan is None:
         return None
@@ -228,7 +228,7 @@ def _toScan(node: slicer.vtkMRMLSegmentationNode) -> np.ndarray | None:
 
 
 def _maskOf(segment: slicer.vtkSegment) -> np.ndarray | None:
-    """Voxels (k, j, i) of the image in which a segment lies; None if it has none."""
+    """Mask (k, j, i) of a segment in its image; None if it has no image."""
     image = segment.GetRepresentation(BINARY_LABELMAP)
     if image is None or image.IsEmpty():
         return None
@@ -238,7 +238,7 @@ def _maskOf(segment: slicer.vtkSegment) -> np.ndarray | None:
 def _labelmap(
     voxels: np.ndarray, reference: slicer.vtkMRMLVolumeNode
 ) -> slicer.vtkOrientedImageData:
-    """Image of the part of the voxels (k, j, i) that is not 0, on the grid of a volume."""
+    """Image of the voxels (k, j, i), cropped to the nonzero part, on the grid of a volume."""
     box = bounding_box(voxels)
     image = slicer.vtkOrientedImageData()
     image.SetExtent([end for part in reversed(box) for end in (part.start, part.stop - 1)])
@@ -264,7 +264,7 @@ def _segment(part: Region | Label) -> slicer.vtkSegment:
 
 
 def terminologyEntry(part: Region | Label) -> str:
-    """Category, type, modifier and anatomic region as Slicer keeps them in a segment."""
+    """Category, type, modifier and anatomic region as Slicer's terminology entry string."""
     terminology = part.terminology
 
     def triple(code: Code | None) -> tuple[str, str, str]:

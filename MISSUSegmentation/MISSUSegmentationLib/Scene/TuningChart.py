@@ -1,6 +1,6 @@
 """The curves of a fine-tuning as a chart in Slicer's plot view.
 
-The chart, and the hidden nodes behind it, are not saved with the scene; they may be deleted.
+The chart and its hidden data nodes are not saved with the scene; the user may delete them.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from MISSUCore.contract.tuning.tuning_curves import Curve
 
 from .ChartNodes import chartNodes, newChartNode, showChart
 
-# Of the Dice curves; they can be told apart by the color-blind (Okabe and Ito 2008).
+# Colors of the Dice curves, distinguishable by the color-blind (Okabe and Ito 2008).
 COLORS = ((0.0, 0.45, 0.70), (0.90, 0.62, 0.0), (0.0, 0.62, 0.45))
 GRAY = (0.6, 0.6, 0.6)
 OWN_ATTRIBUTE = "MISSU.FineTuning"
 
 
 def showCurves() -> None:
-    """Bring the chart into a view; needs Slicer's application."""
+    """Show the chart in a plot view; needs the Slicer application."""
     showChart(findChart())
 
 
 def findChart() -> slicer.vtkMRMLPlotChartNode | None:
-    """The chart in this scene; None before it is drawn, or once it was deleted."""
+    """The chart in this scene; None if it was not drawn yet or was deleted."""
     return next(iter(_ownNodes("vtkMRMLPlotChartNode")), None)
 
 
 def drawCurves(title: str, curves: list[Curve]) -> None:
-    """Draw these curves in the scene's chart, and no others."""
+    """Draw these curves in the scene's chart, replacing all others."""
     chart = findChart() or _newChart()
     chart.SetTitle(title)
     series, tables = _ownNodes("vtkMRMLPlotSeriesNode"), _ownNodes("vtkMRMLTableNode")
@@ -49,12 +49,12 @@ def drawCurves(title: str, curves: list[Curve]) -> None:
         _style(series[index], curve, COLORS[index % len(COLORS)])
         if not chart.HasPlotSeriesNodeID(series[index].GetID()):
             chart.AddAndObservePlotSeriesNodeID(series[index].GetID())
-    # Else the view stays empty when nodes are used again, see slicer.util.plot.
+    # Otherwise the view stays empty when nodes are reused, see slicer.util.plot.
     chart.Modified()
 
 
 def curveTitle(curve: Curve) -> str:
-    """What the chart calls a curve."""
+    """The name of a curve in the chart's legend."""
     kind = "Dice, unseen cases" if curve.kind == "dice" else "Loss, part"
     return f"{kind} {curve.part}"
 

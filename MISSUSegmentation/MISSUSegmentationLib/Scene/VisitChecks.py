@@ -1,4 +1,4 @@
-"""What can be wrong with visits, or with a case's scans, told before anything is started."""
+"""Checks of visits and of a case's scans before anything is started."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .VisitNodes import SceneVisit, VisitsEntry, acquisitionDate, patientOf
 
 
 def checkedVisits(entry: VisitsEntry) -> VisitsEntry:
-    """The visits by date, all of which can be written.
+    """The visits sorted by date, after checking that all can be written.
 
     Raises:
         ExchangeError: naming the visit that cannot be used.
@@ -55,10 +55,10 @@ def checkedVisits(entry: VisitsEntry) -> VisitsEntry:
 
 
 def checkOnePatient(scans: Iterable[slicer.vtkMRMLScalarVolumeNode]) -> None:
-    """Make sure that scans are of one patient, as far as DICOM tells.
+    """Check that scans are of one patient, as far as DICOM patient IDs are known.
 
     Raises:
-        ExchangeError: naming two that are not.
+        ExchangeError: naming two scans that are not.
     """
     known = [(scan, patientOf(scan)) for scan in scans]
     known = [(scan, patient) for scan, patient in known if patient]
@@ -71,7 +71,7 @@ def checkOnePatient(scans: Iterable[slicer.vtkMRMLScalarVolumeNode]) -> None:
 
 
 def daysApart(scans: Iterable[slicer.vtkMRMLScalarVolumeNode]) -> str:
-    """Which scans are of which days, as a warning; empty if they are of one, or nobody knows."""
+    """A warning if scans were acquired on different days; empty if not, or if unknown."""
     byDay: dict[str, list[str]] = {}
     for scan in scans:
         byDay.setdefault(acquisitionDate(scan), []).append(scan.GetName())
@@ -83,10 +83,10 @@ def daysApart(scans: Iterable[slicer.vtkMRMLScalarVolumeNode]) -> str:
 
 
 def checkRigid(node: slicer.vtkMRMLTransformableNode) -> None:
-    """Make sure that a node is under no transform that changes lengths.
+    """Check that a node is not under a transform that changes lengths.
 
     Raises:
-        ExchangeError: if it is.
+        ExchangeError: if it is under one.
     """
     matrix = matrixBetween(node.GetParentTransformNode(), None)
     if matrix is None or not np.allclose(matrix[:3, :3].T @ matrix[:3, :3], np.eye(3), atol=1e-4):
@@ -97,7 +97,7 @@ def checkRigid(node: slicer.vtkMRMLTransformableNode) -> None:
 
 
 def emptyVisits(entry: VisitsEntry) -> list[SceneVisit]:
-    """The visits whose segmentations have no voxel."""
+    """The visits whose segmentations are empty."""
     return [
         visit
         for visit in entry.visits
@@ -106,7 +106,7 @@ def emptyVisits(entry: VisitsEntry) -> list[SceneVisit]:
 
 
 def _checkApart(visits: tuple[SceneVisit, ...]) -> None:
-    """Make sure that each visit, in the order of their dates, is another one of one patient."""
+    """Check that the visits, sorted by date, are distinct and of one patient."""
     for number, visit in enumerate(visits):
         for earlier in visits[:number]:
             for one, other in (
@@ -126,7 +126,7 @@ def _checkApart(visits: tuple[SceneVisit, ...]) -> None:
 
 
 def _checkInside(visit: SceneVisit) -> None:
-    """Make sure that a segmentation lies within the scan: else it belongs to another.
+    """Check that a segmentation lies within its scan; otherwise it belongs to another scan.
 
     Raises:
         ExchangeError: if it does not.
@@ -150,7 +150,7 @@ def _checkInside(visit: SceneVisit) -> None:
 
 
 def _places(node: slicer.vtkMRMLSegmentationNode) -> Iterator[np.ndarray]:
-    """Of each segment, the centers (n, 3) of its voxels in RAS before the node's transform."""
+    """Yield, for each segment, its voxel centers (n, 3) in RAS before the node's transform."""
     for segmentId in node.GetSegmentation().GetSegmentIDs():
         image = segmentImage(node, segmentId)
         if image is not None and not image.IsEmpty():

@@ -1,8 +1,8 @@
-"""A patient's visits in the scene: what was entered, what came of it, what DICOM says of a scan.
+"""A patient's visits in the scene: the reader's entries, the comparison, DICOM dates and IDs.
 
-Both are attributes of one node, which refers to the segmentations and scans: so all is saved and
-loaded with the scene. Numbers are those of the comparison; what a reader enters afterwards is
-judged at once, with the rules of MISSUCore.
+Entries and comparison are attributes of one node, which references the segmentations and scans, so
+everything is saved and loaded with the scene. Measurements are those of the comparison; entries
+made afterwards are applied at once, with the rules of MISSUCore.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .SegmentationNodes import isAsKept
 NODE_NAME = "MISSU visits"
 ENTRY_ATTRIBUTE, RESULT_ATTRIBUTE = "MISSU.Visits", "MISSU.VisitsResult"
 SEGMENTATION, SCAN = "segmentation", "scan"
-# AcquisitionDate, SeriesDate, StudyDate: as missu visits looks for them.
+# AcquisitionDate, SeriesDate, StudyDate, in the same order as in missu visits.
 DATE_TAGS = ("0008,0022", "0008,0021", "0008,0020")
 PATIENT_TAG = "0010,0020"
 _READER = tuple(one.name for one in fields(ReaderEntry))
@@ -35,11 +35,11 @@ class SceneVisit:
     """A visit.
 
     Attributes:
-        segmentation: of the tumor; None once it was deleted.
-        scan: T1ce that it was drawn on; None once it was deleted.
-        date: ISO 8601; empty as long as nobody knows it.
-        reader: what the reader has entered.
-        key: unlike that of any other visit of the scene; 0 before it is kept there.
+        segmentation: segmentation of the tumor; None if it was deleted.
+        scan: T1ce that it was drawn on; None if it was deleted.
+        date: ISO 8601; empty while unknown.
+        reader: the reader's entries.
+        key: unique in the scene; 0 until the visit is stored there.
     """
 
     segmentation: slicer.vtkMRMLSegmentationNode | None
@@ -50,22 +50,22 @@ class SceneVisit:
 
     @property
     def name(self) -> str:
-        """What the user calls it."""
+        """The name shown to the user."""
         node = self.segmentation or self.scan
         return node.GetName() if node else "?"
 
 
 @dataclass(frozen=True)
 class VisitsEntry:
-    """All that was entered.
+    """All entries of the reader.
 
     Attributes:
-        visits: in the order of their dates.
-        baseline: key of the visit that changes count from; 0 for the first.
-        targets: most lesions in the sum of products.
+        visits: the visits, sorted by date.
+        baseline: key of the visit that changes are computed from; 0 for the first.
+        targets: maximum number of lesions in the sum of products.
         surgery: dates of operations, ISO 8601.
         radiotherapy: dates on which radiotherapies ended.
-        nextKey: of a visit that is added.
+        nextKey: key of the next visit that is added.
     """
 
     visits: tuple[SceneVisit, ...] = ()
@@ -76,7 +76,7 @@ class VisitsEntry:
     nextKey: int = 1
 
     def ordered(self) -> VisitsEntry:
-        """With the visits by date, those without one last, and a key for each."""
+        """A copy with the visits sorted by date, undated ones last, and a key for each."""
         next_, visits = self.nextKey, []
         for visit in self.visits:
             visits.append(visit if visit.key else replace(visit, key=next_))
@@ -85,19 +85,19 @@ class VisitsEntry:
         return replace(self, visits=tuple(visits), nextKey=next_)
 
     def baselineNumber(self) -> int:
-        """Number of the baseline, from 1."""
+        """Number of the baseline visit, counted from 1."""
         keys = [visit.key for visit in self.visits]
         return keys.index(self.baseline) + 1 if self.baseline in keys else 1
 
     def settings(self) -> VisitsSettings:
-        """How the visits are to be compared."""
+        """The settings for comparing the visits."""
         settings = VisitsSettings()
         measurement = replace(settings.measurement, targets=self.targets)
         return replace(settings, measurement=measurement, baseline=self.baselineNumber())
 
 
 def keptVisits(scene: slicer.vtkMRMLScene) -> VisitsEntry:
-    """What was entered in this scene; empty if nothing was, or nothing that can be read."""
+    """The entry stored in this scene; empty if there is none or it cannot be read."""
     node = _node(scene)
     kept = _json(node, ENTRY_ATTRIBUTE)
     try:
@@ -119,12 +119,12 @@ def keptVisits(scene: slicer.vtkMRMLScene) -> VisitsEntry:
             tuple(map(iso_date, kept.get("radiotherapy", ()))),
             int(kept.get("nextKey", 1)),
         )
-    except (AttributeError, KeyError, TypeError, ValueError):  # written by hand, and not well
+    except (AttributeError, KeyError, TypeError, ValueError):  # malformed, e.g. edited by hand
         return VisitsEntry()
 
 
 def keepVisits(scene: slicer.vtkMRMLScene, entry: VisitsEntry) -> VisitsEntry:
-    """Keep what was entered with the scene; returns it as it is kept, by date."""
+    """Store an entry in the scene; returns it as stored, sorted by date."""
     entry = entry.ordered()
     node = _node(scene) or _newNode(scene)
     gone = {visit.key for visit in keptVisits(scene).visits} - {v.key for v in entry.visits}
@@ -153,13 +153,13 @@ def keepVisits(scene: slicer.vtkMRMLScene, entry: VisitsEntry) -> VisitsEntry:
 def keepResult(
     scene: slicer.vtkMRMLScene, entry: VisitsEntry, checksums: Sequence[str], report: VisitsReport
 ) -> None:
-    """Keep a comparison with the scene.
+    """Store a comparison in the scene.
 
     Args:
-        scene: with the visits.
-        entry: what was compared, as it is kept there.
-        checksums: of its segmentations, as they were compared.
-        report: what came of it, with a visit for each of the entry's.
+        scene: the scene of the visits.
+        entry: the entry that was compared, as stored in the scene.
+        checksums: checksums of its segmentations when they were compared.
+        report: the result, with one visit for each visit of the entry.
     """
     node = _node(scene) or _newNode(scene)
     kept = {
@@ -171,7 +171,7 @@ def keepResult(
 
 
 def keptResult(scene: slicer.vtkMRMLScene) -> VisitsReport | None:
-    """The comparison as it was made; None if there is none."""
+    """The comparison as computed; None if there is none."""
     try:
         return VisitsReport.from_dict(_json(_node(scene), RESULT_ATTRIBUTE)["report"])
     except (KeyError, TypeError, ValueError):
@@ -179,9 +179,9 @@ def keptResult(scene: slicer.vtkMRMLScene) -> VisitsReport | None:
 
 
 def currentResult(scene: slicer.vtkMRMLScene) -> VisitsReport | None:
-    """The comparison, judged with what is entered now; None if there is none.
+    """The comparison, reassessed with the present entries; None if there is none.
 
-    Visits and their dates stay those that were compared.
+    Its visits and dates remain those that were compared.
     """
     report, entry = keptResult(scene), keptVisits(scene)
     if report is None:
@@ -209,7 +209,7 @@ def currentResult(scene: slicer.vtkMRMLScene) -> VisitsReport | None:
 
 
 def listProblem(scene: slicer.vtkMRMLScene) -> str:
-    """Whether other visits, or other dates, were compared than are listed now; empty if not."""
+    """A message if visits or dates have changed since the comparison; empty if not."""
     report = keptResult(scene)
     if report is None:
         return ""
@@ -221,7 +221,7 @@ def listProblem(scene: slicer.vtkMRMLScene) -> str:
 
 
 def editProblem(scene: slicer.vtkMRMLScene) -> str:
-    """Whether segments were edited since they were compared; empty if not. Looks at all voxels."""
+    """A message if segments were edited since the comparison; empty if not. Reads all voxels."""
     kept = _json(_node(scene), RESULT_ATTRIBUTE)
     checksums = dict(zip(kept.get("keys", []), kept.get("checksums", [])))
     for visit in keptVisits(scene).visits:
@@ -232,7 +232,7 @@ def editProblem(scene: slicer.vtkMRMLScene) -> str:
 
 
 def acquisitionDate(scan: slicer.vtkMRMLVolumeNode) -> str:
-    """Date of a scan (ISO 8601) in DICOM or in its study in the scene; empty if neither says it."""
+    """Date of a scan (ISO 8601) from DICOM or its study in the scene; empty if unknown."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scan.GetScene())
     item = hierarchy.GetItemByDataNode(scan) if hierarchy else 0
     constants = slicer.vtkMRMLSubjectHierarchyConstants
@@ -262,7 +262,7 @@ def _role(key: int, which: str) -> str:
 
 
 def _node(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLScriptedModuleNode | None:
-    # The first: one that comes with another scene does not take the place of the user's own.
+    # The first node: one imported with another scene must not replace the user's own.
     nodes = slicer.util.getNodesByClass("vtkMRMLScriptedModuleNode", scene)
     return next((node for node in nodes if node.GetAttribute("ModuleName") == NODE_NAME), None)
 

@@ -15,19 +15,19 @@ from .ChartNodes import chartNodes, newChartNode
 OWN_ATTRIBUTE = "MISSU.VisitsChart"
 NAME = "MISSU visits"
 DAY, DATE = "Day", "Date"
-# They can be told apart by the color-blind (Okabe and Ito 2008).
+# Distinguishable by the color-blind (Okabe and Ito 2008).
 BLUE, ORANGE, GREEN = (0.0, 0.45, 0.70), (0.90, 0.62, 0.0), (0.0, 0.62, 0.45)
 
 
 def findVisitsChart() -> slicer.vtkMRMLPlotChartNode | None:
-    """The chart in this scene; None before it is drawn, or once it was deleted."""
+    """The chart in this scene; None if it was not drawn yet or was deleted."""
     return next(iter(chartNodes("vtkMRMLPlotChartNode", OWN_ATTRIBUTE)), None)
 
 
 def drawVisits(report: VisitsReport) -> slicer.vtkMRMLPlotChartNode:
-    """Draw the volume of the followed region with the thresholds of its rule.
+    """Draw the volume of the followed region, with the thresholds of its response rule.
 
-    The table holds all regions, and the sum of products.
+    The table contains all regions and the sum of products.
     """
     region, rule = report.region, report.settings.volume
     followed = f"{region} (ml)"
@@ -54,13 +54,13 @@ def drawVisits(report: VisitsReport) -> slicer.vtkMRMLPlotChartNode:
         series.SetLineStyle(series.LineStyleSolid if isMeasured else series.LineStyleDash)
         series.SetMarkerStyle(series.MarkerStyleCircle if isMeasured else series.MarkerStyleNone)
         chart.AddAndObservePlotSeriesNodeID(series.GetID())
-    # Else the view stays empty when nodes are used again, see slicer.util.plot.
+    # Otherwise the view stays empty when nodes are reused, see slicer.util.plot.
     chart.Modified()
     return chart
 
 
 def forgetVisitsChart() -> None:
-    """Take chart and table out of the scene."""
+    """Remove the chart and its table from the scene."""
     for className in ("vtkMRMLPlotChartNode", "vtkMRMLPlotSeriesNode", "vtkMRMLTableNode"):
         for node in chartNodes(className, OWN_ATTRIBUTE):
             slicer.mrmlScene.RemoveNode(node)
@@ -69,7 +69,7 @@ def forgetVisitsChart() -> None:
 def _columns(
     report: VisitsReport, followed: str, response: str, progression: str
 ) -> dict[str, Sequence[object]]:
-    """Columns of the table by title; a threshold that there is not yet is not a number."""
+    """Columns of the table by title; NaN where a threshold is not defined yet."""
     visits, rule = report.visits, report.settings.volume
     volumes = [visit.volume.value for visit in visits]
     start = report.settings.baseline - 1
@@ -100,7 +100,7 @@ _NONE = float("nan")
 
 
 def _progression(nadir: float, rule: ResponseRule) -> float:
-    """From which volume on it is progression."""
+    """The smallest volume that counts as progression."""
     return max(nadir * (1 + rule.progression_percent / 100), rule.least)
 
 
@@ -118,7 +118,7 @@ def _fill(node: slicer.vtkMRMLTableNode, columns: dict[str, Sequence[object]]) -
 
 
 def _one(className: str) -> slicer.vtkMRMLNode:
-    """The node of a class that is ours, or a new one."""
+    """Our existing node of a class, or a new one."""
     found = chartNodes(className, OWN_ATTRIBUTE)
     return found[0] if found else newChartNode(className, OWN_ATTRIBUTE, NAME, saved=True)
 

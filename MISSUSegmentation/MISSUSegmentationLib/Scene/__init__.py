@@ -1,1 +1,1 @@
-"""The one place that turns arrays into MRML nodes and back."""
+"""Converts between arrays or files and MRML nodes; no other package does."""

@@ -1,4 +1,4 @@
-"""Fine-tuning is a training: its tests share the fixtures of training's."""
+"""Fixtures for the tests of fine-tuning: those of the tests of training."""
 
 from Testing.Core.training.conftest import (  # noqa: F401
     brats_folder,

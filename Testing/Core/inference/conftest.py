@@ -1,4 +1,4 @@
-"""Shared by the tests of the inference: a case whose answer the bright model knows."""
+"""Fixtures for the tests of inference: a case that the bright model segments correctly."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ORIGIN = (-31.0, 42.5, 17.25)
 def write_scans(
     write_image: Callable[..., Path], scans: Callable[[Truth], dict[str, NDArray[np.float32]]]
 ) -> Callable[..., dict[str, Path]]:
-    """Function that writes such scans with a geometry."""
+    """Function that writes scans with a known answer, see ``scans``, with a geometry."""
 
     def write(labels: Truth, ending: str = "nii.gz", **geometry: Any) -> dict[str, Path]:
         return {

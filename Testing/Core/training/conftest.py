@@ -1,4 +1,4 @@
-"""Shared by the tests of training: tiny cases, and settings to train on them within seconds."""
+"""Fixtures for the tests of training: tiny cases, and settings to train on them in seconds."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ TINY = TrainingConfig(
 
 
 def tumor_case(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Scans (modalities, 16, 16, 16) around a tumor that lies elsewhere for each seed; labels."""
+    """Scans (modalities, 16, 16, 16) and labels of a tumor whose position depends on the seed."""
     generator = np.random.default_rng(seed)
     center = generator.uniform(6, 10, size=3)
     distance = np.linalg.norm(np.indices((16, 16, 16)).T - center, axis=-1).T
@@ -56,9 +56,9 @@ def tumor_case(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 class MemoryCases:
-    """In the place of PreparedCases: cases in memory; ``on_access`` hears of every access.
+    """Replaces PreparedCases by cases in memory; ``on_access`` is called at every access.
 
-    Each case is of the group at its place in ``groups``.
+    ``groups`` lists the group of each case.
     """
 
     def __init__(self, seeds, on_access=lambda count: None, groups=None):
@@ -93,7 +93,7 @@ def memory_cases():
 
 @pytest.fixture
 def tiny_config():
-    """Makes the settings of a tiny run, with changes."""
+    """Function that makes the settings of a tiny run; single settings can be changed."""
 
     def make(network=None, **changes) -> TrainingConfig:
         return replace(TINY, network=replace(TINY_NETWORK, **(network or {})), **changes)
@@ -103,7 +103,7 @@ def tiny_config():
 
 @pytest.fixture
 def make_trainer(tmp_path, tiny_config):
-    """Makes a trainer of tiny cases in memory, which goes on with the run that its folder holds."""
+    """Function that makes a trainer on tiny cases in memory; it resumes the run in its folder."""
 
     def make(config=None, training=None, validation=None, folder="run", **settings) -> Trainer:
         trainer = Trainer(

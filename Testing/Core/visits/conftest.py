@@ -17,7 +17,7 @@ ET, EDEMA = 4, 2
 
 @dataclass(frozen=True)
 class Ball:
-    """A lesion in the head's own space."""
+    """A lesion in the head's coordinate system."""
 
     center_mm: tuple[float, float, float]
     radius_mm: float
@@ -34,8 +34,8 @@ GROWS, SPLITS, NEW, VANISHES = (
     ),
 )
 LEFT, RIGHT = ((SPLITS[0], SPLITS[1] + shift, SPLITS[2]) for shift in (-9.0, 9.0))
-# Lesion 1 shrinks, then grows; 2 is one of two overlapping balls until the third visit, then two;
-# one is new at the third visit; one is gone from the fourth on.
+# Lesion 1 shrinks, then grows. Lesion 2 consists of two balls that overlap until the third visit
+# and then separate. One lesion appears at the third visit, and one disappears at the fourth.
 RADII_MM = (10.0, 9.0, 8.0, 9.5, 12.0)
 TUMOR: tuple[tuple[Ball, ...], ...] = tuple(
     (
@@ -49,7 +49,7 @@ TUMOR: tuple[tuple[Ball, ...], ...] = tuple(
 
 
 def head(seed: int) -> sitk.Image:
-    """Scan of a head without tumor: an ellipsoid with folds that no other seed has."""
+    """Scan of a head without tumor: an ellipsoid with folds that depend on the seed."""
     shape = SIZE[::-1]
     noise = np.random.default_rng(seed).normal(size=shape)
     folds = sum(ndimage.gaussian_filter(noise, width) * width**1.5 for width in (1.5, 3.0, 6.0))
@@ -63,7 +63,7 @@ def head(seed: int) -> sitk.Image:
 
 
 def scanned(image: sitk.Image, balls: Sequence[Ball], visit: int) -> tuple[sitk.Image, sitk.Image]:
-    """Scan and label map of a visit: the head in a position of its own, on a grid of its own."""
+    """Scan and label map of a visit; each visit has its own head position and grid."""
     pose = sitk.Euler3DTransform()
     turn = np.deg2rad(4.0) * visit
     pose.SetRotation(turn, -turn / 2, turn / 3)
@@ -73,7 +73,7 @@ def scanned(image: sitk.Image, balls: Sequence[Ball], visit: int) -> tuple[sitk.
     grid = sitk.Image(size.tolist(), sitk.sitkFloat32)
     grid.SetSpacing(steps.tolist())
     grid.SetOrigin((-steps * (size - 1) / 2 + pose.GetTranslation()).tolist())
-    # Points of the visit's space lie at the inverse of the pose in the head's own.
+    # The inverse of the pose maps points of the visit's space to the head's coordinate system.
     back = pose.GetInverse()
     voxels = sitk.GetArrayFromImage(sitk.Resample(image, grid, back, sitk.sitkLinear))
     noise = np.random.default_rng(visit).normal(0, 15, voxels.shape)
@@ -97,7 +97,7 @@ def scanned(image: sitk.Image, balls: Sequence[Ball], visit: int) -> tuple[sitk.
 
 @pytest.fixture(scope="session")
 def patient(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, Path]]:
-    """Segmentation and T1ce of five visits, in files that no test changes."""
+    """Segmentation and T1ce files of five visits; tests must not change them."""
     folder = tmp_path_factory.mktemp("patient")
     own = head(1)
     return [write_visit(folder, own, balls, visit) for visit, balls in enumerate(TUMOR)]
@@ -106,7 +106,7 @@ def patient(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, Path]]
 def write_visit(
     folder: Path, own: sitk.Image, balls: Sequence[Ball], visit: int
 ) -> tuple[Path, Path]:
-    """Segmentation and T1ce of a visit in files."""
+    """Write segmentation and T1ce of a visit to files; returns their paths."""
     scan, segmentation = scanned(own, balls, visit)
     paths = folder / f"seg{visit}.nii.gz", folder / f"t1ce{visit}.nii.gz"
     for image, path in zip((segmentation, scan), paths):
@@ -116,7 +116,7 @@ def write_visit(
 
 @dataclass(frozen=True)
 class Simulation:
-    """The known facts, and how more visits are made."""
+    """The ground truth of the simulated patient, and functions to make more visits."""
 
     tumor: tuple[tuple[Ball, ...], ...]
     radii_mm: tuple[float, ...]
@@ -127,5 +127,5 @@ class Simulation:
 
 @pytest.fixture(scope="session")
 def simulation() -> Simulation:
-    """What :func:`patient` is made of."""
+    """The ground truth of :func:`patient`."""
     return Simulation(TUMOR, RADII_MM, GROWS, write_visit, head)

@@ -1,4 +1,4 @@
-"""The panel under PySide6, offscreen, behind the stand-in."""
+"""Fixtures that run the panel offscreen with PySide6 and stand-ins for Slicer's application."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 @pytest.fixture(scope="session")
 def qtApplication() -> Any:
-    """The one QApplication."""
+    """The only QApplication."""
     from PySide6 import QtWidgets
 
     return QtWidgets.QApplication.instance() or QtWidgets.QApplication([])
@@ -29,7 +29,7 @@ def qtApplication() -> Any:
 
 @pytest.fixture
 def slicerApplication(qtApplication: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """Slicer, as far as it is stood in, with an empty scene and no models of the user."""
+    """The stand-in for the Slicer application, with an empty scene and no user models."""
     from Testing.Module.gui.stand_in import application, python_qt
 
     monkeypatch.setenv("MISSU_MODELS", str(tmp_path / "models"))
@@ -46,8 +46,8 @@ def slicerApplication(qtApplication: Any, monkeypatch: pytest.MonkeyPatch, tmp_p
 def missu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The fake MISSUCore.
 
-    ``behave(...)`` says what it does, ``request()`` is what it was asked for, and ``go()`` lets it
-    go on if it hangs.
+    ``behave(...)`` sets its behavior, ``request()`` returns the request it received, and ``go()``
+    lets it continue if it hangs.
     """
     from Testing.Module.gui.user import putPythonOnPath
 
@@ -70,7 +70,7 @@ def missu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 @pytest.fixture
 def panel(slicerApplication: Any, missu: SimpleNamespace) -> Iterator[Any]:
-    """The panel, on display, with the fake MISSUCore behind it."""
+    """The displayed panel, connected to the fake MISSUCore."""
     from Testing.Module.gui.user import Panel
 
     panel = Panel()
@@ -80,7 +80,7 @@ def panel(slicerApplication: Any, missu: SimpleNamespace) -> Iterator[Any]:
 
 @pytest.fixture
 def fromDicom(slicerApplication: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Function that makes a volume one from DICOM, with these values by tag."""
+    """Function that makes a volume look loaded from DICOM, with these values by tag."""
     values: dict[str, dict[str, str]] = {}
     database = SimpleNamespace(instanceValue=lambda uid, tag: values[uid].get(tag, ""))
     monkeypatch.setattr(slicerApplication, "dicomDatabase", database, raising=False)

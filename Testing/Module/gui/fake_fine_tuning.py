@@ -1,6 +1,6 @@
-"""The part of the fake MISSUCore that stands for library, finetune and models.
+"""The part of the fake MISSUCore that replaces the commands library, finetune and models.
 
-It keeps the formats of the files, and computes nothing.
+It writes files in the real formats, but computes nothing.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ REGIONS = ("WT", "TC", "ET")
 
 
 def serve(request: Request, behavior: dict[str, Any]) -> int:
-    """As MISSUCore.cli.main.serve."""
+    """Carry out a request in place of MISSUCore.cli.main.serve; returns the exit code."""
     if isinstance(request, AddCaseRequest):
         error = add(request)
     elif isinstance(request, ChangeCasesRequest):
@@ -152,7 +152,7 @@ def finetune(request: FineTuneRequest, behavior: dict[str, Any]) -> None:
     run.end(test)
     outcome = TuningOutcome(mean=test.mean)
     tuning = Tuning(test.date, test.base, tuple(ids), gate=outcome, verdict=verdict.value)
-    # StandBy.py has put the folder of MISSUCore there.
+    # StandBy.py has put the folder of MISSUCore into sys.path[0].
     weights = Path(sys.path[0]) / "MISSUCore" / "weights"
     bundled = read_card(weights / "missu-brats-fast.json")
     card = replace(bundled, name=name, sha256=run.folder.name, history=(tuning,))

@@ -1,8 +1,8 @@
-"""Stands for PythonSlicer in the panel's tests: runs the program it is given on a fake MISSUCore.
+"""Replaces PythonSlicer in the panel's tests: runs the given program with a fake MISSUCore.
 
-The fake behaves as the file ``behavior`` beside it says, a JSON object, and copies what it is asked
-for to ``request.json``. The label map it makes is the T1 volume, rounded.
-PyTorch is never loaded.
+The JSON file ``behavior`` in the same folder determines what the fake does; the fake copies its
+request to ``request.json``. The label map that it makes is the T1 volume, rounded. PyTorch is never
+loaded.
 """
 
 import json
@@ -16,11 +16,11 @@ from typing import Any
 HERE = Path(__file__).parent
 TORCH_IS_BROKEN = "Traceback\nOSError: [WinError 126] Error loading torch_python.dll"
 
-if sys.argv[1] == "-c":  # whether it can import PyTorch
+if sys.argv[1] == "-c":  # the check that PyTorch can be imported
     isBroken = json.loads((HERE / "behavior").read_text()).get("torch") == "broken"
     sys.exit(TORCH_IS_BROKEN if isBroken else 0)
 
-sys.path.insert(0, sys.argv[2])  # of MISSUCore, whose light classes build the answers
+sys.path.insert(0, sys.argv[2])  # folder of MISSUCore, whose data classes build the answers
 import fake_fine_tuning
 
 from MISSUCore.contract.measurement.lesions import LesionMeasurement, Line, judge
@@ -47,7 +47,7 @@ def tell(event: Event) -> None:
 
 
 def serve(path: Path) -> int:
-    """As MISSUCore.cli.main.serve."""
+    """Carry out a request in place of MISSUCore.cli.main.serve; returns the exit code."""
     request = read_request(path)
     behavior = json.loads((HERE / "behavior").read_text())
     write_request(HERE / "request.json", request)
@@ -108,7 +108,7 @@ def segment(request: SegmentRequest, behavior: dict[str, Any]) -> None:
 
 
 def measurement(request: MeasureRequest, behavior: dict[str, Any]) -> MeasurementReport:
-    """Lesions with diameters of the lengths that the behavior says, at a right angle."""
+    """Lesions with perpendicular diameters of the lengths given by the behavior."""
     lesions = [
         LesionMeasurement(
             number,
@@ -133,7 +133,7 @@ def measurement(request: MeasureRequest, behavior: dict[str, Any]) -> Measuremen
 
 
 def compareVisits(request: VisitsRequest, behavior: dict[str, Any]) -> None:
-    """One lesion with the volumes that the behavior says, of a diameter in mm for each ml."""
+    """Report one lesion with the volumes given by the behavior, and 1 mm of diameter per ml."""
     visits = []
     for given, volume in zip(request.visits, behavior["volumes"]):
         lesion = LesionMeasurement(
@@ -171,7 +171,7 @@ if __name__ == "__main__":
     program, *given = sys.argv[1:]
     commandLine = ModuleType("MISSUCore.cli.main")
     commandLine.serve = serve
-    # Whatever else the program imports of MISSUCore is there, and costs nothing.
+    # All other modules of MISSUCore that the program imports exist, but are empty.
     modules = {name: ModuleType(name) for name in given if name not in sys.modules}
     sys.modules.update(modules, **{"MISSUCore.cli.main": commandLine})
     sys.argv = [program, *given]

@@ -1,9 +1,9 @@
-"""Opens the panel in a process of its own, and prints what that costs.
+"""Opens the panel in a separate process, and prints the CPU time and the slow imports.
 
     python -m Testing.Module.gui.opening
 
-Prints the seconds of CPU time beyond what Slicer has loaded anyway, and which of the packages that
-are slow to load were loaded.
+Prints the seconds of CPU time beyond loading what Slicer has loaded anyway, and which of the
+slow-loading packages were loaded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-# Slicer has loaded these.
+# Slicer has already loaded these.
 import numpy  # noqa: F401
 import pytest
 import slicer

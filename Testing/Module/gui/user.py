@@ -1,4 +1,4 @@
-"""A user in front of the panel: clicks, chooses, waits, reads."""
+"""Simulates a user of the panel, who clicks, chooses, waits and reads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MODALITIES = ("t1", "t1ce", "t2", "flair")
 
 
 class Panel:
-    """The module's panel on display, and a user in front of it."""
+    """The module's displayed panel, with the actions of a user."""
 
     def __init__(self) -> None:
         import qt
@@ -36,18 +36,18 @@ class Panel:
         self.settle()
 
     def close(self) -> None:
-        """As Slicer at its end, which comes once."""
+        """Clean up the panel as Slicer does on exit; only the first call has an effect."""
         if self.widget.logic:
             self.widget.cleanup()
         self.parent.close()
 
     def settle(self) -> None:
-        """Let Qt do what is due."""
+        """Process pending Qt events."""
         for _ in range(3):
             QtWidgets.QApplication.processEvents()
 
     def wait(self, condition: Callable[[], bool], seconds: float = 60.0) -> float:
-        """Let Qt run until the condition holds; returns how many seconds that took."""
+        """Process Qt events until the condition holds; returns the elapsed seconds."""
         began = time.monotonic()
         while not condition():
             assert time.monotonic() - began < seconds, "waited in vain"
@@ -55,7 +55,7 @@ class Panel:
         return time.monotonic() - began
 
     def click(self, name: str) -> None:
-        """Click a widget near its left end, where a check box has its box."""
+        """Click a widget near its left edge, where a check box has its indicator."""
         widget = getattr(self.ui, name)
         assert widget.visible, f"{name} is hidden"
         place = QtCore.QPoint(8, widget.height // 2)
@@ -87,7 +87,7 @@ class Panel:
         return {modality: node.GetName() for modality, node in nodes.items() if node}
 
     def table(self) -> list[list[str]]:
-        """Texts of the result table, its header first."""
+        """Cell texts of the result table, starting with the header."""
         table = self.ui.resultTable
         columns = range(table.columnCount)
         titles = [table.horizontalHeaderItem(column).text() for column in columns]
@@ -98,13 +98,13 @@ class Panel:
         return [header, *rows]
 
     def segment(self) -> None:
-        """Click Segment, and wait for the end."""
+        """Click Segment and wait until the run has ended."""
         self.click("segmentButton")
         self.wait(lambda: self.ui.segmentButton.text == "Segment")
 
 
 def putPythonOnPath(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> None:
-    """Make this Python, started with these arguments, what Slicer calls PythonSlicer."""
+    """Make this Python, with these arguments, available as PythonSlicer."""
     if os.name == "nt":
         pytest.skip("the fake PythonSlicer is a shell script")
     script = folder / "PythonSlicer"

@@ -1,4 +1,4 @@
-"""The History section of the panel: what computed, edited and signed the chosen segmentation."""
+"""The History section of the panel: who computed, edited and signed the segmentation."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ QUIET_MILLISECONDS = 1000
 
 
 def watchEdits(scene: slicer.vtkMRMLScene) -> qt.QTimer:
-    """Notice edits of segments in a scene, and note them once nothing was edited for a second.
+    """Record edits of segments in a scene, each time nothing has been edited for a second.
 
     Returns:
-        The timer, which somebody has to hold.
+        The timer; the caller must keep a reference to it.
     """
     watchScene(scene)
     recorder = recorderOf(scene)
@@ -33,7 +33,7 @@ def watchEdits(scene: slicer.vtkMRMLScene) -> qt.QTimer:
     timer.setSingleShot(True)
     timer.setInterval(QUIET_MILLISECONDS)
     timer.timeout.connect(recorder.notePending)
-    recorder.onPending = timer.start  # from anew at each edit
+    recorder.onPending = timer.start  # restarts at each edit
     return timer
 
 
@@ -57,17 +57,17 @@ class PanelProvenance:
         ui.withdrawSignOffButton.clicked.connect(self.onWithdrawButton)
 
     def cleanup(self) -> None:
-        """The panel goes; edits are recorded still, without a name."""
+        """Clean up before the panel is deleted; edits are still recorded, without a name."""
         self._recorder.onNoted = lambda node: None
         self._recorder.reader = ""
 
     def forgetReader(self) -> None:
-        """The scene is closed: who reads the next one types in a name again."""
+        """Forget the reader's name when the scene is closed: the next reader enters it again."""
         self._ui.readerLineEdit.clear()
         self._ui.signOffCommentLineEdit.clear()
 
     def show(self, node: slicer.vtkMRMLSegmentationNode | None) -> None:
-        """Note what was edited in a segmentation, and show its history."""
+        """Record pending edits of a segmentation, and show its history."""
         if node is not self._node:
             self._ui.signOffCommentLineEdit.clear()
         self._node, self._record, self._problem = node, Provenance(), ""
@@ -88,11 +88,11 @@ class PanelProvenance:
         try:
             contents = contentsNow(node)
             if slicer.util.confirmOkCancelDisplay(self._question(reader, contents)):
-                signOff(node, reader, comment, contents)  # Slicer goes on while a question is shown
+                signOff(node, reader, comment, contents)  # checks that contents are unchanged
                 self._ui.signOffCommentLineEdit.clear()
         except ExchangeError as error:
             slicer.util.errorDisplay(str(error))
-        self.show(self._node)  # a run may have ended meanwhile, whose result is shown now
+        self.show(self._node)  # may be another node if a run ended in the meantime
 
     def onWithdrawButton(self) -> None:
         node = self._node
@@ -108,7 +108,7 @@ class PanelProvenance:
             self.show(self._node)
 
     def _onNoted(self, node: slicer.vtkMRMLSegmentationNode) -> None:
-        """The record of some segmentation has changed."""
+        """Update the history if the record of the shown segmentation has changed."""
         if node is self._node:
             self._record = recordOf(node) or Provenance()
             self._fill()
@@ -127,7 +127,7 @@ class PanelProvenance:
         return "\n".join([asked, "", *volumes, "", meaning])
 
     def _titles(self) -> dict[str, str]:
-        """Names of the segments by their IDs."""
+        """Names of the segments by segment ID."""
         segmentation = self._node.GetSegmentation()
         return {
             segmentId: segmentation.GetSegment(segmentId).GetName() or segmentId
@@ -172,7 +172,7 @@ def _isOutdated(record: Provenance) -> bool:
 
 
 def _state(record: Provenance) -> str:
-    """What can be seen while the section is collapsed."""
+    """The state shown in the section's title, visible even while it is collapsed."""
     if record.valid_sign_offs:
         return _("(signed off)")
     return _("(⚠ changed since it was signed off)") if _isOutdated(record) else ""

@@ -39,9 +39,9 @@ from .VisitTables import EntryTable, ResultOfVisitsTable, summaryOf
 
 
 class PanelVisits(VTKObservationMixin):
-    """Collects the visits of a patient, and compares them in a process of its own.
+    """Collects the visits of a patient, and compares them in a separate process.
 
-    What is entered is kept with the scene at once. A comparison goes on when the user leaves the
+    Entries are stored in the scene immediately. A comparison continues when the user leaves the
     panel; closing the scene cancels it.
 
     Args:
@@ -82,24 +82,24 @@ class PanelVisits(VTKObservationMixin):
         ui.visitsCollapsibleButton.connect("contentsCollapsed(bool)", lambda _: self.refresh())
 
     def cleanup(self) -> None:
-        """Slicer exits, or the module is reloaded."""
+        """Clean up before Slicer exits or the module is reloaded."""
         self._run.cleanup()
         self.removeObservers()
 
     def onSceneClose(self, caller: Any, event: str) -> None:
-        """What was shown goes with the scene."""
+        """Clear the section when the scene is closed."""
         self._patient.clear()
         self._status.show("")
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def onNodeAboutToBeRemoved(self, caller: Any, event: str, node: Any) -> None:
-        """A node goes: the selectors would take its neighbor in their lists."""
+        """Clear a selector whose node is removed: it would select the next node in its list."""
         for selector in (self._ui.visitSegmentationSelector, self._ui.visitScanSelector):
             if selector.currentNode() is node:
                 selector.setCurrentNode(None)
 
     def refresh(self) -> None:
-        """Show what the scene holds now; segments may have been edited."""
+        """Show the visits stored in the scene; segments may have been edited."""
         if not self._ui.visitsCollapsibleButton.collapsed:
             self._edited = editProblem(slicer.mrmlScene)
             self._show()
@@ -153,7 +153,7 @@ class PanelVisits(VTKObservationMixin):
         )
 
     def _problem(self) -> str:
-        """Why nothing can be compared; empty if it can."""
+        """Why the visits cannot be compared; empty if they can."""
         wrong = self._fields.problem() or self._patient.problem()
         if wrong:
             return wrong
@@ -203,7 +203,7 @@ class PanelVisits(VTKObservationMixin):
         self._add(SceneVisit(segmentation, scan, acquisitionDate(scan)))
 
     def onAddFolderButton(self) -> None:
-        """Load the result of a cohort, and add it."""
+        """Load a result folder of ``missu segment --cases``, and add it as a visit."""
         folder = qt.QFileDialog.getExistingDirectory(
             slicer.util.mainWindow(), _("Folder of a result")
         )
@@ -218,7 +218,7 @@ class PanelVisits(VTKObservationMixin):
         self._add(visit)
 
     def _add(self, visit: SceneVisit) -> None:
-        """Add a visit, and select it: its date may have to be entered."""
+        """Add a visit and select it, since the user may have to enter its date."""
         entry = keptVisits(slicer.mrmlScene)
         for one in entry.visits:
             if visit.segmentation is one.segmentation or visit.scan is one.scan:
@@ -240,7 +240,7 @@ class PanelVisits(VTKObservationMixin):
         if visit and visit.reader != ReaderEntry():
             if not slicer.util.confirmOkCancelDisplay(question.format(name=visit.name)):
                 return
-            entry = keptVisits(slicer.mrmlScene)  # as it is after the question
+            entry = keptVisits(slicer.mrmlScene)  # read again: may have changed during the question
         kept = tuple(visit for visit in entry.visits if visit.key != key)
         self._table.select(0)
         self._keep(replace(entry, visits=kept))

@@ -1,4 +1,4 @@
-"""The fields of the Visits section that a reader fills in; nothing in them is guessed."""
+"""The fields of the Visits section that the reader fills in; none is filled by a guess."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class VisitFields:
 
     Args:
         ui: widgets of the panel by name.
-        onChanged: gets the visit as the user has changed it.
+        onChanged: called with the visit after the user has changed it.
     """
 
     def __init__(self, ui: Any, onChanged: Callable[[SceneVisit], None]) -> None:
@@ -52,12 +52,12 @@ class VisitFields:
         self._ui.steroidsComboBox.currentIndex = STEROIDS.index(reader.steroids)
         self._ui.clinicalComboBox.currentIndex = CLINICAL.index(reader.clinical)
         self._ui.readerCategoryComboBox.currentIndex = READER_CATEGORIES.index(reader.category)
-        if isOther or not self.problem():  # what is wrong stays to be corrected
+        if isOther or not self.problem():  # an invalid date stays, for the user to correct
             self._ui.visitDateLineEdit.text = visit.date
         self._ui.visitCommentLineEdit.text = reader.comment
 
     def problem(self) -> str:
-        """What is wrong with the date; empty if nothing is."""
+        """What is wrong with the date; empty if it is valid."""
         text = self._ui.visitDateLineEdit.text.strip()
         return _dateProblem([text] if self._visit and text else [])
 
@@ -81,7 +81,7 @@ class PatientFields:
 
     Args:
         ui: widgets of the panel by name.
-        onChanged: is called when the user has changed something.
+        onChanged: called when the user has changed something.
     """
 
     def __init__(self, ui: Any, onChanged: Callable[[], None]) -> None:
@@ -94,7 +94,7 @@ class PatientFields:
             line.connect("editingFinished()", self._onEdited)
 
     def show(self, entry: VisitsEntry) -> None:
-        """Show what is kept with the scene."""
+        """Show the values stored in the scene."""
         ui = self._ui
         self._keys = [visit.key for visit in entry.visits[:-1]]
         ui.baselineComboBox.clear()
@@ -106,15 +106,15 @@ class PatientFields:
         ui.visitTargetsSpinBox.blockSignals(before)
         lines = ((ui.surgeryLineEdit, entry.surgery), (ui.radiotherapyLineEdit, entry.radiotherapy))
         for line, dates in lines:
-            if not _dateProblem(_dates(line.text)):  # what is wrong stays to be corrected
+            if not _dateProblem(_dates(line.text)):  # invalid dates stay, for the user to correct
                 line.text = ", ".join(dates)
 
     def clear(self) -> None:
-        """Forget what is wrong: another scene is shown."""
+        """Clear the fields, including invalid dates, for another scene."""
         self._ui.surgeryLineEdit.text = self._ui.radiotherapyLineEdit.text = ""
 
     def entered(self, entry: VisitsEntry) -> VisitsEntry:
-        """What is kept, changed as the fields say."""
+        """The stored entry, updated with the values of the fields."""
         index = self._ui.baselineComboBox.currentIndex
         dates = {}
         for name in ("surgery", "radiotherapy"):
@@ -129,7 +129,7 @@ class PatientFields:
         )
 
     def problem(self) -> str:
-        """What is wrong with the dates; empty if nothing is."""
+        """What is wrong with the dates; empty if they are valid."""
         lines = (self._ui.surgeryLineEdit, self._ui.radiotherapyLineEdit)
         return _dateProblem([text for line in lines for text in _dates(line.text)])
 
@@ -138,7 +138,7 @@ class PatientFields:
 
 
 def steroidsTitle(value: str) -> str:
-    """What the user reads of one of STEROIDS."""
+    """A value of STEROIDS as shown to the user."""
     return {
         "": _("not entered"),
         "none": _("none"),
@@ -149,7 +149,7 @@ def steroidsTitle(value: str) -> str:
 
 
 def clinicalTitle(value: str) -> str:
-    """What the user reads of one of CLINICAL."""
+    """A value of CLINICAL as shown to the user."""
     return {
         "": _("not entered"),
         "better": _("better"),

@@ -1,4 +1,4 @@
-"""The tables of the Visits section: what was entered, and what came of it."""
+"""The tables of the Visits section: the entered visits, and the result of the comparison."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ GREEN, RED = (27, 122, 43), (198, 40, 40)
 
 
 class EntryTable:
-    """Fills a QTableWidget with a row for every visit; it is hidden while there is none.
+    """Fills a QTableWidget with a row for every visit; hides it while there is none.
 
     Args:
-        table: to fill.
-        onSelected: is called when another visit, or none, is selected by the user.
+        table: the table to fill.
+        onSelected: called when the user selects another visit or none.
     """
 
     def __init__(self, table: qt.QTableWidget, onSelected: Callable[[], None]) -> None:
@@ -36,7 +36,7 @@ class EntryTable:
         table.itemSelectionChanged.connect(self._onSelectionChanged)
 
     def show(self, entry: VisitsEntry) -> None:
-        """Show the visits; the selected one stays selected, wherever it is now."""
+        """Show the visits; the selected visit stays selected even if its row changes."""
         selected = self.selected()
         self._filling = True
         titles = [_("Date"), _("Segmentation"), _("Steroids"), _("Clinical")]
@@ -96,7 +96,7 @@ def _entryDetails(visit: SceneVisit) -> str:
 
 
 class ResultOfVisitsTable:
-    """Fills a QTableWidget with what came of a comparison, a row for every visit."""
+    """Fills a QTableWidget with the result of a comparison, one row per visit."""
 
     def __init__(self, table: qt.QTableWidget) -> None:
         self._table = table
@@ -106,7 +106,7 @@ class ResultOfVisitsTable:
         """Show a comparison, or nothing."""
         visits = report.visits if report else ()
         region = report.region if report else ""
-        # In two lines, so that all columns have room.
+        # Titles in two lines, so that all columns fit.
         titles = [
             _("Date"),
             f"{region}\n" + _("(ml)"),
@@ -116,7 +116,7 @@ class ResultOfVisitsTable:
             _("Change\n(%)"),
             _("By\n2-D"),
         ]
-        # Only where there is one: a panel is narrow.
+        # Only if there is an entry, to save width.
         titles += [_("Yours")] if any(visit.reader.category for visit in visits) else []
         self._table.setColumnCount(len(titles))
         self._table.setHorizontalHeaderLabels(titles)
@@ -136,7 +136,7 @@ class ResultOfVisitsTable:
                     item.setForeground(qt.QBrush(qt.QColor(*color)))
                 self._table.setItem(row, column, item)
         fitHeight(self._table)
-        # Where the panel is narrow, no number is cut: there is a scroll bar, which needs room, too.
+        # In a narrow panel, numbers are not cut off: a scroll bar appears, which needs space, too.
         self._table.horizontalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
         room = self._table.verticalHeader().defaultSectionSize
         self._table.setFixedHeight(self._table.minimumHeight + room)
@@ -169,7 +169,7 @@ def _category(made: Assessment) -> str:
 
 
 def _changes(made: Assessment) -> str:
-    """Change against baseline and nadir; one that is from nothing has no percentage."""
+    """Change since baseline and since nadir; without a percentage if that volume is zero."""
     if made.nadir is None:
         return ""
     percents = (made.baseline_percent, made.nadir_percent)
@@ -186,7 +186,7 @@ def _resultDetails(visit: Visit) -> str:
 
 
 def summaryOf(report: VisitsReport, problem: str) -> str:
-    """What became of the lesions, what the numbers do not say, and what speaks against them."""
+    """Summary of the lesions, the limits of the numbers, and the warnings."""
     lines = [f"⚠ {problem}"] if problem else []
     for number, visit in enumerate(report.visits):
         events = [

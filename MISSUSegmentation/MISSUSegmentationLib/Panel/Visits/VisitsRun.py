@@ -1,4 +1,4 @@
-"""The comparison of the Visits section: started, followed, cancelled, and its page opened."""
+"""Runs the comparison of the Visits section: starts, follows and cancels it, opens its page."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ POLL_MILLISECONDS = 100
 
 
 class VisitsRun:
-    """Follows the logic's run with a timer.
+    """Polls the logic's run with a timer.
 
     Args:
         ui: widgets of the panel by name.
-        status: that says what is going on.
-        onChanged: is called when a run has begun or ended.
+        status: shows messages.
+        onChanged: called when a run has started or ended.
     """
 
     def __init__(self, ui: Any, status: PanelStatus, onChanged: Callable[[], None]) -> None:
@@ -46,12 +46,12 @@ class VisitsRun:
         ui.visitsProgressBar.hide()
 
     def cleanup(self) -> None:
-        """Slicer exits, or the module is reloaded."""
+        """Cancel before Slicer exits or the module is reloaded."""
         self._timer.stop()
         self.logic.cancel()
 
     def toggle(self) -> None:
-        """Compare the visits of the scene, or cancel that."""
+        """Compare the visits of the scene, or cancel the running comparison."""
         if self.logic.isRunning():
             self.logic.cancel()
             self.poll()
@@ -67,7 +67,7 @@ class VisitsRun:
         self._compare(allowEmpty=bool(empty))
 
     def _compare(self, **answers: bool) -> None:
-        """Start; ``answers`` are what the user has confirmed."""
+        """Start a comparison; ``answers`` are arguments that the user has confirmed."""
         try:
             with slicer.util.WaitCursor():
                 self.logic.compare(
@@ -90,7 +90,7 @@ class VisitsRun:
         self._onChanged()
 
     def poll(self) -> None:
-        """Let the logic deliver what is new, and notice the end."""
+        """Poll the logic, and notice when the run has ended."""
         try:
             self.logic.poll()
         finally:
@@ -102,12 +102,12 @@ class VisitsRun:
     def openPage(self, report: VisitsReport | None) -> None:
         """Open the page of a comparison in the browser."""
         page = self.page(report)
-        if page:  # else it was deleted since
+        if page:  # missing if it was deleted since
             openFile(page)
         self._onChanged()
 
     def page(self, report: VisitsReport | None) -> Path | None:
-        """The page, if it shows this comparison: more may have been entered since."""
+        """The page, if it shows this comparison; None if entries have changed since."""
         page, shown = self._page or (None, None)
         return page if page and shown == report and page.is_file() else None
 
@@ -128,7 +128,7 @@ class VisitsRun:
         self._status.showError(message, logPath)
         error = self.logic.error()
         if error and error.code == ErrorCode.ANATOMY_DIFFERS:
-            # Once the run has come to its end: Qt goes on while a question is shown.
+            # Ask only after the run has ended: Qt keeps processing events during a dialog.
             qt.QTimer.singleShot(0, lambda: self._askForAnatomy(answers, message))
 
     def _askForAnatomy(self, answers: dict[str, bool], message: str) -> None:

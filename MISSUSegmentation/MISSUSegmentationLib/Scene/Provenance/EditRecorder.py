@@ -1,4 +1,4 @@
-"""Notes in the record of a segmentation what is edited, whoever edits it, and with which tool."""
+"""Records edits in the provenance record of a segmentation, whatever tool makes them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _recorders: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
 
 def recorderOf(scene: slicer.vtkMRMLScene) -> EditRecorder:
-    """The recorder of a scene, which watches from the first call on."""
+    """The recorder of a scene; the first call creates it and starts recording."""
     if scene not in _recorders:
         _recorders[scene] = EditRecorder(scene)
     return _recorders[scene]
@@ -35,24 +35,24 @@ def recorderOf(scene: slicer.vtkMRMLScene) -> EditRecorder:
 class EditRecorder:
     """Watches the segmentations of a scene that have a record.
 
-    Painting is not slowed down: an edit is only remembered when it is made. What it has changed is
-    found out by :meth:`notePending`, or when somebody asks. Slicer tells nobody that it is about to
-    save, so what was not noted by then is found when the file is loaded.
+    Painting is not slowed down: an edit is only marked as pending when it is made. What it changed
+    is determined by :meth:`notePending`, or when the record is requested. Slicer sends no event
+    before saving, so edits not recorded by then are found when the file is loaded.
 
     Args:
-        scene: to watch.
+        scene: the scene to watch.
 
     Attributes:
-        reader: name that the user has typed in; edits have it from then on.
-        onPending: is called at each edit, and sees to it that :meth:`notePending` is called soon.
-        onNoted: is called with a segmentation whose record has changed.
+        reader: name that the user has entered; edits are recorded under it from then on.
+        onPending: called at each edit; has to arrange that :meth:`notePending` is called soon.
+        onNoted: called with a segmentation whose record has changed.
     """
 
     def __init__(self, scene: slicer.vtkMRMLScene) -> None:
         self.reader = ""
         self.onPending: Callable[[], None] = lambda: None
         self.onNoted: Callable[[slicer.vtkMRMLSegmentationNode], None] = lambda node: None
-        # By ID of the node: when its first edit was seen, and voxels by their checksums.
+        # By node ID: time of the first pending edit (with the node); known voxels by checksum.
         self._pending: dict[str, tuple[slicer.vtkMRMLSegmentationNode, str]] = {}
         self._known: dict[str, dict[str, Mask]] = {}
         for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode", scene):
@@ -61,11 +61,11 @@ class EditRecorder:
         scene.AddObserver(scene.NodeAddedEvent, self._onNodeAdded)
 
     def begin(self, node: slicer.vtkMRMLSegmentationNode, computed: Computation) -> Provenance:
-        """Begin the record of segments that were just made; it takes the place of another.
+        """Begin the record of newly computed segments, replacing any earlier record.
 
         Args:
             node: their segmentation.
-            computed: what computed them; its contents are those of the node.
+            computed: the computation; its contents are those of the node.
 
         Raises:
             ExchangeError: if the segments cannot be read.
@@ -77,7 +77,7 @@ class EditRecorder:
         return record
 
     def adopt(self, node: slicer.vtkMRMLSegmentationNode, record: Provenance) -> None:
-        """Go on with the record of segments that come from files.
+        """Continue the record of segments loaded from files.
 
         Raises:
             ExchangeError: if the segments cannot be read.
@@ -91,17 +91,17 @@ class EditRecorder:
         record: Provenance,
         masks: dict[str, Mask] | None = None,
     ) -> None:
-        """Keep a record; ``masks`` are the voxels that it was last seen with, if they are new."""
+        """Save a record; ``masks`` are the voxels it describes, if they have changed."""
         if masks is not None:
             self._remember(node, record, masks)
         keepRecord(node, record)
         self.onNoted(node)
 
     def note(self, node: slicer.vtkMRMLSegmentationNode) -> Provenance | None:
-        """Note what has changed since the segments were last seen; returns the record, if any.
+        """Record changes since the segments were last read; returns the record, if any.
 
         Raises:
-            ExchangeError: if the segments cannot be read; nothing is noted then.
+            ExchangeError: if the segments cannot be read; then nothing is recorded.
         """
         _, began = self._pending.pop(node.GetID(), (None, ""))
         record = recordOf(node)
@@ -120,7 +120,7 @@ class EditRecorder:
             old, new = known[before], masks[region]
             return round(new.beyond(old) * volumeMl, 4), round(old.beyond(new) * volumeMl, 4)
 
-        # What nobody watched was edited elsewhere, by whomever.
+        # Edits made while not watching were made elsewhere, by an unknown person.
         seen = {"by": self.reader, "began": began or now()} if known is not None else {}
         noted = record.noted(contents, difference, **seen)
         self._remember(node, noted, masks)
@@ -130,9 +130,9 @@ class EditRecorder:
         return noted
 
     def notePending(self) -> None:
-        """Note all that was edited since the last call; later, while a scene is being loaded.
+        """Record all edits since the last call; postponed while a scene is being loaded.
 
-        Segments come after their nodes then, and timers go on meanwhile.
+        During loading, nodes exist before their segments, and timers fire in between.
         """
         if any(_isBusy(node.GetScene()) for node, _ in self._pending.values()):
             self.onPending()
@@ -142,13 +142,13 @@ class EditRecorder:
             if node.GetScene() is None:
                 continue
             self._pending[node.GetID()] = (node, began)
-            with contextlib.suppress(ExchangeError):  # told where the user asks for the record
+            with contextlib.suppress(ExchangeError):  # reported when the user views the record
                 self.note(node)
 
     def _remember(
         self, node: slicer.vtkMRMLSegmentationNode, record: Provenance, masks: dict[str, Mask]
     ) -> None:
-        """Keep voxels that a later edit may be compared with: those of now, and before edits."""
+        """Keep voxels for comparison with later edits: present ones and those before edits."""
         before = self._known.get(node.GetID(), {})
         wanted = {edit.before.sha256 for edit in record.edits} & before.keys()
         facts = record.contents.masks
@@ -166,12 +166,12 @@ class EditRecorder:
         self, scene: slicer.vtkMRMLScene, event: str, node: slicer.vtkMRMLNode
     ) -> None:
         if node.IsA("vtkMRMLSegmentationNode"):
-            # Another node may have had this ID. (Events of removal come also while Python's garbage
-            # collector takes a scene apart, which ends in a crash.)
+            # Another node may have had this ID. (Removal events are no alternative: they
+            # also come while Python's garbage collector deletes a scene, which would crash.)
             self._pending.pop(node.GetID(), None)
             self._known.pop(node.GetID(), None)
             self._watch(node)
-            self._onModified(node, event)  # it may have a record
+            self._onModified(node, event)  # the node may already have a record
 
     def _onModified(self, node: slicer.vtkMRMLSegmentationNode, event: str) -> None:
         if node.GetID() and node.GetID() not in self._pending:

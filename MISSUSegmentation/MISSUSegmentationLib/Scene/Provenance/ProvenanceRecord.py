@@ -1,7 +1,7 @@
-"""The record of who changed what, kept with its segmentation.
+"""The provenance record (who changed what), stored with its segmentation.
 
-It is an attribute of the node, which is saved with the scene; and a tag of each segment, which is
-saved in the segmentation's own file, so that this tells it, too, wherever it goes.
+It is stored as a node attribute, which is saved with the scene, and as a tag of each segment, which
+is saved in the segmentation's own file and so remains when that file is passed on.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from MISSUCore.contract.provenance.record import Provenance
 from MISSUCore.contract.provenance.tag import TAG, newest, to_tag
 
 PROVENANCE_ATTRIBUTE = "MISSU.Provenance"
-# What could not be read is not thrown away.
+# A record that cannot be read is kept in this attribute.
 DAMAGED_ATTRIBUTE = "MISSU.Provenance.Damaged"
 
 
 def recordOf(node: slicer.vtkMRMLSegmentationNode) -> Provenance | None:
-    """The record kept with a segmentation, the newest if there are several; None if none is sound.
+    """The newest valid record stored with a segmentation; None if there is none.
 
-    A file of segments may be newer than its scene.
+    There may be several: a segmentation file can be newer than its scene.
     """
     found = []
     text = node.GetAttribute(PROVENANCE_ATTRIBUTE)
@@ -36,7 +36,7 @@ def recordOf(node: slicer.vtkMRMLSegmentationNode) -> Provenance | None:
 
 
 def keepRecord(node: slicer.vtkMRMLSegmentationNode, record: Provenance) -> None:
-    """Keep a record with a segmentation, in place of the one it has."""
+    """Store a record with a segmentation, replacing the previous one."""
     before, text = node.GetAttribute(PROVENANCE_ATTRIBUTE), record.to_json()
     if before and before != text and _isDamaged(before):
         node.SetAttribute(DAMAGED_ATTRIBUTE, before)
@@ -49,7 +49,7 @@ def keepRecord(node: slicer.vtkMRMLSegmentationNode, record: Provenance) -> None
 
 
 def isSignedOff(node: slicer.vtkMRMLSegmentationNode) -> bool:
-    """Whether a reader has signed a segmentation off, and not withdrawn it."""
+    """Whether a segmentation has a sign-off that was not withdrawn."""
     record = recordOf(node)
     return record is not None and any(not one.withdrawn for one in record.sign_offs)
 

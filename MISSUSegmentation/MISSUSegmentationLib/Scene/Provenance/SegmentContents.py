@@ -1,4 +1,4 @@
-"""What the segments of a node hold, by voxels that are known again after saving and loading."""
+"""Contents of a node's segments, in a form that saving and loading does not change."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ NOTHING = Mask((0, 0, 0), np.zeros((0, 0, 0), bool))
 
 
 def masksOf(node: slicer.vtkMRMLSegmentationNode, grid: Grid = ()) -> tuple[Grid, dict[str, Mask]]:
-    """Voxels of the segments by ID, on the grid given if they lie on it, else on their own.
+    """Voxels of the segments by ID, on the given grid if they fit it, otherwise on their own.
 
-    Volumes and places are before the segmentation's parent transform.
+    Volumes and positions are before the segmentation's parent transform.
 
     Args:
         node: the segmentation.
-        grid: as :class:`.Contents` has it.
+        grid: the grid as in :class:`.Contents`.
 
     Returns:
-        The grid, which is empty if nothing tells it, and the voxels on it.
+        The grid, empty if unknown, and the voxels on it.
 
     Raises:
-        ExchangeError: if no voxels can be made of a segment, or the segments lie on several grids.
+        ExchangeError: if a segment cannot be converted to voxels, or the segments are on several
+            grids.
     """
     if not node.CreateBinaryLabelmapRepresentation():
         raise ExchangeError(
@@ -58,7 +59,7 @@ def masksOf(node: slicer.vtkMRMLSegmentationNode, grid: Grid = ()) -> tuple[Grid
 
 
 def contentsOf(grid: Grid, masks: dict[str, Mask]) -> Contents:
-    """What identifies segments, as :func:`masksOf` gives them."""
+    """The contents record of segments as returned by :func:`masksOf`."""
     volumeMl = voxel_ml(grid) if grid else 0.0
     return Contents(grid, {name: mask.fact(volumeMl) for name, mask in masks.items()})
 
@@ -81,5 +82,5 @@ def _scansGrid(node: slicer.vtkMRMLSegmentationNode) -> Grid:
 
 
 def _lps(toRas: vtk.vtkMatrix4x4) -> Grid:
-    """A grid whose voxels a matrix brings to RAS."""
+    """The grid (LPS) that belongs to an IJK to RAS matrix."""
     return tuple((LPS_TO_RAS @ slicer.util.arrayFromVTKMatrix(toRas))[:3].ravel().tolist())

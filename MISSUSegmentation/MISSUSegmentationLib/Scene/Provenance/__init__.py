@@ -1,1 +1,1 @@
-"""What segments hold, and the record of who changed it, kept with their segmentation."""
+"""Contents of segments, and the record of who changed them, stored with their segmentation."""

@@ -1,4 +1,4 @@
-"""Shared by the tests of the second look's training: a first look whose answer is known."""
+"""Fixtures for the tests of training the second look: a first look with a known answer."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ FIRST_LOOK = FirstLook("reader", averaged=("WT",))
 
 
 class Reader(nn.Module):
-    """Log-odds that are read off the scans: WT of FLAIR, TC of T2, ET of T1ce, each less 1."""
+    """Network whose log-odds are scan values minus 1: WT of FLAIR, TC of T2, ET of T1ce."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return 2 * x[:, [3, 2, 1]] - 1
 
 
 def reader(**changes) -> Model:
-    """The first look, at 2 mm; its card can be changed."""
+    """The first look, at 2 mm; fields of its card can be changed."""
     card = ModelCard(
         name="reader",
         modalities=MODALITIES,
@@ -43,13 +43,13 @@ def reader(**changes) -> Model:
 
 @pytest.fixture(autouse=True)
 def full_precision(monkeypatch):
-    """Predictors compute in float32, as on a processor without bfloat16."""
+    """Make predictors compute in float32, as on a processor without bfloat16."""
     monkeypatch.setattr(predictor, "has_bfloat16", lambda device: False)
 
 
 @pytest.fixture
 def seen_cases(tmp_path, brats_folder):
-    """Makes cases seen by the reader: those of these numbers in the tiny BraTS folder."""
+    """Function that makes cases with the reader's first look, by number in the tiny folder."""
 
     def make(numbers=range(4), first_look=FIRST_LOOK, **changes) -> SeenCases:
         cases = find_brats_cases(brats_folder)
@@ -69,7 +69,7 @@ def seen_cases(tmp_path, brats_folder):
 
 @pytest.fixture
 def second_look_config(tiny_config):
-    """Makes the settings of a tiny training for the second look, with changes."""
+    """Function that makes the settings of a tiny training of the second look, with changes."""
 
     def make(**changes):
         settings = {

@@ -1,6 +1,6 @@
-"""``slicer.app``, ``slicer.modules``, and the base classes of scripted modules.
+"""Stand-ins for ``slicer.app``, ``slicer.modules``, and the base classes of scripted modules.
 
-Follows Slicer's Base/Python/slicer/ScriptedLoadableModule.py and i18n.py, and
+Imitates Slicer's Base/Python/slicer/ScriptedLoadableModule.py and i18n.py, and
 Modules/Scripted/SegmentEditor/SegmentEditor.py for what the Edit button needs.
 """
 
@@ -23,7 +23,7 @@ MODULE_FOLDER = Path(__file__).parents[4] / "MISSUSegmentation"
 
 
 class Application:
-    """``slicer.app`` in testing mode: message boxes are logged, and answered with OK."""
+    """Stand-in for ``slicer.app`` in testing mode: logs message boxes and answers them with OK."""
 
     applicationName = "Slicer"
 
@@ -34,7 +34,7 @@ class Application:
         self.entered: Any = None
 
     def _selectModule(self, name: str) -> None:
-        """Leave the module widget that is on display, at once as in Slicer."""
+        """Exit the displayed module widget immediately, as Slicer does."""
         if self.entered:
             self.entered.exit()
         self.entered, self.selector.selected = None, name
@@ -52,7 +52,7 @@ class Application:
         ]
 
     def layoutManager(self) -> None:
-        """As with --no-main-window, there are no views."""
+        """No layout manager and thus no views, as with --no-main-window."""
 
     def processEvents(self) -> None:
         QtWidgets.QApplication.processEvents()
@@ -120,7 +120,7 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
 
 
 class SegmentEditor:
-    """What the Segment Editor module was given."""
+    """Remembers the nodes and settings that Segment Editor was given."""
 
     segmentationNode: Any = None
     sourceVolumeNode: Any = None
@@ -139,7 +139,7 @@ class SegmentEditor:
 
 
 class PlotsLogic:
-    """Remembers the chart that it was to show."""
+    """Remembers the chart that was to be shown."""
 
     shown: ClassVar[list[Any]] = []
 
@@ -164,7 +164,7 @@ def _module(name: str, **content: Any) -> ModuleType:
 
 
 def _logics(scene: Any) -> SimpleNamespace:
-    """``slicer.modules`` with the real logics that slicer.util and the panel ask for."""
+    """``slicer.modules`` with the real logics that slicer.util and the panel use."""
     application = slicer.vtkMRMLApplicationLogic()
     application.SetMRMLScene(scene)
     modules = {}
@@ -187,7 +187,7 @@ def _logics(scene: Any) -> SimpleNamespace:
 
 
 def install(patch: pytest.MonkeyPatch, temporaryPath: Path) -> None:
-    """Make slicer look like the Slicer application, with an empty scene, until it is undone."""
+    """Make slicer look like the Slicer application with an empty scene; ``patch`` undoes it."""
     scene = slicer.vtkMRMLScene()
     slicer.vtkMRMLSubjectHierarchyNode.ResolveSubjectHierarchy(scene)
     attributes = {

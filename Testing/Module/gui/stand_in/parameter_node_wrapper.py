@@ -1,8 +1,8 @@
-"""``slicer.parameterNodeWrapper`` for the types and widgets of the panel.
+"""Stand-in for ``slicer.parameterNodeWrapper``, limited to the panel's types and widgets.
 
-Follows Slicer's Base/Python/slicer/parameterNodeWrapper: how values are written to the node
-(serializers.py), how widgets are found and read (guiConnectors.py), and who updates whom
-(wrapper.py).
+Imitates Slicer's Base/Python/slicer/parameterNodeWrapper: how values are written to the node
+(serializers.py), how widgets are found and read (guiConnectors.py), and how node and widgets update
+each other (wrapper.py).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""PySide6 as PythonQt shows Qt: properties are attributes, signals connect by their C++ names.
+"""PySide6 with PythonQt's access: properties are attributes, signals connect by C++ signature.
 
 In Slicer ``button.text`` is a string and ``button.text = "OK"`` sets it; in PySide6 ``text`` is a
-method. The classes here are PySide6's with PythonQt's access, and nothing else; a class that the
-panel does not use yet is missing. PythonQt: https://mevislab.github.io/pythonqt/Features.html
+method. The classes here only add PythonQt's access to PySide6's; classes that the panel does not
+use are missing. PythonQt: https://mevislab.github.io/pythonqt/Features.html
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Access:
 
 def _connect(sender: Any, signal: str, slot: Any) -> None:
     """``sender.connect("clicked(bool)", slot)``; PythonQt knows signals by their full signature."""
-    known = signal.replace("vtkMRMLNode*", "PyObject")  # a signal of widgets.py
+    known = signal.replace("vtkMRMLNode*", "PyObject")  # for signals declared in widgets.py
     assert sender.metaObject().indexOfSignal(known) >= 0, f"there is no signal {signal}"
     getattr(sender, signal.partition("(")[0]).connect(slot)
 
@@ -104,7 +104,7 @@ class QSettings(QtCore.QSettings):
 
 
 class QDesktopServices:
-    """Remembers what would be opened."""
+    """Remembers the URLs that would be opened."""
 
     opened: ClassVar[list[str]] = []
 

@@ -1,6 +1,6 @@
-"""Widgets of Slicer and CTK: the same names, properties, methods and signals, drawn simply.
+"""Stand-ins for Slicer's and CTK's widgets: same names, properties, methods and signals.
 
-Followed are qMRMLWidget.h and qMRMLNodeComboBox.h (Slicer, Libs/MRML/Widgets),
+They imitate qMRMLWidget.h and qMRMLNodeComboBox.h (Slicer, Libs/MRML/Widgets),
 qMRMLSegmentationShow3DButton.h (Modules/Loadable/Segmentations/Widgets), and
 ctkCollapsibleButton.h and ctkPathLineEdit.h (CTK, Libs/Widgets).
 """
@@ -63,11 +63,11 @@ class ctkCollapsibleButton(Access, QtWidgets.QAbstractButton):
 
     def _conceal(self, child: QtWidgets.QWidget, visibleOnceExpanded: bool) -> None:
         child.hide()
-        child.setAttribute(QtCore.Qt.WA_WState_ExplicitShowHide, False)  # else hide() is no event
+        child.setAttribute(QtCore.Qt.WA_WState_ExplicitShowHide, False)  # or hide() sends no event
         child.setProperty("visibilityToParent", visibleOnceExpanded)
 
     def eventFilter(self, child: QtCore.QObject, event: QtCore.QEvent) -> bool:
-        """Somebody shows or hides a widget while it cannot be seen."""
+        """Remember when a widget is shown or hidden while the section is collapsed."""
         if event.type() == QtCore.QEvent.ShowToParent:
             self._conceal(child, True)
         elif event.type() == QtCore.QEvent.HideToParent:
@@ -100,7 +100,7 @@ class ctkCollapsibleButton(Access, QtWidgets.QAbstractButton):
 
 
 class qMRMLNodeComboBox(Access, QtWidgets.QWidget):
-    """A combo box with the nodes of the scene that are of certain types."""
+    """A combo box with the scene's nodes of certain types."""
 
     currentNodeChanged = QtCore.Signal(object)
 
@@ -162,7 +162,7 @@ class qMRMLNodeComboBox(Access, QtWidgets.QWidget):
         return [node for node in found if not node.GetHideFromEditors()]
 
     def _populate(self) -> None:
-        # As in qMRMLSceneModel, nothing happens while the scene is closed or loaded.
+        # As in qMRMLSceneModel, there are no updates while the scene is closed or loaded.
         if self._scene is None or self._scene.IsBatchProcessing():
             return
         before = self.comboBox.currentIndex()
@@ -217,7 +217,7 @@ class ctkPathLineEdit(Access, QtWidgets.QWidget):
         self._isValid = False
 
     def _onTextChanged(self, path: str) -> None:
-        # An empty path is not valid, and not told of by the first signal.
+        # An empty path is invalid, and the first signal is not emitted for it.
         wasValid, self._isValid = self._isValid, bool(path)
         if path:
             self.currentPathChanged.emit(path)
@@ -259,7 +259,7 @@ def loadUI(path: str) -> QtWidgets.QWidget:
     connections = tree.find("connections")
     tree.getroot().remove(connections)
     for lineEdit in tree.iterfind(".//widget[@class='ctkPathLineEdit']"):
-        # PySide6 cannot read flags of a class that is written in Python.
+        # PySide6 cannot read flags of a class written in Python.
         lineEdit.remove(lineEdit.find("property[@name='filters']"))
     policies = _takePolicies(tree)
     buffer = QtCore.QBuffer()
