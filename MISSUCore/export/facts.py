@@ -1,6 +1,6 @@
-"""What a program must do before and after an exported network, as JSON.
+"""The pre- and postprocessing that an exported network needs, as JSON.
 
-Every number here is that of the code that does it in MISSUCore.
+Every number is taken from the code in MISSUCore that uses it.
 """
 
 from __future__ import annotations

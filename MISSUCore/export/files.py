@@ -41,7 +41,7 @@ def export_model(
 
     Raises:
         InputError: if there is no such model, a file cannot be written, or onnx is not installed.
-        MISSUError: if an exported network does not say what ours says; nothing is written then.
+        MISSUError: if an exported network's output differs from ours; then nothing is written.
         ResourceError: if the disk is full.
     """
     progress = progress or Progress()

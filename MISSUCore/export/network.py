@@ -1,4 +1,4 @@
-"""A network as other programs run it: from a prepared volume to log-odds of the regions.
+"""Export of a network that maps a preprocessed volume to log-odds of the regions.
 
 Exported is a recording (``torch.jit.trace``) of the float32 network. So that a recording serves
 volumes of any size, padding is left to the caller: each side must be a multiple of the network's
@@ -82,7 +82,7 @@ def to_torchscript(network: RegionOdds) -> bytes:
     """The network as a TorchScript file.
 
     Raises:
-        MISSUError: if the recording does not say what the network says.
+        MISSUError: if the recording's output differs from the network's.
     """
     with torch.no_grad(), _exporters_quiet():
         traced = torch.jit.trace(network, _example(network, 0), check_trace=False)
@@ -94,11 +94,11 @@ def to_torchscript(network: RegionOdds) -> bytes:
 
 
 def to_onnx(network: RegionOdds) -> bytes:
-    """The network as an ONNX file; if onnxruntime is installed, that it runs there is checked.
+    """The network as an ONNX file, checked with onnxruntime if that is installed.
 
     Raises:
         InputError: if the package onnx is not installed.
-        MISSUError: if the file does not say what the network says.
+        MISSUError: if the file's output differs from the network's.
     """
     if importlib.util.find_spec("onnx") is None:
         raise InputError(
@@ -137,7 +137,7 @@ def onnx_runner(model: bytes) -> Run:
 
 
 def _example(network: RegionOdds, seed: int) -> Tensor:
-    """A random volume, no side of which is that of another, nor of the position embedding."""
+    """A random volume whose sides differ from each other and from the position embedding's."""
     config = network.network.config
     sides = [(number + seed) * config.stride for number in (3, 4, 5)]
     generator = torch.Generator().manual_seed(seed)
@@ -158,7 +158,7 @@ def _check(network: RegionOdds, run: Run) -> None:
 
 @contextmanager
 def _exporters_quiet() -> Iterator[None]:
-    """Without the exporters' warnings of what is recorded; the comparison finds what matters."""
+    """Silence the exporters' tracing warnings; the comparison finds real errors."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -55,7 +55,7 @@ class DicomSeries:
 
 @dataclass
 class SeriesHeader:
-    """What the headers of a series' files say.
+    """The headers of a DICOM series.
 
     Attributes:
         series: the series.
@@ -103,7 +103,7 @@ class SeriesHeader:
         return self.spread() or self.unmeasured() or self.tilt()
 
     def spread(self) -> str:
-        """What is said of several files with many frames; ITK would read the first one alone."""
+        """Error text for several multi-frame files, of which ITK reads only the first; or ""."""
         if len(self.files) == 1 or all(len(file.places) == 1 for file in self.files):
             return ""
         return "is spread over several files of many frames; convert it with dcm2niix"
@@ -118,7 +118,7 @@ class SeriesHeader:
         return f"{named} damaged or cut off; copy the series again, or take the files away"
 
     def unmeasured(self) -> str:
-        """What is said if size, direction or scale of pixels is missing; "" if all are there."""
+        """Error text if size, direction or scale of pixels is missing; "" if none is."""
         if any(file.partly_scaled for file in self.files):
             return (
                 "says of some frames only how their values are scaled (Rescale Slope); export it "
@@ -136,7 +136,7 @@ class SeriesHeader:
         )
 
     def tilt(self) -> str:
-        """What is said if each slice is shifted against the one before, as by a tilted gantry."""
+        """Error text if slices are sheared, as by a tilted gantry; "" if not."""
         places, (direction, *_) = np.array(self.places), tuple(self.files[0].orientations)
         if len(places) < 3 or places.shape[1:] != (3,) or len(direction) != 6:
             return ""

@@ -1,4 +1,4 @@
-"""Whether an image read from DICOM says what its headers say: places, sizes and gray values."""
+"""Checks that an image matches its DICOM headers: slice positions, sizes and gray values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .dicom_file import dicom_pixels
 
 
 def check_slices(source: ScanSource, header: SeriesHeader, image: sitk.Image) -> None:
-    """Make sure that each slice is where the image has it.
+    """Check that each slice's position in the image is that of its header.
 
     ITK spaces the slices of a series evenly, whether one is missing or not, and takes the frames
     of a file in their order there.

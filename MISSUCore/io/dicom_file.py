@@ -1,4 +1,4 @@
-"""What the header of one DICOM file says, and whether all of the file is there."""
+"""The header of one DICOM file, and whether the file is complete."""
 
 from __future__ import annotations
 

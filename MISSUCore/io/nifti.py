@@ -1,4 +1,4 @@
-"""NIfTI headers: what in them is not to be trusted, and where they say that the voxels are."""
+"""NIfTI headers: checks of their fields, and of the positions they give to the voxels."""
 
 from __future__ import annotations
 
@@ -197,7 +197,7 @@ def _sizes(lengths: np.ndarray) -> str:
 
 
 def place_warnings(path: Path, header: NiftiHeader, image: sitk.Image) -> list[str]:
-    """What is doubtful about the place of a scan.
+    """Warnings about the position of a scan.
 
     Where the two differ, ITK and Slicer go by the sform if its code is 1, else by the qform, others
     (FSL, FreeSurfer, nibabel) by the sform, or (AFNI) by the qform: the scan lies elsewhere there,

@@ -106,7 +106,7 @@ def read_image(path: ScanSource) -> sitk.Image:
 
 
 def _read_scan(path: ScanSource) -> tuple[sitk.Image, list[str]]:
-    """What :func:`read_image` says, and what is doubtful about its place."""
+    """The image of :func:`read_image`, and warnings about its position."""
     image, told = _read(path)
     voxels = sitk.GetArrayViewFromImage(image)
     _check_finite(path, voxels)
@@ -122,7 +122,7 @@ def read_map(path: ScanSource) -> tuple[sitk.Image, list[str]]:
     scan. ITK would read them from NIfTI as 0, which may be a value.
 
     Returns:
-        The image, and what is doubtful about its place, one sentence each.
+        The image, and warnings about its position, one sentence each.
 
     Raises:
         InputError: as :func:`read_image` does, but for single voxels that are not numbers.

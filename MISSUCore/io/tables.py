@@ -1,4 +1,4 @@
-"""Tables that a user has written: CSV by hand, or as spreadsheets of any country save it."""
+"""Reading a user's CSV tables, written by hand or by spreadsheets of any locale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Headers of NRRD and MetaImage files, which are text, and what ITK would read wrongly in them.
+"""Text headers of NRRD and MetaImage files, and checks for what ITK would misread.
 
 Neither format has to say how large the voxels are, or where the patient's left is. ITK then takes
 1 mm, and the order in which they are stored, without a word.

@@ -1,4 +1,4 @@
-"""Writing results: checked before the work begins, and there only once they are whole."""
+"""Writing results: paths are checked in advance, and files appear only when complete."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OUTPUT_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 
 def check_outputs(files: list[Path], inputs: list[Path], overwrite: bool) -> None:
-    """Make sure that files can be written, and that no input is lost by it.
+    """Check that files can be written without overwriting an input.
 
     Raises:
         InputError: naming the file.

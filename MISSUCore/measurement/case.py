@@ -1,4 +1,4 @@
-"""A label map in a file, measured."""
+"""Measurement of a label map file."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from .masks import Masks, Measured, check_settings, measure_masks
 
 @dataclass(frozen=True)
 class MeasuredCase(Measured):
-    """What was measured on the label map in a file, and the images that belong to it.
+    """The measurements of a label map file, and the images that belong to it.
 
     Attributes:
         masks: (regions, depth, height, width).
         image: with the geometry of the masks.
-        scan: that it was drawn on, if it was given.
+        scan: that the label map was drawn on, if it was given.
     """
 
     masks: Masks
@@ -43,7 +43,7 @@ def measure(
     settings: MeasurementSettings | None = None,
     progress: Progress | None = None,
 ) -> MeasurementReport:
-    """Measure the lesions in a label map, of whatever program.
+    """Measure the lesions in a label map made by any program.
 
     Args:
         segmentation: the label map.
@@ -74,7 +74,7 @@ def measure_case(
     settings: MeasurementSettings | None = None,
     progress: Progress | None = None,
 ) -> MeasuredCase:
-    """The same as :func:`measure`, with where the lesions are."""
+    """:func:`measure`, also returning the lesion masks."""
     progress = progress or Progress()
     settings = settings or MeasurementSettings()
     check_settings(settings, scheme)
@@ -97,7 +97,7 @@ def measure_case(
     progress(Stage.MEASURE, 0.3)
     try:
         measured = measure_masks(masks, image, scheme, settings)
-    except InputError as error:  # of an outline, which does not know its file
+    except InputError as error:  # about an outline; its message lacks the file's name
         raise InputError(a_file(segmentation), ": ", error.text) from error
     progress(Stage.DONE, 1.0)
     own = FileFact(str(segmentation), checksum(segmentation))

@@ -1,9 +1,9 @@
-"""Diameters of a lesion: the longest in a slice, the longest one across it, the longest of all.
+"""Diameters of a lesion: longest in a slice, longest perpendicular to it, and maximum in 3-D.
 
 A diameter in a slice is a straight line whose every point lies in the lesion: it does not cross
 necrosis, a cavity or a bay. The longest runs between two middles of pixel edges on the outline of
 the lesion, the corners of the contours that OHIF and pyradiomics measure, so that one pixel is as
-wide as its spacing. All pairs of them are looked at that could be longer than the best so far. The
+wide as its spacing. All pairs that could be longer than the best so far are checked. The
 perpendicular crosses it at a right angle and ends where it leaves the lesion: across the rim of a
 cavity it is as long as the rim is thick.
 """
@@ -23,14 +23,14 @@ from ..core.errors import InputError
 from .outline import Integers, edge_middles, lie_inside
 
 Floats = NDArray[np.float64]
-# Of outline points in all slices of a lesion. Tumors have some millions; noise would take hours.
+# Of outline points in all slices of a lesion; tumors have some millions, noise would take hours.
 MAXIMUM_PAIRS = 400_000_000
 _PAIRS_AT_ONCE = 2_000_000
 _SAME_MM = 1e-6
-# Ends are moved into the lesion by this part of a pixel, lest they round to the voxel beside it.
+# Line ends are moved into the lesion by this fraction of a pixel, so that they round to its voxels.
 _INSET = 1e-3
 _NEIGHBORS = np.ones((3, 3), dtype=bool)
-# Lines across beside each corner of a pixel instead of through it: what they pass is then certain.
+# Perpendiculars pass beside pixel corners, not through them, to make the pixels they cross unique.
 _BESIDE_MM = 1e-5
 
 
@@ -51,7 +51,7 @@ class PlaneDiameters:
 
 @dataclass(frozen=True)
 class _Piece:
-    """Pixels of a slice that touch each other."""
+    """A connected component of a slice."""
 
     slice_index: int
     corner: tuple[int, int]
@@ -96,7 +96,7 @@ def plane_diameters(mask: NDArray[np.bool_], spacing_mm: Sequence[float]) -> Pla
         found += [(piece, pair) for pair in pairs]
     best: PlaneDiameters | None = None
     across_mm = -1.0
-    # Slices that are alike need be looked at once.
+    # Identical slices are measured only once.
     alike = {(piece.mask.shape, piece.mask.tobytes(), pair): piece for piece, pair in found}
     for (_, _, pair), piece in alike.items():
         line = piece.middles[list(pair)] / 2 - 0.5

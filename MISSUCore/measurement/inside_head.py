@@ -1,4 +1,4 @@
-"""Whether a segmentation can be one of the scan that it is given with."""
+"""Check that a segmentation can belong to the scan it is given with."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LEAST_INSIDE = 0.5
 
 
 def part_inside(mask: NDArray[np.bool_], scan: sitk.Image) -> float:
-    """Which part of a mask (depth, height, width) lies in the head, or brain, that a scan shows."""
+    """Fraction of a mask (depth, height, width) inside the head, or brain, that a scan shows."""
     head = find_head("t1ce", shift_to_nonnegative(scan)).mask_on(scan)
     return float(np.mean(sitk.GetArrayViewFromImage(head)[mask] != 0))
 
@@ -28,13 +28,13 @@ def check_lies_inside(
     """Refuse a segmentation that lies in the air around the head.
 
     Args:
-        masks: (regions, depth, height, width); if they are empty, nothing is said.
+        masks: (regions, depth, height, width); empty masks pass.
         scan: on the same voxels.
         segmentation: where the masks come from, for the message.
         source: where the scan comes from.
 
     Raises:
-        InputError: if more than half of it does.
+        InputError: if more than half of it lies there.
     """
     whole: NDArray[np.bool_] = np.any(masks, axis=0)
     if not whole.any():

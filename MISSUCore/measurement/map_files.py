@@ -1,4 +1,4 @@
-"""Reading further maps, and whether they can be of the patient whom the scans show."""
+"""Reading further maps, and checking that they can belong to the patient of the scans."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ..sequences.one_patient import Origin, origin_of
 
 @dataclass(frozen=True)
 class FurtherMap:
-    """A map as it was read.
+    """A further map, such as ADC or CBV.
 
     Attributes:
-        name: by which it is reported.
-        source: where it was read.
-        image: float, NaN where it has no number.
+        name: used in reports.
+        source: that it was read from.
+        image: float, NaN where it has no value.
         warnings: what is doubtful about its place or time, one sentence each.
     """
 
@@ -60,7 +60,7 @@ def read_maps(
 
 
 def _examinations(name: str, source: ScanSource, scans: Mapping[ScanSource, Origin]) -> list[Text]:
-    """A warning if a map is of another examination than a scan, or was measured elsewhere.
+    """Warnings if a map is from another examination than a scan, or in another frame of reference.
 
     Raises:
         InputError: if it is of another patient.

@@ -1,15 +1,15 @@
-"""What further maps, as ADC or CBV, show in the regions of a segmentation.
+"""Statistics of further maps, such as ADC or CBV, in the regions of a segmentation.
 
 The map is never interpolated. Diffusion and perfusion maps are coarser than the scans on which a
 tumor is outlined, and interpolation would invent values between their voxels, smooth the extremes
-away and count each measured value many times. So it is the regions that are brought to the map: a
+away and count each measured value many times. So the regions are resampled to the map instead: a
 voxel of the map is used where a region fills at least half of it, and minimum, percentiles and
 maximum are of values that were measured.
 
-A map is taken to lie where its header says, in the space of the reference scan. It is not
-registered: whether a map of little contrast and other distortions lies better afterwards can only
-be told by looking. Who needs it registers the images that the map was computed from (b = 0, or the
-perfusion series), and gives the map that was moved along.
+A map's header is trusted to place it in the space of the reference scan. The map is not registered:
+with its low contrast and different distortions, only a reader can tell whether registration
+improves it. If it is needed, register the images that the map was computed from (b = 0, or the
+perfusion series), and apply the same transform to the map.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Masks = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class MeasuredMaps:
-    """What maps show in the regions of a case.
+    """Statistics of maps in the regions of a case.
 
     Attributes:
         maps: as they were read.
@@ -80,7 +80,7 @@ def measure_maps(
 def measure_read_maps(
     maps: Sequence[FurtherMap], masks: Masks, image: sitk.Image, regions: Sequence[str]
 ) -> MeasuredMaps:
-    """The same of maps that were read before."""
+    """:func:`measure_maps` for maps that have already been read."""
     statistics, warnings = {}, []
     for one in maps:
         check_overlap(one, image)
@@ -109,7 +109,7 @@ def check_overlap(one: FurtherMap, image: sitk.Image) -> None:
 def statistics_by_region(
     map_image: sitk.Image, masks: Masks, image: sitk.Image, regions: Sequence[str]
 ) -> dict[str, RegionStatistics]:
-    """What a map shows in each region that is not empty.
+    """Statistics of a map in each region that is not empty.
 
     Args:
         map_image: float, NaN where it has no number; on any grid.
@@ -134,7 +134,7 @@ def statistics_by_region(
 
 
 def _covered(seen: sitk.Image | None, labels: sitk.Image) -> NDArray[np.bool_]:
-    """Where (depth, height, width) a map has a number at the voxels of a segmentation."""
+    """Mask (depth, height, width) of a segmentation's voxels where a map has a value."""
     if seen is None:
         return np.zeros(labels.GetSize()[::-1], dtype=np.bool_)
     known = np.isfinite(sitk.GetArrayViewFromImage(seen)).astype(np.uint8)
@@ -145,7 +145,7 @@ def _covered(seen: sitk.Image | None, labels: sitk.Image) -> NDArray[np.bool_]:
 def _statistics(
     seen: sitk.Image | None, mask: Masks, labels: sitk.Image, covered: float
 ) -> RegionStatistics:
-    """What the block of a map around all regions shows in one of them."""
+    """Statistics of one region, from the block of the map around all regions."""
     if seen is None:
         return RegionStatistics()
     voxels = sitk.GetArrayViewFromImage(seen)
@@ -168,9 +168,9 @@ def _statistics(
 
 
 def _filled(mask: Masks, labels: sitk.Image, seen: sitk.Image) -> NDArray[np.float64]:
-    """Which part of each voxel (depth, height, width) of a map a mask fills.
+    """Fraction of each voxel (depth, height, width) of a map that a mask fills.
 
-    Points in the voxel, no farther apart than half a voxel of the mask, tell it.
+    It is sampled at points in the voxel, no farther apart than half a voxel of the mask.
     """
     finest = min(labels.GetSpacing())
     points = [
@@ -189,7 +189,7 @@ def _filled(mask: Masks, labels: sitk.Image, seen: sitk.Image) -> NDArray[np.flo
 
 
 def _doubts(one: FurtherMap, found: Mapping[str, RegionStatistics]) -> list[Text]:
-    """What to know of the figures of a map, one sentence for each kind of doubt."""
+    """Warnings about the statistics of a map, one sentence each."""
     covered = [
         f"{told.covered:.0%} of {region}"
         for region, told in found.items()

@@ -1,4 +1,4 @@
-"""The lesions in masks of regions, measured: volumes, diameters, and what the rules say of them."""
+"""Measurement of the lesions in region masks: volumes, diameters, measurability."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ from .lesions import find_lesions
 Masks = NDArray[np.bool_]
 
 
-# A grid has thick slices if its steps are this much longer in one direction than in any other.
+# A grid has thick slices if its spacing in one direction exceeds the others by this factor.
 _THICK = 1.5
 
 
-_PLANE_NAMES = ("sagittal", "coronal", "axial")  # by the patient's axis that they cut, x, y, z
+_PLANE_NAMES = ("sagittal", "coronal", "axial")  # by their normal, the patient's x, y, z
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured, and where the lesions are.
+    """The measurements, and the lesion masks.
 
     Attributes:
         report: its lesions are numbered from 1.
@@ -113,7 +113,7 @@ def measure_masks(
 
 
 def check_settings(settings: MeasurementSettings, scheme: LabelScheme) -> None:
-    """Make sure that settings make sense for a scheme.
+    """Check that settings make sense for a scheme.
 
     Raises:
         InputError: naming the setting.
@@ -141,7 +141,7 @@ def slice_axis(image: sitk.Image, plane: str = "auto") -> tuple[int, str]:
         image: gives the geometry.
         plane: one of :data:`.PLANES`, see :class:`.MeasurementSettings`.
     """
-    # Columns are the grid's axes, rows the patient's; the largest parts belong together.
+    # Columns are the grid's axes, rows the patient's; match them by the largest components.
     direction = np.abs(np.array(image.GetDirection()).reshape(3, 3))
     rows, columns = linear_sum_assignment(direction, maximize=True)
     names = {int(column): _PLANE_NAMES[row] for row, column in zip(rows, columns)}
@@ -156,7 +156,7 @@ def slice_axis(image: sitk.Image, plane: str = "auto") -> tuple[int, str]:
 
 
 def _regions_inside(scheme: LabelScheme, outer: str) -> list[str]:
-    """The regions that lie in one, itself included; all if it has no name."""
+    """The regions nested in one, including itself; all regions if the name is empty."""
     labels = {region.name: set(region.labels) for region in scheme.regions}
     return [name for name, own in labels.items() if not outer or own <= labels[outer]]
 
@@ -200,7 +200,7 @@ def _with_diameters(
     axis: int,
     image: sitk.Image,
 ) -> LesionMeasurement:
-    """The lesion with the diameters of its part of the measured region, cut out by a box."""
+    """The lesion with the diameters of its part of the measured region."""
     spacing_mm = image.GetSpacing()[::-1]
     corner = np.array([side.start for side in box], dtype=float)
     in_plane = [other for other in range(3) if other != axis]
@@ -233,7 +233,7 @@ def _warnings(
     spacing_mm: Sequence[float],
     axis: int,
 ) -> tuple[Text, ...]:
-    """What a reader should know who sees only the numbers."""
+    """Warnings for a reader who sees only the numbers."""
     if not measured.any():
         return (Text(f"there is no {report.region}: only volumes were measured"),)
     settings = report.settings

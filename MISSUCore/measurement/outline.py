@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 Integers = NDArray[np.int64]
 # Toward the row before, the row after, the column before, the column after.
 _SIDES = np.array([(-1, 0), (1, 0), (0, -1), (0, 1)])
-# Where along a line a pixel outside is looked for first, in parts of 8; most lines fail there.
+# Eighths of a line at which to look for an outside pixel first; most lines fail there.
 _FIRST_LOOKS = (4, 2, 6, 1, 3, 5, 7)
 
 
 def edge_middles(mask: NDArray[np.bool_]) -> tuple[Integers, Integers]:
-    """Middles of the pixel edges that part a lesion from its surroundings.
+    """Midpoints of the pixel edges that separate a lesion from its surroundings.
 
     These are the corners of the outlines that marching squares draw.
 

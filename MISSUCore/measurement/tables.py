@@ -1,4 +1,4 @@
-"""A measurement as tables: for a terminal, and as CSV."""
+"""Measurements as tables for a terminal, and as CSV."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MAP_FIGURES = {
 
 
 def format_table(report: MeasurementReport) -> str:
-    """For a terminal: a line for each lesion, then the whole."""
+    """The table for a terminal: a line for each lesion, then the total."""
     heads, *rows = lesion_rows(report)
     lines = ["".join(f"{head:>10}" for head in heads[:-1]) + f"  {heads[-1]}"]
     for row in rows:
@@ -37,7 +37,7 @@ def format_table(report: MeasurementReport) -> str:
 
 
 def lesion_rows(report: MeasurementReport) -> list[list[str]]:
-    """Cells of a table: the heads, a row for each lesion, and one for all of them."""
+    """Cells of the table: the header, a row for each lesion, and one for the total."""
     names = list(report.volumes_ml)
     volumes = [f"{name}, ml" for name in names]
     rows = [["Lesion", *volumes, "Longest", "Perpend.", "Product", "3-D", "Judged"]]
@@ -56,7 +56,7 @@ def lesion_rows(report: MeasurementReport) -> list[list[str]]:
 
 
 def summary_lines(report: MeasurementReport) -> list[str]:
-    """What stands below the table."""
+    """The lines below the table."""
     targets = sum(lesion.target for lesion in report.lesions)
     return [
         f"Sum of products over {targets} target{'' if targets == 1 else 's'}: "
@@ -67,7 +67,7 @@ def summary_lines(report: MeasurementReport) -> list[str]:
 
 
 def map_rows(maps: Mapping[str, MapStatistics]) -> list[list[str]]:
-    """Cells of a table of what maps show: the heads, and a row for each map and region."""
+    """Cells of the table of map statistics: the header, and a row for each map and region."""
     rows = [["Map", "Region", "Covered", "Voxels", *_MAP_FIGURES]]
     for name, one in maps.items():
         for region, told in one.regions.items():
@@ -85,7 +85,7 @@ def map_rows(maps: Mapping[str, MapStatistics]) -> list[list[str]]:
 
 
 def format_maps(maps: Mapping[str, MapStatistics]) -> str:
-    """For a terminal: what maps show, a line for each map and region."""
+    """Map statistics for a terminal, a line for each map and region."""
     rows = map_rows(maps)
     widths = [max(map(len, column)) for column in zip(*rows)]
     return "\n".join(

@@ -25,7 +25,7 @@ _STEP = 0.618034  # the golden section: neighbors in the list never lie on each 
 
 @dataclass(frozen=True)
 class CohortRow:
-    """What the page says of a case.
+    """A row of the page, for one case.
 
     Attributes:
         name: of the case.
@@ -57,7 +57,7 @@ class CohortRow:
 
 @dataclass(frozen=True)
 class CohortPage:
-    """What the page says.
+    """The contents of the page.
 
     Attributes:
         title: of the cohort.
@@ -76,13 +76,13 @@ class CohortPage:
     methods: str = ""
 
     def count(self, state: str) -> int:
-        """How many cases are in a state."""
+        """Number of cases in a state."""
         return sum(row.state == state for row in self.rows)
 
 
 @dataclass(frozen=True)
 class Strip:
-    """How a figure spreads over the cases.
+    """A strip plot of one value over the cases.
 
     Attributes:
         title: of the figure, with its unit.

@@ -52,7 +52,7 @@ class DicomOutputs:
 
 
 class DicomArchive:
-    """Writes DICOM objects that refer to a scan; what can be wrong is found before the work.
+    """Writes DICOM objects that refer to a scan; finds errors before any work is done.
 
     Args:
         outputs: what is written.
@@ -105,12 +105,12 @@ class DicomArchive:
 
 
 def is_report(made_by: str) -> bool:
-    """Whether who drew the segments is named by a report, and not by name."""
+    """Whether ``made_by`` is a report's path, and not the name of a program."""
     return made_by.casefold().endswith(".json")
 
 
 def _maker(made_by: str) -> tuple[Algorithm, SegmentationReport | None]:
-    """Who is said to have drawn the segments, and the report that says it, if one does.
+    """The program or person that drew the segments, and the report that states it, if any.
 
     Raises:
         InputError: if it is neither a report nor the name of a program.

@@ -1,4 +1,4 @@
-"""The DICOM series that a result lies on, as the objects that refer to it need to know it.
+"""The DICOM series of a result's scan, as needed by DICOM objects that refer to it.
 
 pydicom is loaded only when there is DICOM, highdicom only when an object is to be written.
 """
@@ -135,7 +135,7 @@ def highdicom() -> ModuleType:
 
 @contextmanager
 def referring(scan: DicomScan, kind: str) -> Iterator[None]:
-    """While an object is made that refers to a scan: its headers' faults become one error.
+    """Context for making an object that refers to a scan; turns header faults into one error.
 
     Args:
         scan: that the object refers to.

@@ -151,14 +151,14 @@ def _segmentation(
 
 
 def private_schemes() -> list[Any]:
-    """What our own codes are, for readers that do not know them."""
+    """Identification of our private coding schemes, for other programs."""
     from highdicom.coding_schemes import CodingSchemeIdentificationItem
 
     return [CodingSchemeIdentificationItem(PRIVATE_SCHEME, name="MISSU tumor regions")]
 
 
 def coded(hd: Any, code: Code) -> Any:
-    """A code as highdicom has it."""
+    """A code as highdicom object."""
     return hd.sr.CodedConcept(code.value, code.scheme, code.meaning)
 
 

@@ -73,7 +73,7 @@ class UprightScan:
 
         Args:
             place: (x, y, z) in mm, LPS.
-            lesion: whose diameters are drawn; none, if there is none.
+            lesion: whose diameters are drawn, if any.
             pixels: along the longer side.
         """
         axis = self.plane.axis

@@ -1,4 +1,4 @@
-"""The paragraph on segmentation for the methods section of a paper, made of a report."""
+"""The paragraph on segmentation for the methods section of a paper, from a report."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _N4 = (
 
 
 def methods_paragraph(report: SegmentationReport, card: ModelCard, cases: int = 1) -> str:
-    """What was done, for a paper: the paragraph, and the works that it cites below it.
+    """The methods paragraph for a paper, followed by the works it cites.
 
     It says what the program has done, with the versions that did it, and in brackets what only the
     reader of the results can say.
@@ -116,7 +116,7 @@ def _cleanup(asked: object) -> list[str]:
 
 
 def _listed(words: Sequence[str]) -> str:
-    """One, two and three."""
+    """The words as a list in a sentence: "one, two and three"."""
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 

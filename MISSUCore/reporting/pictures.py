@@ -90,7 +90,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Drawing:
-    """What all pictures of a case share.
+    """The data that all pictures of a case share.
 
     Attributes:
         grid: upright, empty.
@@ -154,7 +154,7 @@ class Drawing:
         )
 
     def with_maps(self, maps: Mapping[str, sitk.Image]) -> Drawing:
-        """The same with further images, which do not decide what is shown.
+        """The drawing with further images, which do not affect the choice of slices.
 
         Args:
             maps: on any grid in the same space, by name; where they are NaN they are black.
@@ -228,7 +228,7 @@ class Drawing:
         outlines = [Outline("tissue", outline_path(np.logical_or.reduce(tissue)))]
         for kind, masks in (("region", regions), ("reference", reference)):
             for order, (region, mask) in enumerate(zip(self.scheme.regions, masks)):
-                # A line upon a wider one leaves its rims visible.
+                # A line on top of a wider one leaves its edges visible.
                 width = 1.1 + 0.7 * (len(masks) - 1 - order)
                 outlines.append(Outline(kind, outline_path(mask), region.color, width))
         return outlines

@@ -109,7 +109,7 @@ def areas(mask: NDArray[np.bool_], plane: Plane) -> NDArray[np.int64]:
 
 
 def largest_slice(mask: NDArray[np.bool_], plane: Plane) -> int:
-    """Where most voxels of a mask lie; in the middle where that is equal, as in a thick slice."""
+    """The slice with most voxels of a mask; the middle one of several with equally many."""
     counts = areas(mask, plane)
     (largest,) = np.nonzero(counts == counts.max())
     return int(largest[len(largest) // 2])
@@ -129,7 +129,7 @@ def to_gray(values: NDArray[Any], window: tuple[float, float]) -> NDArray[np.uin
 
 
 def checkerboard(first: NDArray[Any], second: NDArray[Any], field_pixels: int) -> NDArray[Any]:
-    """Two pictures (rows, columns) in square fields in turn, the first one in the corner."""
+    """A checkerboard of two pictures (rows, columns), with the first one in the corner."""
     rows, columns = (np.arange(size) // field_pixels for size in first.shape)
     return np.where((rows[:, None] + columns) % 2, second, first)
 

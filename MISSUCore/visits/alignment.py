@@ -1,4 +1,4 @@
-"""The scans of several visits laid on the first one, and whether they show one patient."""
+"""Registration of the scans of all visits to the first one, with a check of the patient."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def align(
     different_anatomy: bool = False,
     progress: Progress | None = None,
 ) -> list[Registration | None]:
-    """Lay the scans of all visits on that of the first.
+    """Register the scans of all visits to that of the first.
 
     Args:
         names: of the visits, for messages.
@@ -33,7 +33,7 @@ def align(
         progress: reports the steps.
 
     Returns:
-        By visit; None for the first.
+        The registration of each visit; None for the first.
 
     Raises:
         InputError: if two scans are the same, or do not show one patient's head.
@@ -73,7 +73,7 @@ def align(
 
 
 def alignment_warnings(registrations: Sequence[Registration | None]) -> list[Text]:
-    """What speaks against the registrations."""
+    """Warnings about doubtful registrations."""
     return [Text(text) for each in registrations if each for text in each.warnings]
 
 

@@ -1,4 +1,4 @@
-"""Visits of a patient compared: from files to a report, in memory."""
+"""Comparison of a patient's visits, from files to a report in memory."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from .following import follow
 
 @dataclass(frozen=True)
 class ComparedVisits:
-    """Visits compared, and what a picture of them needs.
+    """The comparison's report, and the images needed to draw it.
 
     Attributes:
-        report: what was found.
-        scans: by visit, where their headers say they are.
+        report: of the comparison.
+        scans: by visit, not resampled.
         lesions: by visit, on the scan's grid: the number of the lesion that a voxel belongs to.
         registrations: by visit, on the first one's scan; None for that.
     """
@@ -48,7 +48,7 @@ class ComparedVisits:
 
 @dataclass(frozen=True)
 class _Read:
-    """What the files of a visit hold."""
+    """The contents of a visit's files."""
 
     masks: NDArray[np.bool_]
     image: sitk.Image
@@ -141,7 +141,7 @@ def _visits(
     measured: Sequence[Measured],
     registrations: Sequence[Registration | None],
 ) -> tuple[Visit, ...]:
-    """What the report holds of every visit."""
+    """The report's entry for each visit."""
     return tuple(
         Visit(
             visit.name,
@@ -159,7 +159,7 @@ def _visits(
 
 
 def _for_scheme(settings: VisitsSettings, scheme: LabelScheme) -> VisitsSettings:
-    """The settings with the region by name: its parts are what is followed."""
+    """The settings with the name of the region whose lesions are followed."""
     measurement = settings.measurement
     region = measurement.region or scheme.region_names[-1]
     measurement = replace(measurement, region=region, lesions_of=measurement.lesions_of or region)
@@ -192,7 +192,7 @@ def _fact(registration: Registration | None) -> ScanRegistration | None:
 
 
 def _warnings(report: VisitsReport) -> list[Text]:
-    """What a reader should know who sees only the numbers."""
+    """Warnings for a reader who sees only the numbers."""
     warnings = []
     baseline = report.visits[report.settings.baseline - 1]
     if not any(lesion.target for lesion in report.lesions):

@@ -1,4 +1,4 @@
-"""The files of a patient's visits: which segmentation, which scan, from which day."""
+"""The files of a patient's visits: segmentation, scan and date of each."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _listed(path: Path, line: int, number: int, row: Mapping[str, str]) -> Given
 
 
 def checked(visits: Sequence[GivenVisit]) -> list[CheckedVisit]:
-    """The visits with their dates, in an order that makes sense, and of one patient.
+    """The visits with their dates, checked to be in order and of one patient.
 
     Raises:
         InputError: naming the visit that cannot be used.
@@ -153,7 +153,7 @@ def future_dates(
 ) -> list[Text]:
     """A warning for each date, ISO 8601, that lies in the future.
 
-    No error, for dates of data sets are shifted at times, so that nobody is recognized by them.
+    Not an error, since some data sets shift dates to protect patients' privacy.
     """
     told: list[tuple[object, str]] = [(a_file(visit.t1ce), visit.date) for visit in visits]
     told += [("surgery", day) for day in surgery]
@@ -191,7 +191,7 @@ def _check_order(visits: Sequence[CheckedVisit]) -> None:
 
 
 def _named_apart(visits: Sequence[CheckedVisit]) -> list[CheckedVisit]:
-    """The visits under names that differ; several are often called alike."""
+    """The visits with unique names; visits often share one."""
     names = [visit.name for visit in visits]
     if len(set(names)) == len(names):
         return list(visits)
@@ -207,7 +207,7 @@ def _is_date(text: str) -> bool:
 
 
 def _tags(scan: Path) -> dict[str, str]:
-    """Those of a scan's DICOM attributes that tell whose it is, and from which day."""
+    """DICOM attributes of a scan that identify the patient and the date."""
     import pydicom
 
     if not (scan.is_dir() or is_dicom(scan)):

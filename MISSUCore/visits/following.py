@@ -1,8 +1,8 @@
-"""Which lesions of several visits are the same one: those whose places touch, over all visits.
+"""Lesion tracking: lesions of different visits are the same one if they touch.
 
-All lesions of all visits are laid on each other, and each connected part of that union is one
-followed lesion. So a fragment is not new where the lesion that it is left of once was, and of two
-that have grown together both are known.
+The lesions of all visits are superimposed, and each connected component of their union is one
+followed lesion. So a fragment of a former lesion does not count as new, and lesions that have
+merged are still known as two.
 """
 
 from __future__ import annotations
@@ -30,8 +30,7 @@ def follow(lesions: Sequence[sitk.Image], join_mm: float) -> list[FollowedLesion
     Args:
         lesions: by visit, the number of the lesion that a voxel belongs to, 0 for none; in one
             space, on any grids.
-        join_mm: lesions this close to each other are one. It also makes up for what registration
-            leaves.
+        join_mm: lesions this close to each other are one; also allows for registration errors.
 
     Returns:
         In the order of their first visit, the largest first; targets are not chosen yet.
@@ -74,7 +73,7 @@ def _on_grid(image: sitk.Image, grid: sitk.Image) -> Numbers:
     there = sitk.Resample(image, grid, sitk.Transform(), sitk.sitkNearestNeighbor)
     numbers: Numbers = sitk.GetArrayFromImage(there).astype(np.int32)
     voxels = sitk.GetArrayViewFromImage(image)
-    # What lies between the points of the grid must not be lost.
+    # Lesions smaller than the grid's spacing must not be lost.
     for lost in sorted(set(np.unique(voxels).tolist()) - set(np.unique(numbers).tolist()) - {0}):
         index = np.argwhere(voxels == lost)[0][::-1].tolist()
         place = grid.TransformPhysicalPointToIndex(image.TransformIndexToPhysicalPoint(index))
@@ -94,7 +93,7 @@ def _events(
     spacing_mm: Sequence[float],
     join_mm: float,
 ) -> list[str]:
-    """By visit, what became of a followed lesion since the one before."""
+    """Changes of a followed lesion since the previous visit, by visit."""
     events = [""]
     for visit in range(1, len(parts)):
         before, now = members[visit - 1], members[visit]
@@ -112,7 +111,7 @@ def _events(
 
 
 def _changes(before: Sequence[int], now: Sequence[int], touching: set[tuple[int, int]]) -> str:
-    """What became of the parts of a lesion that is there at both visits."""
+    """The change of a lesion that is present at both visits, from its parts."""
     said = []
     for part in before:
         pieces = sum(old == part for old, _ in touching)
@@ -136,7 +135,7 @@ def _touching(
     spacing_mm: Sequence[float],
     join_mm: float,
 ) -> set[tuple[int, int]]:
-    """Pairs of a lesion before and one now that lie on each other, or as close as ``join_mm``."""
+    """Pairs of a former and a present lesion that overlap, or are within ``join_mm``."""
     pairs: set[tuple[int, int]] = set()
     for number in numbers:
         own = before == number
@@ -145,7 +144,7 @@ def _touching(
             distance_mm = distance_transform_edt(~own, sampling=spacing_mm)
             on_it = np.unique(now[(distance_mm <= join_mm) & (now > 0)]).tolist()
         pairs.update((number, other) for other in on_it)
-    # A part that lies on none, but beside one, has come off it.
+    # A part that overlaps none but is close to one has separated from it.
     for other in set(np.unique(now[now > 0]).tolist()) - {new for _, new in pairs}:
         distance_mm = distance_transform_edt(now != other, sampling=spacing_mm)
         near = np.unique(before[(distance_mm <= join_mm) & (before > 0)]).tolist()

@@ -1,4 +1,4 @@
-"""Whether two scans that were laid on each other show one patient."""
+"""Check whether two registered scans show the same patient."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _DEEP_MM = 8.0
 
 @dataclass(frozen=True)
 class Similarity:
-    """How similar two scans are that lie on each other.
+    """Similarity of two registered scans.
 
     Attributes:
         outside: normalized mutual information.
-        inside: :func:`.edge_agreement` deep inside of both heads; None if it cannot be told.
+        inside: :func:`.edge_agreement` deep inside both heads; None if it cannot be computed.
     """
 
     outside: float
@@ -49,11 +49,11 @@ class Similarity:
 
 
 def similarity(moving: sitk.Image, fixed: sitk.Image, registration: Registration) -> Similarity:
-    """How similar two scans are.
+    """Similarity of two registered scans.
 
     Args:
         moving: 3-D scan, float, with skull or without, nowhere below 0.
-        fixed: the scan that it was laid on.
+        fixed: the scan that it was registered to.
         registration: of the two.
     """
     lying = moved(moving, registration.transform)

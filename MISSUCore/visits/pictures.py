@@ -54,7 +54,7 @@ def _largest(parts: Sequence[LesionMeasurement]) -> LesionMeasurement | None:
 
 
 def _place(compared: ComparedVisits, lesion: FollowedLesion, visit: int) -> Point:
-    """Where a lesion is at a visit, or would be: as at the nearest visit that shows it."""
+    """Where a lesion is at a visit or, if absent, where it is at the nearest visit with it."""
     report = compared.report
     there = [n for n in range(len(report.visits)) if lesion.lesions[n]]
     nearest = min(there, key=lambda n: abs(n - visit))
@@ -74,7 +74,7 @@ def _place(compared: ComparedVisits, lesion: FollowedLesion, visit: int) -> Poin
 def _tile(
     drawn: UprightScan, day: str, parts: Sequence[LesionMeasurement], place: Point
 ) -> VisitTile:
-    """The slice through a place, with the diameters of a lesion's largest part, if there is."""
+    """The slice through a place, with the diameters of the lesion's largest part, if any."""
     lesion = _largest(parts)
     shown = drawn.through(place, lesion, PICTURE_PIXELS)
     height, width = shown.gray.shape
