@@ -15,18 +15,18 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
-STEP, FINE_STEP = 0.02, 0.001  # pixels between the points of a line
-ACROSS_STEP = 0.005  # of one across it
+STEP, FINE_STEP = 0.02, 0.001  # pixels between the sample points of a line
+ACROSS_STEP = 0.005  # pixels, for a line across
 SAME_MM = 1e-6
 TINY = 1e-7  # pixels
 AT_ONCE = 2000
-FIRST_LOOK = 16  # points, which most lines fail at
-PLACES = 5000  # of a longest diameter, where lines across it are looked for
+FIRST_LOOK = 16  # sample points checked first; they exclude most lines
+PLACES = 5000  # positions on the longest diameter where lines across start
 
 
 @dataclass(frozen=True)
 class Counted:
-    """A lesion: its volume, and its diameters in a slice; 0 for those it has not."""
+    """A lesion: its volume, and its diameters in a slice; 0 for missing ones."""
 
     volume_ml: float
     longest_mm: float
@@ -34,7 +34,7 @@ class Counted:
 
     @property
     def product_mm2(self) -> float:
-        """Of both diameters."""
+        """Product of both diameters."""
         return self.longest_mm * self.perpendicular_mm
 
 
@@ -76,7 +76,7 @@ def _diameters(voxels: NDArray[np.int64], pixel_mm: NDArray[np.float64]) -> tupl
 def _longest(
     mask: NDArray[np.bool_], pixel_mm: NDArray[np.float64], least_mm: float
 ) -> tuple[float, list[NDArray[np.float64]]]:
-    """The longest lines inside, between middles of edges, if none is shorter than the least."""
+    """The longest lines inside between midpoints of edges; none if shorter than the least."""
     sides = np.array([(0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5)])
     middles = np.array(
         [
@@ -128,13 +128,13 @@ def _filled(mask: NDArray[np.bool_], at: NDArray[np.float64]) -> NDArray[np.bool
 def _across(
     mask: NDArray[np.bool_], line: NDArray[np.float64], pixel_mm: NDArray[np.float64]
 ) -> float:
-    """The longest line across another one, from where it leaves the mask to where it does so."""
+    """The longest line inside the mask across (perpendicular to) another one."""
     along = (line[1] - line[0]) * pixel_mm
     across = np.array([-along[1], along[0]]) / np.linalg.norm(along) / pixel_mm
     across /= np.linalg.norm(across)
     places = line[0] + np.linspace(0.0001, 0.9999, PLACES)[:, None] * (line[1] - line[0])
     rough = _reach(mask, places, across, STEP)
-    # A line that grazes a corner ends there, which long steps pass over.
+    # A line that grazes a corner ends there; large steps would miss that.
     top = np.argsort(-rough)[:20]
     best = float(_reach(mask, places[top], across, ACROSS_STEP).max())
     left = places[rough > best]
@@ -146,7 +146,7 @@ def _across(
 def _reach(
     mask: NDArray[np.bool_], places: NDArray[np.float64], across: NDArray[np.float64], step: float
 ) -> NDArray[np.float64]:
-    """How far it is inside the mask, in pixels, from places (N, 2) to both sides together."""
+    """Length in pixels, within the mask, of lines across through points (N, 2)."""
     total = np.zeros(len(places))
     for sign in (1, -1):
         going = np.ones(len(places), bool)

@@ -47,7 +47,7 @@ LIMITS = (
 
 
 def uncalibrated(finder: ModelCard, trained: str, date: str) -> ModelCard:
-    """The card of which nothing was measured yet."""
+    """The model card before any measurements."""
     _, *citing = finder.training_data.split(" Cite ")  # and the terms of the data
     return replace(
         finder,
@@ -67,12 +67,12 @@ def uncalibrated(finder: ModelCard, trained: str, date: str) -> ModelCard:
 
 
 def measured(card: ModelCard, facts: dict, without: dict[str, dict]) -> ModelCard:
-    """The card with what two_looks.py found."""
+    """The model card with the measurements of two_looks.py."""
     regions = card.label_scheme().region_names
     scores = np.array(facts["better_dice_by_case"])
     african = np.array(["SSA" in name for name in facts["cases"]])
     generator = np.random.default_rng(0)
-    gliomas = scores[~african]  # the cases that the figures of missu-brats-fast are of
+    gliomas = scores[~african]  # the cases used for the figures of missu-brats-fast
     again = gliomas[generator.integers(0, len(gliomas), (10000, len(gliomas)))].mean(1)
     low, high = np.quantile(again, (0.025, 0.975), axis=0)
     means = {
@@ -117,7 +117,7 @@ def measured(card: ModelCard, facts: dict, without: dict[str, dict]) -> ModelCar
 
 
 def answered(facts: dict, averaged: list[str], regions: tuple[str, ...]) -> np.ndarray:
-    """Mean Dice by region, answered as the model does, whatever would be better without a scan."""
+    """Mean Dice by region, of the answer "mean" for regions in ``averaged``, else of "fine"."""
     answers = ["mean" if name in averaged else "fine" for name in regions]
     return np.array(
         [np.mean(facts["dice_by_case"][answer], 0)[at] for at, answer in enumerate(answers)]
@@ -125,7 +125,7 @@ def answered(facts: dict, averaged: list[str], regions: tuple[str, ...]) -> np.n
 
 
 def misleading(facts: dict, without: dict) -> list[str]:
-    """Regions whose expected Dice is farther from the real one without a scan than with all."""
+    """Regions whose expected Dice is less accurate without a scan than with all scans."""
     return [
         name
         for name, row in without["expected"].items()
@@ -134,7 +134,7 @@ def misleading(facts: dict, without: dict) -> list[str]:
 
 
 def main() -> None:
-    """Read, put together, write."""
+    """Read the weights and measurements, and write the model."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("weights", type=Path)
     parser.add_argument("--facts", type=Path)

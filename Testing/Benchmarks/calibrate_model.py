@@ -75,14 +75,14 @@ def reliability(probabilities: NDArray, truth: NDArray) -> tuple[NDArray, NDArra
 
 
 def calibration_error(probabilities: NDArray, truth: NDArray) -> float:
-    """Mean distance of probability and frequency over voxels that are not plainly background."""
+    """Mean distance of probability and frequency over voxels that are not clearly background."""
     open_to_doubt = probabilities > 0.05
     mean, frequency, count = reliability(probabilities[open_to_doubt], truth[open_to_doubt])
     return float((np.abs(mean - frequency) * count).sum() / count.sum())
 
 
 def main() -> None:
-    """Fit, tell, draw."""
+    """Fit the temperatures, print the results and draw the figure."""
     parser = measuring_parser(__doc__)
     options = parser.parse_args()
     model = load_model(options.model)

@@ -65,7 +65,7 @@ def scores(model: Model, case: LabeledCase) -> Iterator[tuple[Scans, NDArray[np.
 
 
 def main() -> None:
-    """Measure, write, print the table."""
+    """Measure all combinations, write the results and print the table."""
     options = measuring_parser(__doc__).parse_args()
     model = load_model(options.model)
     regions = model.card.label_scheme().region_names

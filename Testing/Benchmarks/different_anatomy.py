@@ -43,7 +43,7 @@ SLAB = 40
 
 
 def main() -> None:
-    """Print a row a pair, and what separates the two kinds of pairs."""
+    """Print a row per pair, and the range of values for each kind of pair."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--pairs", type=int, default=60)
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def is_refused(dice: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """As :func:`.check_anatomy` decides; NaN is what cannot be told."""
+    """Whether :func:`.check_anatomy` would refuse pairs; NaN values are unknown."""
     return (dice < OTHER_BRAIN) & (inside < OTHER_INSIDE)
 
 
@@ -107,7 +107,7 @@ def measured(
 
 
 def changed(scan: sitk.Image, kind: str, rng: np.random.Generator) -> sitk.Image:
-    """The scan as an examination of this kind would have shown it."""
+    """The scan as changed by this kind of examination."""
     move = random_move(rng, find_head("scan", scan).points_mm.mean(axis=0))
     plane = list(DIRECTIONS)[rng.integers(3)]
     if kind == "published":
@@ -128,7 +128,7 @@ def changed(scan: sitk.Image, kind: str, rng: np.random.Generator) -> sitk.Image
 
 
 def part(scan: sitk.Image, kind: str, rng: np.random.Generator) -> sitk.Image:
-    """Left or right, front or back, or some slices."""
+    """A part of the scan: left or right half, front or back half, or some slices."""
     width, depth, height = scan.GetSize()
     if kind == "slab":
         first = int(rng.integers(height // 4, height // 2))
@@ -140,7 +140,7 @@ def part(scan: sitk.Image, kind: str, rng: np.random.Generator) -> sitk.Image:
 
 
 def noisy(scan: sitk.Image, part_of_mean: float, rng: np.random.Generator) -> sitk.Image:
-    """The scan with normal noise in the brain, whose voxels stay above 0."""
+    """The scan with Gaussian noise in the brain, whose voxels stay above 0."""
     voxels = sitk.GetArrayFromImage(scan)
     brain = voxels != 0
     noise = rng.normal(0, part_of_mean * voxels[brain].mean(), voxels.shape)

@@ -59,13 +59,13 @@ def fit(samples: Samples) -> NDArray[np.float64]:
 
 
 def explained(samples: Samples, coefficients: NDArray[np.float64]) -> float:
-    """Part of the variance of the target that an estimate explains."""
+    """Fraction of the target's variance that an estimate explains."""
     terms, wanted = (np.concatenate(one, axis=-1, dtype=np.float64) for one in zip(*samples))
     return float(1 - np.square(wanted - coefficients @ terms).mean() / wanted.var())
 
 
 def main() -> None:
-    """Sample, fit, tell."""
+    """Sample voxels, fit the polynomial and print the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--modality", choices=BRATS_MODALITIES, default="flair")

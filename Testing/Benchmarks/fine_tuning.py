@@ -52,7 +52,7 @@ TUNED_SEEDS, UNSEEN_SEEDS = range(100, 105), range(105, 110)
 
 
 def hemorrhagic_contrast() -> Contrast:
-    """A metastasis that bled, seen by another scanner."""
+    """Contrast of a hemorrhagic metastasis on another scanner."""
     brats = BRATS_CONTRAST.sequences
     lesions = {
         "t1": {NCR: (1.0, 0.4), ED: (-0.5, 0.2), ET: (-0.2, 0.3)},
@@ -66,7 +66,7 @@ def hemorrhagic_contrast() -> Contrast:
 
 
 def simulate(seeds: Sequence[int], folder: Path) -> list[LabeledCase]:
-    """The cases of these seeds, in a folder of their own; those there are not made again."""
+    """Make one case per seed in a folder; existing ones are reused."""
     for seed in seeds:
         place = folder / f"simulated{seed}"
         if not (place / f"simulated{seed}_seg.nii.gz").exists():
@@ -111,7 +111,7 @@ def missu(*arguments: object) -> list[str]:
 
 
 def fill_library(folder: Path, cases: Sequence[LabeledCase]) -> None:
-    """Add the cases as a user would."""
+    """Add the cases to the library as a user would."""
     for case in cases:
         options = [part for name, path in case.images.items() for part in (f"--{name}", path)]
         command = missu("library", folder, "add", *options, "--labels", case.labels, "--replace")
@@ -126,9 +126,9 @@ def state(library: Path) -> dict[str, str]:
 
 
 def run_with_kills(command: list[str], kills: int, run: Path) -> None:
-    """Kill a command so many times, each time after it has worked for a while; then let it end.
+    """Kill a command ``kills`` times, each time after it has worked for a while; then let it end.
 
-    Where it ends before it is killed, its folder is deleted, and it begins anew.
+    If it ends before it is killed, its folder is deleted and it starts again.
     """
     rng = random.Random(0)  # noqa: S311
     killed = 0
@@ -147,7 +147,7 @@ def run_with_kills(command: list[str], kills: int, run: Path) -> None:
 
 
 def main() -> None:
-    """Make the cases, tune, and hold both models against the truth."""
+    """Make the cases, fine-tune, and compare both models with the ground truth."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("output", type=Path)

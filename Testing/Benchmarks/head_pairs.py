@@ -33,7 +33,7 @@ from MISSUCore.preprocessing.registration.rigid import moved, register
 
 
 def main() -> None:
-    """Print a row a pair, and the extremes."""
+    """Print a row per pair, and the extremes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("raw", type=Path)
     parser.add_argument("patients", type=Path)
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 class Scan:
-    """A head, with nothing below 0, whose brain is looked for once."""
+    """A head scan without negative values, whose brain mask is computed only once."""
 
     def __init__(self, image: sitk.Image) -> None:
         self.image = shift_to_nonnegative(image)
@@ -85,7 +85,7 @@ class Scan:
 
 @cache
 def visit(patient: Path, when: str) -> Scan:
-    """T1ce at a date, with the header put right."""
+    """T1ce at a date, with the header corrected."""
     image = sitk.ReadImage(str(patient / f"{when}_t1ce.nii.gz"), sitk.sitkFloat32)[:, :, :SLICES]
     image.SetSpacing(SPACING_MM)
     return Scan(image)

@@ -22,7 +22,7 @@ from MISSUCore.preprocessing.pipeline import PreprocessingOptions
 from MISSUCore.training.cases.brats import find_brats_cases
 from MISSUCore.training.cases.labeled import LabeledCase, read_groups, split_cases
 
-# The figures of the protocol are of this model where nothing else is said.
+# The figures of the protocol are for this model unless stated otherwise.
 FAST_MODEL = "missu-brats-fast"
 NAMES = Path(MISSUCore.__file__).with_name("training") / "validation_brats.txt"
 
@@ -30,7 +30,7 @@ NAMES = Path(MISSUCore.__file__).with_name("training") / "validation_brats.txt"
 def split(
     folder: Path, lists: Iterable[Path] = (NAMES,)
 ) -> tuple[list[LabeledCase], list[LabeledCase]]:
-    """The cases in a folder to train on, and those held out, each list a group."""
+    """The training cases in a folder, and the held-out cases, with one group per list."""
     return split_cases(find_brats_cases(folder), read_groups(lists))
 
 
@@ -52,7 +52,7 @@ def measuring_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def scans_and_truth(case: LabeledCase) -> tuple[dict[str, sitk.Image], NDArray[np.bool_]]:
-    """The scans of a BraTS case, to be changed, and its regions (regions, D, H, W)."""
+    """The scans of a BraTS case, and its ground truth (regions, D, H, W)."""
     images = {modality: read_image(path) for modality, path in case.images.items()}
     return images, BRATS.to_regions(sitk.GetArrayFromImage(read_label_map(case.labels)))
 
@@ -63,7 +63,7 @@ def dice_of_scans(
     model: Model,
     preprocessing: PreprocessingOptions | None,
 ) -> tuple[list[float], SegmentationReport]:
-    """Dice of each region of scans that are written to files and segmented, and the report."""
+    """Write scans to files and segment them; returns the Dice of each region, and the report."""
     with tempfile.TemporaryDirectory() as name:
         paths = {modality: Path(name) / f"{modality}.nii.gz" for modality in images}
         for modality, image in images.items():

@@ -30,13 +30,13 @@ LAYOUTS = {"": torch.contiguous_format, ", channels last": torch.channels_last_3
 
 
 def trilinear(x: Tensor) -> Tensor:
-    """PyTorch's own doubling."""
+    """PyTorch's own trilinear upsampling by 2."""
     return F.interpolate(x, scale_factor=2, mode="trilinear", align_corners=False)
 
 
 @contextmanager
 def plain_kernels() -> Iterator[None]:
-    """PyTorch's own kernels in place of the network's."""
+    """Context in which PyTorch's own kernels replace the network's."""
     with (
         mock.patch.object(blocks, "upsample2", trilinear),
         mock.patch.object(blocks, "attention", F.scaled_dot_product_attention),
@@ -46,7 +46,7 @@ def plain_kernels() -> Iterator[None]:
 
 
 def passes(size: tuple[int, ...], training: bool) -> dict[str, Callable[[], None]]:
-    """What is timed, by name: a forward pass, or a training step without its update."""
+    """The functions to time, by name: a forward pass, or a training step without its update."""
     network = TransUNet(NetworkConfig(outputs=3, fusion="none", normalization="instance"))
     scan = torch.randn(1, 4, *size)
 
@@ -72,7 +72,7 @@ def passes(size: tuple[int, ...], training: bool) -> dict[str, Callable[[], None
 
 
 def main() -> None:
-    """Time all in turn; print a table."""
+    """Time all variants in turn, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, nargs=3, default=[80, 80, 80])
     parser.add_argument("--repeats", type=int, default=7)

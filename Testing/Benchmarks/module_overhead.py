@@ -52,7 +52,7 @@ def main() -> None:
         logic = SegmentationLogic()
         if options.warm:
             logic.warmUp()
-            time.sleep(options.warm)  # the user looks at the panel
+            time.sleep(options.warm)  # as if the user was looking at the panel
         logic.segment(
             **volumes,
             settings=SegmentationSettings(device=options.device),

@@ -32,11 +32,11 @@ from MISSUCore.training.second_look.crops import LesionCrops
 from MISSUCore.training.second_look.trainer import SecondLookTrainer
 from MISSUCore.training.trainer import Trainer
 
-OUTER = ("encoder.0.", "head.", "context.position")  # layers that Muon is not made for
+OUTER = ("encoder.0.", "head.", "context.position")  # layers for which Muon is not suited
 
 
 class MuonAndAdamW:
-    """Two optimizers that a :class:`.Trainer` takes for one."""
+    """Two optimizers that a :class:`.Trainer` can use like one."""
 
     def __init__(self, network: nn.Module, config: TrainingConfig) -> None:
         self.kernels: list[tuple[Tensor, nn.Parameter]] = []
@@ -64,17 +64,17 @@ class MuonAndAdamW:
         self.adamw.step()
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients."""
+        """Reset the gradients of both optimizers."""
         for weight, _ in self.kernels:
             weight.grad = None
         self.adamw.zero_grad(set_to_none)
 
     def state_dict(self) -> dict[str, Any]:
-        """Of both."""
+        """State of both optimizers."""
         return {"muon": self.muon.state_dict(), "adamw": self.adamw.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Of both."""
+        """Restore the state of both optimizers."""
         self.muon.load_state_dict(state["muon"])
         self.adamw.load_state_dict(state["adamw"])
         self.param_groups[:] = [*self.muon.param_groups, *self.adamw.param_groups]
@@ -82,7 +82,7 @@ class MuonAndAdamW:
 
 def as_matrix(kernel: Tensor) -> Tensor:
     """A kernel (outputs, inputs, D, H, W) as a matrix (outputs, the rest)."""
-    # In the order of its memory if channels come last, so that it is a view.
+    # With channels last, follow the memory order, so that the matrix is a view.
     last = kernel.ndim == 5 and not kernel.is_contiguous()
     return (kernel.movedim(1, -1) if last else kernel).flatten(1)
 

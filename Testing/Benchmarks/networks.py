@@ -26,7 +26,7 @@ Size = tuple[int, int, int]
 
 
 class AnySize(nn.Module):
-    """A network that takes certain sizes only, made to take any by padding with background.
+    """Wraps a network that takes only certain sizes; others are padded with background.
 
     Args:
         network: from (B, modalities, D, H, W) to logits (B, outputs, D, H, W).
@@ -42,7 +42,7 @@ class AnySize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         given = x.shape[2:]
-        # At least two voxels are left at the bottom: a single one cannot be normalized.
+        # Leave at least two voxels at the lowest level: a single one cannot be normalized.
         least = 2 * self.multiple
         wanted = self.size or [max(least, up(length, self.multiple)) for length in given]
         if any(length > end for length, end in zip(given, wanted)):
@@ -53,7 +53,7 @@ class AnySize(nn.Module):
 
 
 def up(length: int, multiple: int) -> int:
-    """The next multiple that is not shorter."""
+    """The length rounded up to a multiple."""
     return -(-length // multiple) * multiple
 
 
@@ -132,7 +132,7 @@ def peer(name: str, outputs: int, size: Size, modalities: int = 4) -> AnySize:
     """One of ``BUILDERS``, in the configuration that its authors use where they use one for BraTS.
 
     Args:
-        name: of the network.
+        name: name of the network.
         outputs: output channels.
         size: (depth, height, width) of the largest volume; UNETR has a fixed size.
         modalities: input channels.
@@ -143,10 +143,10 @@ def peer(name: str, outputs: int, size: Size, modalities: int = 4) -> AnySize:
 
 
 def peer_model(name: str, config: NetworkConfig, size: Size) -> SelfDistillingTransUNet:
-    """One of ``BUILDERS`` in the shell that MISSU is trained in, without a teacher.
+    """One of ``BUILDERS`` wrapped like MISSU for training, without a teacher.
 
     Args:
-        name: of the network.
+        name: name of the network.
         config: a MISSU network without fusion; the peer has its inputs and outputs.
         size: as :func:`peer` takes it.
     """

@@ -38,7 +38,7 @@ Pair = tuple[str, bool, sitk.Image, sitk.Image]
 
 
 def dates(folder: Path) -> Iterator[Pair]:
-    """Name, whether it is one patient, the moving scan and the fixed one."""
+    """Yield pairs of dates: name, whether it is one patient, moving and fixed scan."""
     patients = sorted(path.parent for path in folder.glob("*/first_t1ce.nii.gz"))
     for first in patients:
         for second in patients:
@@ -52,7 +52,7 @@ def dates(folder: Path) -> Iterator[Pair]:
 
 
 def stripped(folder: Path, pairs: int, seed: int) -> Iterator[Pair]:
-    """The same of cases of BraTS."""
+    """Yield such pairs made from BraTS cases."""
     cases = sorted(path for path in folder.iterdir() if path.is_dir())
     for number in range(pairs):
         rng = np.random.default_rng((seed, number))
@@ -87,7 +87,7 @@ def grown(scan: sitk.Image, labels: sitk.Image, rng: np.random.Generator) -> sit
 
 
 def main() -> None:
-    """Print a row a pair, and what separates the two kinds of pairs."""
+    """Print a row per pair, and the range of values for each kind of pair."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("kind", choices=("dates", "stripped"))
     parser.add_argument("folder", type=Path)

@@ -41,7 +41,7 @@ COST_SIZE = (128, 128, 128)
 
 
 def parser() -> argparse.ArgumentParser:
-    """The options."""
+    """The parser of the command line."""
     made = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    """List the rows, or train what is not done and print the tables."""
+    """List the rows, or train the unfinished ones and print the tables."""
     options = parser().parse_args()
     for name in options.table:
         rows = chosen(TABLES[name], options.rows)
@@ -92,7 +92,7 @@ def chosen(rows: Sequence[Row], titles: Sequence[str] | None) -> list[Row]:
 
 
 def task(name: str, options: argparse.Namespace) -> Task:
-    """What the rows are trained on."""
+    """The task that the rows are trained on."""
     if name not in BUDGETS[options.budget]:
         raise SystemExit(f"there is no budget {options.budget} for {name}")
     if name == CHAOS:
@@ -103,7 +103,7 @@ def task(name: str, options: argparse.Namespace) -> Task:
 
 
 def train_rows(rows: Iterable[Row], what: Task, options: argparse.Namespace) -> None:
-    """Train every row that can be trained, seed by seed; all rows have a seed before the next."""
+    """Train every row that can be trained: all rows with one seed, then with the next."""
     for seed in options.seeds:
         for row in rows:
             if row.run is None:
@@ -117,7 +117,7 @@ def train_rows(rows: Iterable[Row], what: Task, options: argparse.Namespace) -> 
 
 
 def remembered_steps(what: Task, run: Run, seed: int, core_hours: float) -> int:
-    """The steps that fit, timed once, or a run that is resumed would be another."""
+    """The steps that fit into the core hours; stored, so that a resumed run has the same number."""
     path = result_path(what.folder, run, seed).with_name("budget.json")
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,7 +130,7 @@ def remembered_steps(what: Task, run: Run, seed: int, core_hours: float) -> int:
 
 
 def listed(row: Row, task_name: str, folder: Path, seeds: Sequence[int]) -> str:
-    """A line for a row: what is there, the paper's figures, what is to be known."""
+    """A line for a row: the stored results, the paper's figures, and the note."""
     figures = ", ".join(filter(None, paper_cells(row, task_name)))
     if row.run is None:
         return f"- {row.title}: {row.note} (paper: {figures or 'not known'})"
@@ -159,7 +159,7 @@ def cost_table(rows: Iterable[Row]) -> str:
 
 
 def network(run: Run) -> nn.Module:
-    """The network of a run that segments, as the paper would train it."""
+    """The segmentation network of a run, as the paper would train it."""
     if run.peer:
         return peer(run.peer, 4, COST_SIZE).eval()
     return TransUNet(training_config("paper-brats", run.settings).network_for_task()).eval()

@@ -79,8 +79,8 @@ def chaos_cases(folder: Path, liver_folder: Path) -> tuple[list[LabeledCase], tu
     and organs.nii.gz (1 is liver), as they travel with few-shot benchmarks: these have no T1.
 
     Args:
-        folder: that holds them.
-        liver_folder: where label maps of the liver alone are written.
+        folder: folder with the cases.
+        liver_folder: folder to which label maps of the liver alone are written.
     """
     places = [place for place in folder.glob("chaos_*") if (place / "t2spir.nii.gz").is_file()]
     if not places:

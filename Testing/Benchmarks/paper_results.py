@@ -39,9 +39,9 @@ class Result:
 
     Attributes:
         given: settings and names of cases.
-        steps: of the optimizer.
-        parameters: of the network that segments.
-        seconds_per_step: on the clock of a machine that may have been busy.
+        steps: optimizer steps.
+        parameters: parameter count of the segmentation network.
+        seconds_per_step: wall-clock time; the machine may have been busy.
         scores: metric by region and case.
     """
 
@@ -52,16 +52,16 @@ class Result:
     scores: dict[str, dict[str, dict[str, float]]]
 
     def write(self, path: Path) -> None:
-        """Keep it."""
+        """Write the result to a file."""
         write_json(path, settings_to_dict(self))
 
     def mean(self, region: str, metric: str) -> float:
-        """Over the cases."""
+        """Mean of a metric over the cases."""
         return float(np.mean([case[region][metric] for case in self.scores.values()]))
 
     @property
     def patches(self) -> int:
-        """How many the training saw."""
+        """Number of patches that the training saw."""
         settings = self.given["settings"]
         return self.steps * int(settings["batch_size"]) * int(settings["accumulation"])
 
@@ -84,7 +84,7 @@ def stored(folder: Path, run: Run | None) -> list[Result]:
 
 
 def spread(values: Sequence[float], digits: int) -> str:
-    """Mean and standard deviation over seeds, of a sample; one seed has none."""
+    """Mean and sample standard deviation over seeds; only the mean for one seed."""
     mean = float(np.mean(values))
     if len(values) == 1:
         return f"{mean:.{digits}f}"
@@ -100,7 +100,7 @@ def enough(results: Sequence[Result], task: str) -> str:
 
 
 def percent(share: float) -> str:
-    """Two digits that count, whole above 10 %."""
+    """The share as percent with two significant digits, or whole percent above 10 %."""
     digits = max(0, 1 - math.floor(math.log10(100 * share)))
     return f"{100 * share:.{digits}f} %"
 
@@ -128,7 +128,7 @@ def measured_cells(results: Sequence[Result], task: str) -> list[str]:
 
 
 def table(rows: Iterable[Row], task: str, folder: Path) -> str:
-    """A table in Markdown of what is stored, each measured figure with the paper's beside it."""
+    """Markdown table of the stored results, with the paper's figure next to each measured one."""
     regions = f" {' / '.join(REGIONS[task])}" if len(REGIONS[task]) > 1 else ""
     titles = [f"{title}{regions}" for _, title, _ in METRICS[task]]
     told = [paper_cells(row, task) for row in rows]
@@ -154,7 +154,7 @@ def table(rows: Iterable[Row], task: str, folder: Path) -> str:
 
 
 def differences(rows: Sequence[Row], task: str, folder: Path) -> str:
-    """How far the Dice of the last row is above each other's: by case, with 95 % intervals.
+    """Paired difference in Dice of the last row to each other row, with 95 % intervals.
 
     A case counts with its mean over the seeds; intervals are bootstrapped over the cases, which
     must be the same and at least two.

@@ -14,7 +14,7 @@ BRATS, CHAOS = "brats", "chaos"
 
 @dataclass(frozen=True)
 class Run:
-    """What is trained.
+    """A training run.
 
     Attributes:
         key: name of its folder.
@@ -39,10 +39,10 @@ class Row:
     """A row of a table.
 
     Attributes:
-        title: as the paper has it.
-        run: what is trained for it; None: it cannot be.
-        brats_dice: the paper's, of WT, TC and ET in percent; none if it tells none.
-        brats_distance: the paper's 'HD' of the same in mm, which is an average.
+        title: title in the paper.
+        run: the run that is trained for it; None if it cannot be trained.
+        brats_dice: the paper's Dice of WT, TC and ET in percent; empty if it gives none.
+        brats_distance: the paper's 'HD' of these regions in mm, which is an average.
         chaos: the paper's accuracy and Dice, in percent.
         cost: the paper's parameters and multiply-adds, in millions and billions.
         note: how it differs from the paper's row, or why it is not trained.

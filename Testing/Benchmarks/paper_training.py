@@ -41,8 +41,8 @@ from MISSUCore.training.losses import LossTerms, SegmentationLoss
 from MISSUCore.training.presets import training_config
 from MISSUCore.training.trainer import Trainer
 
-T1CE = 1  # its place among the modalities of BraTS
-# Of soft labels; the paper's text tells neither.
+T1CE = 1  # index among the modalities of BraTS
+# For soft labels; the paper gives neither value.
 SOFT_WEIGHT, TEMPERATURE = 0.75, 5.0
 TIMED_STEPS = 8
 # What a budget changes, by task: preset, settings.
@@ -75,16 +75,16 @@ BUDGETS: dict[str, dict[str, tuple[str, dict[str, str]]]] = {
 
 @dataclass(frozen=True)
 class Task:
-    """What all runs are trained and tested on.
+    """The data and device with which all runs are trained and tested.
 
     Attributes:
         name: ``"brats"`` or ``"chaos"``.
         budget: one of ``BUDGETS``.
-        modalities: that the cases have.
-        training: cases.
-        testing: cases held out.
-        folder: of all its runs.
-        device: that computes.
+        modalities: modalities of the cases.
+        training: training cases.
+        testing: held-out cases.
+        folder: folder of all its runs.
+        device: device to compute on.
     """
 
     name: str
@@ -109,7 +109,7 @@ class Task:
 
 
 def chaos_task(data: Path, output: Path, budget: str, device: str = "cpu") -> Task:
-    """The liver of CHAOS, 15 cases and 5."""
+    """Segmentation of the liver in CHAOS: 15 training cases and 5 test cases."""
     folder = output / f"{CHAOS}-{budget}"
     cases, modalities = chaos_cases(data, folder / "liver")
     return Task(CHAOS, budget, modalities, *chaos_split(cases), folder, device)
@@ -214,10 +214,10 @@ def trained_network(task: Task, run: Run, seed: int, steps: int) -> nn.Module:
 
 
 def train_run(task: Task, run: Run, seed: int, steps: int, progress: Progress) -> Result:
-    """Train and score a run, or go on with it, or tell what is stored.
+    """Train or resume a run and score it, or return its stored result.
 
     Raises:
-        InputError: if what is stored has other settings or cases.
+        InputError: if the stored result has other settings or cases.
     """
     path = result_path(task.folder, run, seed)
     config = task.config(run, seed, steps)
@@ -282,7 +282,7 @@ def scores(
 def segmented(
     network: nn.Module, case: LabeledCase, config: TrainingConfig, labels: sitk.Image, device: str
 ) -> sitk.Image:
-    """What a network finds in a case, restored and cleaned up as the product does it."""
+    """Segmentation of a case by a network, postprocessed as in ``missu segment``."""
     scheme = label_scheme(config.scheme)
     images = {name: read_image(case.images[name]) for name in config.modalities}
     prepared = prepare(images, config.modalities, config.spacing_mm)

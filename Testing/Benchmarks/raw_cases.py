@@ -31,7 +31,7 @@ THICK_AXES = {"t1": 2, "t1ce": 2, "t2": 0, "flair": 1}  # x, y, z: two axial, sa
 
 
 def main() -> None:
-    """Print a row a case, and the means."""
+    """Print a row per case, and the means."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     _, cases = split(parser.parse_args().folder)
@@ -110,7 +110,7 @@ def thick(image: sitk.Image, grid: sitk.Image) -> sitk.Image:
 
 
 def filled(mask: np.ndarray, image: sitk.Image, grid: sitk.Image) -> sitk.Image:
-    """What a mask on the voxels of an image fills by half or more, on a grid of thick slices."""
+    """A mask resampled to a grid of thick slices: voxels that it fills by half or more."""
     return thick(image_like(mask.astype(np.float32), image), grid) >= 0.5
 
 

@@ -87,7 +87,7 @@ def errors(
 
 
 def after(move: sitk.Euler3DTransform, found: sitk.Euler3DTransform) -> sitk.Euler3DTransform:
-    """First what was found for the scan as it is, then the move."""
+    """The transform found for the original scan, followed by the move."""
     both = sitk.Euler3DTransform()
     both.SetMatrix(
         (np.array(move.GetMatrix()).reshape(3, 3) @ np.array(found.GetMatrix()).reshape(3, 3))
@@ -165,7 +165,7 @@ def raw_trials(folder: Path, trials: int, seed: int) -> list[tuple[np.ndarray, R
 
 
 def print_row(row: np.ndarray, result: Registration) -> None:
-    """The numbers of a line, and the warnings."""
+    """Print the numbers of a line, and the warnings."""
     print("  ".join(f"{value:6.2f}" for value in row[:6]), f" {row[6]:.3f} {row[7]:5.1f} s")
     for warning in result.warnings:
         print("    ", warning)

@@ -141,7 +141,7 @@ CHANGES: dict[str, Change] = {
 
 
 def rows_of(case: LabeledCase, number: int, names: list[str], model: Model, prepare: bool) -> list:
-    """Dice (changes, regions) of a case; printed as they come."""
+    """Dice (changes, regions) of a case; each is printed as soon as it is computed."""
     images, truth = scans_and_truth(case)
     preprocessing = None if prepare else PreprocessingOptions(False, False, bias_field="never")
     rows = []

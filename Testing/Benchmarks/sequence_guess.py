@@ -31,7 +31,7 @@ LIKENESS_PER_CORRELATION = 3.0
 
 
 def main() -> None:
-    """Print the tables, and the constants if they are asked for."""
+    """Print the tables, and the constants if requested."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument(

@@ -51,7 +51,7 @@ OURS = {"MISSU precise": "missu-brats-precise", "MISSU fast": "missu-brats-fast"
 WINDOW = (128, 128, 128)
 SPACING_MM = (1.0, 1.0, 1.0)
 MIRRORS = 8
-SURE = 0.95  # probability of the answer that takes the place of a network's
+SURE = 0.95  # probability in the answer that replaces a network's
 MIRRORED = "DynUNet, mirrored"
 
 

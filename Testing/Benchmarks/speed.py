@@ -68,7 +68,7 @@ def training_step(model: SelfDistillingTransUNet, device: torch.device) -> Run:
 
 
 def variants(device: torch.device, spacings_mm: list[float]) -> dict[str, Callable[[], Run]]:
-    """What is timed, by name; each is made when it is called."""
+    """The variants to time, by name; calling one builds its network."""
     made: dict[str, Callable[[], Run]] = {}
     for spacing in spacings_mm:
         case = f"case at {spacing:g} mm"
