@@ -24,6 +24,7 @@ from scipy import ndimage
 
 from MISSUCore.contract.labels import BRATS
 from MISSUCore.io.geometry import image_like
+from MISSUCore.io.reading import read_label_map
 from MISSUCore.models.store import DEFAULT_MODEL, Model, load_model
 from MISSUCore.preprocessing.pipeline import PreprocessingOptions
 from MISSUCore.training.cases.labeled import LabeledCase
@@ -33,6 +34,8 @@ Voxels = NDArray[np.float32]
 Change = Callable[[Images, np.random.Generator], Images]
 SHIFT_MM = 2.0
 SLICE_MM = 5.0
+# A result lies where T1ce lies, so there the reference belongs, too.
+REFERENCE_WITH_T1CE = "T1ce and the reference shifted by 2 mm"
 
 
 def each(change: Callable[[Voxels, np.random.Generator], Voxels]) -> Change:
@@ -88,15 +91,20 @@ def shifted(*names: str) -> Change:
     """
 
     def moved(images: Images, rng: np.random.Generator) -> Images:
-        direction = rng.normal(size=3)
-        offset = SHIFT_MM * direction / np.linalg.norm(direction)
-        shift = sitk.TranslationTransform(3, offset.tolist())
+        shift = shift_of_2_mm(rng)
         return {
             name: sitk.Resample(image, image, shift, sitk.sitkLinear) if name in names else image
             for name, image in images.items()
         }
 
     return moved
+
+
+def shift_of_2_mm(rng: np.random.Generator) -> sitk.Transform:
+    """A shift in a random direction."""
+    direction = rng.normal(size=3)
+    offset = SHIFT_MM * direction / np.linalg.norm(direction)
+    return sitk.TranslationTransform(3, offset.tolist())
 
 
 def thick_slices(images: Images, _: np.random.Generator) -> Images:
@@ -130,6 +138,7 @@ CHANGES: dict[str, Change] = {
     "bias field of 30 %": field(0.3),
     "bias field of 60 %": field(0.6),
     "T1ce shifted by 2 mm": shifted("t1ce"),
+    REFERENCE_WITH_T1CE: shifted("t1ce"),
     "T1, T2, FLAIR shifted by 2 mm": shifted("t1", "t2", "flair"),
     "gamma 0.7": gamma(0.7),
     "gamma 1.4": gamma(1.4),
@@ -140,6 +149,14 @@ CHANGES: dict[str, Change] = {
 }
 
 
+def moved_truth(case: LabeledCase, number: int) -> NDArray[np.bool_]:
+    """The regions (regions, D, H, W) of a case's reference, shifted as its T1ce is."""
+    labels = read_label_map(case.labels)
+    shift = shift_of_2_mm(np.random.default_rng(number))
+    moved = sitk.Resample(labels, labels, shift, sitk.sitkLabelGaussian)
+    return BRATS.to_regions(sitk.GetArrayFromImage(moved))
+
+
 def rows_of(case: LabeledCase, number: int, names: list[str], model: Model, prepare: bool) -> list:
     """Dice (changes, regions) of a case; each is printed as soon as it is computed."""
     images, truth = scans_and_truth(case)
@@ -147,7 +164,8 @@ def rows_of(case: LabeledCase, number: int, names: list[str], model: Model, prep
     rows = []
     for name in names:
         changed = CHANGES[name](images, np.random.default_rng(number))
-        rows.append(dice_of_scans(changed, truth, model, preprocessing)[0])
+        expected = moved_truth(case, number) if name == REFERENCE_WITH_T1CE else truth
+        rows.append(dice_of_scans(changed, expected, model, preprocessing)[0])
         print(case.name, name, *(f"{value:.3f}" for value in rows[-1]), sep="\t", flush=True)
     return rows
 
