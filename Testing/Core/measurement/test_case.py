@@ -312,7 +312,7 @@ def test_any_scheme(write_image: Callable[..., Path]) -> None:
         (np.zeros((5, 6, 7), np.uint8), "is empty, it has no voxel of 1 = NCR, 2 = ED, 4 = ET"),
         (box() * np.float32(0.3), "is not a label map"),
         (np.where(box() == 4, 7, box()), r"label values \[0, 2, 7\] are not those of BraTS"),
-        (np.where(box() == 4, np.nan, 0).astype(np.float32), "no number"),
+        (np.where(box() == 4, np.nan, 0).astype(np.float32), "not numbers"),
     ],
 )
 def test_what_is_not_a_label_map_is_refused(
