@@ -1,1 +1,1 @@
-"""From a case to a segmented case."""
+"""Segmentation of a case: from scans to label map, report and further files."""

@@ -1,4 +1,4 @@
-"""From scans in files to a segmentation in files: everything is checked before the work begins."""
+"""Segmentation of a case from files to files; everything is checked before the work begins."""
 
 from __future__ import annotations
 
@@ -52,33 +52,33 @@ def segment_files(
     sequences: Mapping[str, Any] = NOTHING,
     progress: Progress | None = None,
 ) -> SegmentationReport:
-    """Segment the scans in files and write the label map, and what else is asked for.
+    """Segment the scans in files, and write the label map and the other requested files.
 
-    Files appear only once all is done. Of a scan that had to be moved, ``seg_transform_t2.tfm``
-    maps points of the fixed scan's space to its own; such files of an earlier result are removed.
+    Files appear only once everything is done. For a moved scan, ``seg_transform_t2.tfm`` maps
+    points of the fixed scan's space to its own; such files of an earlier result are removed.
 
     Args:
         paths: by modality: image files or DICOM series.
-        output: label map to write; or all files, also those that have no argument of their own.
+        output: label map to write, or all files to write (some have no argument of their own).
         model: loaded, or a name or path; by default the one in use, see :func:`.default_model`.
         reference: image whose grid the result has, see :func:`.read_scans`.
-        brain_mask: takes the place of brain extraction.
+        brain_mask: replaces brain extraction.
         report: JSON file to write, see below.
         quality_page: HTML file to write, see :func:`.write_quality_page`.
-        maps: further maps, as ADC, by name, to measure in the regions, see :func:`.measure_maps`.
+        maps: further maps such as ADC by name, measured in the regions, see :func:`.measure_maps`.
         overwrite: replace files that exist.
         preprocessing: what is done to the scans; by default what they need.
-        options: how it is segmented.
-        sequences: for the report: why each scan was taken for its modality.
+        options: options of the segmentation.
+        sequences: why each scan was taken for its modality, for the report.
         progress: reports the stages.
 
     Returns:
-        What the report file holds.
+        The content of the report file.
 
     Raises:
         InputError: if anything given cannot be used; nothing is written then.
-        MISSUError: if a package is missing that is needed for what was asked.
-        ResourceError: if memory or disk space do not suffice.
+        MISSUError: if a package that a requested file needs is missing.
+        ResourceError: if there is too little memory or disk space.
 
     Examples:
         >>> from MISSUCore import find_case, segment_files
@@ -96,7 +96,7 @@ def segment_files(
 
 
 def _run(plan: Plan, began: float, progress: Progress) -> SegmentationReport:
-    """Read, segment, write; returns what the report file holds."""
+    """Read, segment and write a case; returns the content of the report file."""
     inputs = plan.inputs
     maps = read_maps(inputs.maps, inputs.paths.values())
     scans = read_scans(
@@ -121,7 +121,7 @@ def _run(plan: Plan, began: float, progress: Progress) -> SegmentationReport:
 def _measured(
     maps: Sequence[FurtherMap], plan: Plan, scans: ScansInOneSpace, result: Segmentation
 ) -> MeasuredMaps:
-    """What further maps show in the regions, these where the header of the reference says."""
+    """Measurements of further maps in the regions, in the space of the reference's header."""
     if not maps:
         return MeasuredMaps((), {}, ())
     labels = scans.where_it_was(result.labels)
@@ -136,17 +136,17 @@ def _write(
     measured: MeasuredMaps,
     began: float,
 ) -> SegmentationReport:
-    """Write all files at once, and remove what an earlier result has beside them.
+    """Write all files at once, and remove files of an earlier result that were not replaced.
 
     Args:
-        plan: says which files.
-        scans: that were segmented.
+        plan: which files to write.
+        scans: the segmented scans.
         result: their segmentation.
-        measured: what further maps show in it.
-        began: when the work began, on the monotonic clock.
+        measured: measurements of further maps in it.
+        began: time of the start on the monotonic clock.
 
     Returns:
-        What the report file holds.
+        The content of the report file.
     """
     writing = time.monotonic()
     registrations = scans.prepared.registrations if scans.prepared.was_moved else {}
@@ -196,7 +196,7 @@ def _write_images(
     maps: Mapping[Path, sitk.Image],
     transforms: Mapping[Path, sitk.Transform],
 ) -> dict[Path, Path]:
-    """Write the label map, and maps and transforms to their paths; returns where each is so far."""
+    """Write label map, maps and transforms; returns the temporary file of each path."""
     new = {plan.files.labels: write_image(stack, labels, plan.files.labels)}
     for path, image in maps.items():
         new[path] = write_image(stack, image, path)
@@ -208,7 +208,7 @@ def _write_images(
 def _write_radiomics(
     stack: ExitStack, plan: Plan, scans: ScansInOneSpace, labels: sitk.Image
 ) -> RadiomicsFolder:
-    """Write the folder for radiomics, if it is asked for."""
+    """Write the folder for radiomics, if requested."""
     files, before = plan.files.radiomics, plan.inputs.preprocessing
     if files is None:
         return RadiomicsFolder()
@@ -223,7 +223,7 @@ def _write_pictures(
     maps: Sequence[FurtherMap],
     facts: SegmentationReport,
 ) -> None:
-    """Write the thumbnail and the quality page, if they are asked for."""
+    """Write the thumbnail and the quality page, if requested."""
     prepared = scans.prepared
     if plan.files.thumbnail:
         scan = prepared.whole.get("flair", prepared.whole[prepared.fixed])

@@ -1,4 +1,4 @@
-"""What is to be read and written for a case, checked before the work begins."""
+"""Plan of which files are read and written for a case, checked before the work begins."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from .segmentation import SegmentationOptions
 
 @dataclass(frozen=True)
 class Inputs:
-    """What is read, and how it is brought into one space.
+    """Files to read, and how the scans are brought into one space.
 
     Attributes:
-        paths: of the scans, by modality.
+        paths: scans by modality.
         reference: see :func:`.read_scans`.
-        brain_mask: in place of brain extraction.
+        brain_mask: replaces brain extraction.
         preprocessing: what is done to the scans.
         maps: further maps that are measured in the regions, by name.
     """
@@ -45,17 +45,17 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Plan:
-    """A segmentation that can begin: all that is given fits together.
+    """A segmentation that is ready to begin, with all inputs checked.
 
     Attributes:
-        inputs: what is read.
-        files: what is written.
+        inputs: files to read.
+        files: files to write.
         probability_maps: files for the probabilities, by region.
         transforms: files for the transforms of scans that are moved, by modality.
-        model: that segments.
-        options: how.
-        sequences: for the report: why each scan was taken for its modality.
-        dicom_scan: the reference, if a DICOM object is to refer to it.
+        model: the model to apply.
+        options: options of the segmentation.
+        sequences: why each scan was taken for its modality, for the report.
+        dicom_scan: the reference scan, if a DICOM segmentation is to refer to it.
     """
 
     inputs: Inputs
@@ -69,22 +69,22 @@ class Plan:
 
     @property
     def radiomics_files(self) -> list[Path]:
-        """All that may be written to the folder for radiomics."""
+        """All files that may be written to the folder for radiomics."""
         return _radiomics_files(self.files, self.model.card)
 
     @property
     def algorithm(self) -> Algorithm:
-        """What DICOM calls the model."""
+        """The model as DICOM describes it."""
         return Algorithm(AUTOMATIC, self.model.card.name)
 
     @property
     def scheme(self) -> LabelScheme:
-        """What is segmented."""
+        """Label scheme of the model."""
         return self.model.card.label_scheme()
 
 
 def _model_files(model: str | Model | None) -> list[Path]:
-    """Weights and card of a model that was given by name or path."""
+    """Weight file and card of a model given by name or path; none if it is loaded already."""
     if isinstance(model, Model):
         return []
     weights = find_model(model or default_model())
@@ -105,10 +105,10 @@ def plan_case(
     sequences: Mapping[str, Any],
     overwrite: bool,
 ) -> Plan:
-    """Check all that can be checked before the scans are read.
+    """Plan of a case, with everything checked that can be before the scans are read.
 
     Raises:
-        InputError: naming what cannot be used.
+        InputError: if something cannot be used; the message names it.
     """
     output = files.labels
     if not output.name.endswith(OUTPUT_ENDINGS):
@@ -137,6 +137,6 @@ def plan_case(
 
 
 def _dicom_scan(inputs: Inputs) -> DicomScan:
-    """The reference, for a DICOM object that refers to it."""
+    """The reference scan, to which a DICOM segmentation refers."""
     name = reference_name(inputs.paths, inputs.reference)
     return read_dicom_scan(inputs.paths.get(name, Path(name)))

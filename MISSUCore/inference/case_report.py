@@ -1,4 +1,4 @@
-"""What the report of a segmented case says."""
+"""The report of a segmented case."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def report_of(
     seconds: Mapping[str, float],
     notes: Sequence[str] = (),
 ) -> SegmentationReport:
-    """What the scans, the result and the maps that were measured in it tell; notes are of files."""
+    """Report on scans, result and measured maps; ``notes`` are warnings about written files."""
     case, prepared, name = scans.case, scans.prepared, scans.reference_name
     path = case.paths.get(name, Path(name))
     transforms = {scan: file.name for scan, file in plan.transforms.items()}
@@ -73,7 +73,7 @@ def report_of(
 
 
 def _left_out(plan: Plan, result: Segmentation) -> list[str]:
-    """What is not in the DICOM object, since it would be empty there."""
+    """Warning about regions left out of the DICOM segmentation because they are empty."""
     empty = [region for region, volume_ml in result.volumes_ml.items() if volume_ml == 0]
     if not plan.files.dicom_seg or not empty:
         return []
@@ -87,15 +87,15 @@ def _identity(model: Model | None) -> ModelIdentity:
 
 
 def software_versions(brain_method: str = "") -> dict[str, str]:
-    """Versions of what computed a result, by name.
+    """Versions of Python and of the packages that computed a result, by name.
 
     Args:
-        brain_method: how the brain was found, as reports have it; "deepbet" is a package.
+        brain_method: how the brain was found, as in reports; "deepbet" adds that package.
     """
     versions = {"python": platform.python_version()}
     for name in (*PACKAGES, "deepbet") if brain_method == "deepbet" else PACKAGES:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            continue  # installed in another way, as SimpleITK in Slicer
+            continue  # no metadata, such as SimpleITK in Slicer
     return versions

@@ -1,4 +1,4 @@
-"""The scans of a case in files, brought into one space for a model."""
+"""Reading the scans of a case from files and bringing them into one space for a model."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from ..preprocessing.registration.rigid import moved
 from ..preprocessing.registration.search import rigid_inverse
 from ..sequences.one_patient import check_one_patient
 
-# Peak of memory over that of the scans as floats, measured on two BraTS cases: 4.4 and 4.7 with
-# registration, 1.9 and 2.1 without.
+# Peak memory as a multiple of the scans' size as floats, measured on two BraTS cases: 4.4 and 4.7
+# with registration, 1.9 and 2.1 without.
 _COPIES, _COPIES_AS_THEY_ARE = 4.5, 2.0
 
 
 @dataclass(frozen=True)
 class ScansInOneSpace:
-    """The scans of a case, ready for a model, and the grid that its result shall have.
+    """The scans of a case, ready for a model, and the grid of the result.
 
     Attributes:
-        case: as it was read.
-        prepared: in one space.
-        reference: gives the grid of the result, in that space.
-        own_reference: the same where the reference's header says it is.
-        reference_name: a modality or a path.
-        reference_scan: the modality on which the reference lies.
-        seconds: by step.
+        case: the scans as read.
+        prepared: the scans in one space.
+        reference: image whose grid the result has, moved into that space.
+        own_reference: the same image where its header says it is.
+        reference_name: modality or path of the reference.
+        reference_scan: modality of the scan on which the reference lies.
+        seconds: computing time by step.
     """
 
     case: Case
@@ -51,11 +51,11 @@ class ScansInOneSpace:
     seconds: dict[str, float]
 
     def where_it_was(self, result: sitk.Image) -> sitk.Image:
-        """A result on the reference grid, back from the common space."""
+        """A result on the reference grid, moved from the common space to the reference's own."""
         return image_like(sitk.GetArrayViewFromImage(result), self.own_reference)
 
     def on_reference(self) -> dict[str, sitk.Image]:
-        """The scans without skull, all moved to where the reference's header says it is."""
+        """The scans without skull, moved together to where the reference's header says it is."""
         registration = self.prepared.registrations.get(self.reference_scan)
         if registration is None or registration.skipped:
             return self.prepared.images
@@ -75,17 +75,17 @@ def read_scans(
 
     Args:
         paths: by modality: image files or DICOM series.
-        scheme: what is to be segmented tells whether there is a skull to take off.
-        reference: image whose grid the result shall have: one of the modalities, or a file; by
-            default T1ce, or the first scan where there is none. A file that is none of the scans
-            lies on the scan with the same grid, or else on the one that the others are moved to.
-        brain_mask: takes the place of brain extraction, see :func:`.preprocess`.
-        preprocessing: what is done to the scans; by default what they need.
+        scheme: of the model; only if it segments the brain, skulls are removed.
+        reference: image whose grid the result has: one of the modalities, or a file; by default
+            T1ce, or the first scan if there is none. A file that is not one of the scans is
+            taken to lie on the scan with the same grid, or else on the fixed scan.
+        brain_mask: replaces brain extraction, see :func:`.preprocess`.
+        preprocessing: steps to apply; by default those that the scans need.
         progress: reports the stages.
 
     Raises:
         InputError: if anything given cannot be used.
-        ResourceError: if memory does not suffice.
+        ResourceError: if there is too little memory.
     """
     progress = progress or Progress()
     preprocessing = preprocessing or PreprocessingOptions()
@@ -124,10 +124,10 @@ def read_scans(
 
 
 def _check_limit(paths: Mapping[str, ScanSource], preprocessing: PreprocessingOptions) -> None:
-    """Refuse scans that a container's or job's limit has no room for: it would kill the process.
+    """Refuse scans that exceed the memory limit of a container or job: it would kill the process.
 
     Raises:
-        ResourceError: naming what is left and needed.
+        ResourceError: if they do; the message gives the memory that is left and needed.
     """
     left = limited_bytes()
     if left is None:
@@ -143,12 +143,12 @@ def _check_limit(paths: Mapping[str, ScanSource], preprocessing: PreprocessingOp
 
 
 def _float_bytes(source: ScanSource) -> int:
-    """How much memory a scan takes once it is read; 0 if it cannot be read, which is told later."""
+    """Bytes of memory of a scan once read; 0 if it cannot be read, which is reported later."""
     try:
         if isinstance(source, Path) and source.is_file():
             return 4 * math.prod(read_information(source).GetSize())
         files = source.files() if isinstance(source, DicomSeries) else source.iterdir()
-        return 2 * sum(file.stat().st_size for file in files)  # of 16 bit
+        return 2 * sum(file.stat().st_size for file in files)  # files hold 16-bit voxels
     except (InputError, OSError):
         return 0
 
@@ -156,7 +156,7 @@ def _float_bytes(source: ScanSource) -> int:
 def input_files(
     paths: Mapping[str, ScanSource], reference: str | Path | None, brain_mask: Path | None
 ) -> list[Path]:
-    """All files that :func:`read_scans` reads, and those that tell which scan is which."""
+    """All files that :func:`read_scans` reads, and those that identify the scans."""
     files = source_files(paths.values())
     if brain_mask:
         files.append(brain_mask)
@@ -166,10 +166,10 @@ def input_files(
 
 
 def reference_name(paths: Mapping[str, ScanSource], reference: str | Path | None) -> str:
-    """The modality that a reference is, or its path.
+    """The modality of a reference if it is one of the scans, otherwise its path.
 
     Args:
-        paths: of the scans by modality.
+        paths: scans by modality.
         reference: as given to :func:`read_scans`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How good a segmentation probably is, from the network's own probabilities."""
+"""Expected quality of a segmentation, from the network's own probabilities."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-# So much tumor beside the truth counts as little, where there is hardly any at all.
+# Tumor volume that is negligible; it stabilizes the expected Dice of nearly empty regions.
 NEGLIGIBLE_MM3 = 100.0
-# Lower probabilities are left out: over a whole brain they add up to more than a small tumor.
+# Lower probabilities are ignored: summed over a whole brain they exceed a small tumor.
 LEAST_PROBABILITY = 0.2
 
 
 def expected_dice(
     probabilities: NDArray[np.float32], masks: NDArray[np.bool_], spacing_mm: Sequence[float]
 ) -> list[float]:
-    """The Dice that each mask can expect, if the probabilities are frequencies.
+    """Expected Dice of each mask, provided that the probabilities are calibrated.
 
-    Twice the tumor expected inside the mask, over the mask's volume and all tumor expected, as far
-    as it is likely. A small volume is added above and below the line, so that an empty mask where
-    nothing is expected is sure, and one where much is expected is not.
+    It is twice the expected tumor volume inside the mask, divided by the sum of the mask's volume
+    and all expected tumor. A small volume is added to numerator and denominator, so that an empty
+    mask has 1 if no tumor is expected, and near 0 if much is.
 
     Args:
         probabilities: (regions, D, H, W), calibrated.
@@ -39,7 +39,7 @@ def expected_dice(
 
 
 def doubts(confidence: Mapping[str, float], doubtful_below: Sequence[float]) -> list[str]:
-    """Warnings about the regions whose expected Dice is under the model's limit for them."""
+    """Warnings about regions whose expected Dice is below the model's limit."""
     return [
         f"{name}: low confidence (expected Dice {value:.2f}), review it with care"
         for (name, value), limit in zip(confidence.items(), doubtful_below)

@@ -1,4 +1,4 @@
-"""What the network looks at: Grad-CAM of each region, as the paper draws it in Fig. 4.
+"""Grad-CAM of each region, which shows what the network looks at, as in Fig. 4 of the paper.
 
 References:
     Selvaraju et al., Grad-CAM: Visual explanations from deep networks via gradient-based
@@ -41,20 +41,20 @@ from .segmentation import (
 
 
 def gradient_maps(network: TransUNet, volume: Tensor, membership: Tensor, targets: str) -> Tensor:
-    """Grad-CAM of every region at the network's last 3x3x3 convolution, behind its normalization.
+    """Grad-CAM of every region after the last 3x3x3 convolution and its normalization.
 
-    The score of a region is the sum of its log-odds over the voxels where it is found. Each channel
-    of the convolution counts by the mean gradient of the score, and what speaks for the region
-    remains: ReLU(sum_k a_k A_k).
+    The score of a region is the sum of its log-odds over the voxels where it is found. Channels A_k
+    are weighted by the mean gradient a_k of the score, and only positive evidence is kept:
+    ReLU(sum_k a_k A_k).
 
-    Why there: before an instance normalization, which takes no notice of a constant, every mean
-    gradient is 0; behind the ReLU only the linear head is left, and the maps would be the logits.
+    Why there: before an instance normalization, which removes any constant, every mean gradient is
+    0; after the ReLU only the linear head follows, and the maps would be the logits.
 
     Args:
         network: in evaluation mode, on the device of the volume.
         volume: (modalities, D, H, W), prepared.
         membership: (regions, classes): which class belongs to which region.
-        targets: what the network's outputs stand for.
+        targets: meaning of the network's outputs, see :func:`.region_logits`.
 
     Returns:
         (regions, D, H, W), each map from 0 to 1; all 0 where the region is not found.
@@ -64,7 +64,7 @@ def gradient_maps(network: TransUNet, volume: Tensor, membership: Tensor, target
     def watch(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         # Nothing before this convolution needs a gradient, which saves most of the memory.
         features.append(output.detach().requires_grad_())
-        return features[0].clone()  # since the ReLU works in place
+        return features[0].clone()  # a copy, since the ReLU works in place
 
     last_step: Any = network.decoder[-1]
     handle = last_step.convolution[1].register_forward_hook(watch)
@@ -96,13 +96,13 @@ def explain_case(
     Args:
         images: skull-stripped, co-registered 3-D float images by modality.
         model: from :func:`MISSUCore.models.store.load_model`.
-        reference: its grid is the maps'; by default the first image's.
-        device: as :func:`.choose_device` takes it.
+        reference: image whose grid the maps have; by default the first of the images.
+        device: see :func:`.choose_device`.
         progress: reports the stages.
 
     Raises:
         InputError: as :func:`.segment_case` does.
-        ResourceError: if the memory does not suffice for a single pass.
+        ResourceError: if there is too little memory for a single pass.
     """
     progress = progress or Progress()
     model, _ = answering_model(list(images), model)
@@ -122,10 +122,10 @@ def explain_case(
 
 
 def _maps(volume: NDArray[np.float32], model: Model, device: torch.device) -> NDArray[np.float32]:
-    """Grad-CAM (regions, D, H, W) of what the network sees.
+    """Grad-CAM (regions, D, H, W) of a prepared volume (modalities, D, H, W).
 
     Raises:
-        ResourceError: if the memory does not suffice for a single pass.
+        ResourceError: if there is too little memory for a single pass.
     """
     try:
         maps = gradient_maps(
@@ -146,9 +146,9 @@ def _maps(volume: NDArray[np.float32], model: Model, device: torch.device) -> ND
 def _looked_at(
     images: Mapping[str, sitk.Image], model: Model, device: str, progress: Progress
 ) -> tuple[NDArray[np.float32] | None, sitk.Image]:
-    """What the network sees of a case (modalities, D, H, W), and the grid of it.
+    """The network's input for a case (modalities, D, H, W), and its grid.
 
-    Of a model that looks twice that is the block of its second look, or None if there is none.
+    If the model looks twice, it is the block of the second look, or None if there is none.
     """
     if model.finder is None:
         progress(Stage.PREPARE, 0.0, "bringing the scans to one grid")
@@ -164,10 +164,10 @@ def _looked_at(
 
 @dataclass(frozen=True)
 class ExplainedCase:
-    """What :func:`explain_files` has written.
+    """Result of :func:`explain_files`.
 
     Attributes:
-        files: by region name.
+        files: the written maps by region name.
         warnings: what the user should know before trusting them.
     """
 
@@ -191,18 +191,18 @@ def explain_files(
 
     Args:
         paths: scans by modality: image files or DICOM series folders.
-        folder: made if need be.
+        folder: for the maps; created if needed.
         model: name or path; by default the one in use.
         reference: image whose grid the maps have, see :func:`.read_scans`.
         brain_mask: see :func:`.read_scans`.
-        preprocessing: what is done to the scans; by default what they need.
-        device: as :func:`.choose_device` takes it.
+        preprocessing: steps to apply; by default those that the scans need.
+        device: see :func:`.choose_device`.
         overwrite: replace files that exist.
         progress: reports the stages.
 
     Raises:
         InputError: if anything given cannot be used; nothing is written then.
-        ResourceError: if memory or disk space do not suffice.
+        ResourceError: if there is too little memory or disk space.
     """
     progress = progress or Progress()
     loaded = load_model(model or default_model())

@@ -1,6 +1,6 @@
-"""What is installed and what it runs on: the facts that a bug report or a pipeline needs.
+"""Facts about the installation and the machine, for bug reports and pipelines.
 
-Told even where PyTorch cannot be loaded, which is when they are needed most.
+They are available even if PyTorch cannot be loaded, which is when they are needed most.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ VARIABLES = ("MISSU_MODELS", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 def installation_facts() -> JsonObject:
     """Versions, device, memory, models, folders and exit codes, in plain JSON types.
 
-    Paths may hold the user's name. What could not be found out is ``{"error": ...}``, and null
-    what is not there.
+    Paths may contain the user's name. A fact that cannot be determined is ``{"error": ...}``,
+    something that does not exist is null.
     """
     return {
         "schema_version": SCHEMA_VERSION,
@@ -50,7 +50,7 @@ def installation_facts() -> JsonObject:
 
 
 def model_facts(card: ModelCard) -> JsonObject:
-    """A model card in JSON types, and what the installation makes of it."""
+    """A model card in JSON types, with its role and weight file in this installation."""
     from ..models.store import BUNDLED_FOLDER, default_model, find_model
 
     path = find_model(card.name)
@@ -70,7 +70,7 @@ def _version(package: str) -> str | None:
 
 
 def _told(find: Callable[[], JsonObject]) -> JsonObject:
-    """What a function finds out, or why it cannot: no single fact keeps back the others."""
+    """Result of a function, or its error, so that one failure does not hide the other facts."""
     try:
         return find()
     except Exception as error:
@@ -105,7 +105,7 @@ def _models() -> JsonObject:
 
 
 def _short(card: ModelCard) -> JsonObject:
-    """Of a model's facts what tells which one it is, and what it takes and gives."""
+    """The main facts of a model: its identity, inputs, regions and mean Dice."""
     facts = model_facts(card)
     names = ("name", "modalities", "may_miss", "spacing_mm", "date", "sha256", "bundled", "file")
     return {

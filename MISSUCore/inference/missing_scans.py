@@ -1,4 +1,4 @@
-"""Which scans a model takes, what it sees in the place of a missing one, and what that costs."""
+"""Missing scans: which ones a model accepts, how they are estimated, and warnings about them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..preprocessing.working_grid import NetworkInput, prepare
 
 
 def network_input(images: Mapping[str, sitk.Image], card: ModelCard) -> NetworkInput:
-    """A case as the network of a model sees it: a scan that is missing is estimated if it can be.
+    """Network input of a case; a missing scan is estimated if the model can do so.
 
     Args:
-        images: as :func:`.prepare` takes them.
+        images: as for :func:`.prepare`.
         card: of the model.
 
     Raises:
-        InputError: as :func:`.prepare`.
+        InputError: as :func:`.prepare` does.
     """
     prepared = prepare(images, card.modalities, card.spacing_mm)
     estimate = _estimate(card, images)
@@ -35,22 +35,22 @@ def network_input(images: Mapping[str, sitk.Image], card: ModelCard) -> NetworkI
 
 
 def _estimate(card: ModelCard, given: Iterable[str]) -> ScanEstimate | None:
-    """How the one scan that is missing is estimated; None if none is, or nothing is known of it."""
+    """The estimate of a missing scan from exactly the given ones; None if the card has none."""
     scans = set(given)
     return next((one for one in card.estimates if set(one.scans) == scans), None)
 
 
 def answering_model(given: list[str], model: Model) -> tuple[Model, list[str]]:
-    """The model that answers for these scans, and warnings about those that are missing.
+    """The model to use for these scans, and warnings about those that are missing.
 
-    Without a scan a model that looks twice leaves the answer to its finder, if it was never
-    measured without that scan: a simulated healthy brain without T1ce showed it 11 ml of tumor.
+    If a model that looks twice was never measured without a missing scan, its finder is used alone:
+    in a simulated healthy brain without T1ce the model found 11 ml of tumor.
 
     Raises:
         InputError: as :func:`check_modalities` does.
     """
     missing = [name for name in model.card.modalities if name not in given]
-    # Each was left out alone.
+    # Cards are measured with a single scan left out.
     known = model.card.unreliable_without if len(missing) == 1 else {}
     unknown = [name for name in missing if name not in known]
     if model.finder is None or not unknown:
@@ -65,10 +65,10 @@ def answering_model(given: list[str], model: Model) -> tuple[Model, list[str]]:
 
 
 def check_modalities(given: list[str], model: Model) -> list[str]:
-    """Warnings about modalities that are missing but may be.
+    """Warnings about missing modalities that the model can do without.
 
     Raises:
-        InputError: if a modality is not of the model, or more are missing than may be.
+        InputError: if a modality is unknown to the model, or too many are missing.
     """
     card = model.card
     foreign = [name for name in given if name not in card.modalities]
@@ -95,7 +95,7 @@ def check_modalities(given: list[str], model: Model) -> list[str]:
 
 
 def _allowed(card: ModelCard) -> Text:
-    """Of which scans a model may do without."""
+    """Text on which scans a model can do without."""
     parts: list[object] = []
     if card.may_miss:
         parts.append(f", and works with {card.may_miss} of them missing")
@@ -112,7 +112,7 @@ def _and(names: Sequence[str]) -> Text:
 
 
 def _few_scans(few: FewScans) -> Text:
-    """What is to be expected of the result with so few scans."""
+    """Warning about the quality of the result with so few scans."""
     figures = ", ".join(f"{name} {dice:.2f}" for name, dice in few.dice.items())
     guesses = f"; do not rely on {', '.join(few.guesses)}: this is a guess" if few.guesses else ""
     return Text(
@@ -123,7 +123,7 @@ def _few_scans(few: FewScans) -> Text:
 
 
 def _without(card: ModelCard, modality: str) -> str:
-    """What the model card knows of cases in which a modality is missing."""
+    """Text on the Dice without a modality, as far as the model card has it."""
     figures = card.metrics.get("without_one_modality_dice")
     dice = figures.get(modality) if isinstance(figures, dict) else None
     if not isinstance(dice, dict):
@@ -132,7 +132,7 @@ def _without(card: ModelCard, modality: str) -> str:
 
 
 def _guesses(card: ModelCard, modality: str) -> Text:
-    """Which regions are not to be believed without a modality, as far as that was looked at."""
+    """Text on regions that are unreliable without a modality, or that this was never measured."""
     if card.temperatures and modality not in card.unreliable_without:
         return Text("; how good it is then was never measured, and no expected Dice is given")
     regions = ", ".join(card.unreliable_without.get(modality, ()))

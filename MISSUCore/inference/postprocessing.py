@@ -1,4 +1,4 @@
-"""Making a segmentation consistent: nested regions, no specks, no holes."""
+"""Cleanup of a segmentation: nested regions, no small islands, no holes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..contract.options import Cleanup
 
 
 def nest(probabilities: NDArray[np.float32], scheme: LabelScheme) -> NDArray[np.float32]:
-    """Probabilities (regions, D, H, W) in which no inner region is likelier than its outer one."""
+    """Probabilities (regions, D, H, W), those of inner regions limited to their outer regions'."""
     nested = probabilities.copy()
     for index in range(len(nested)):
         for outer in _outer_regions(index, scheme):
@@ -27,13 +27,13 @@ def clean(
     spacing_mm: Sequence[float],
     cleanup: Cleanup,
 ) -> NDArray[np.bool_]:
-    """Consistent masks (regions, D, H, W).
+    """Masks (regions, D, H, W) after cleanup, still nested.
 
     Args:
-        masks: nested already.
+        masks: nested masks (regions, D, H, W).
         scheme: of the regions.
         spacing_mm: (depth, height, width).
-        cleanup: what is changed.
+        cleanup: which corrections are made.
     """
     voxel_mm3 = float(np.prod(spacing_mm))
     outer_regions = [_outer_regions(index, scheme) for index in range(len(masks))]
@@ -43,7 +43,7 @@ def clean(
             kept[index] = _without_islands(kept[index], cleanup.minimum_island_mm3 / voxel_mm3)
         if cleanup.fill_holes and any(index in others for others in outer_regions):
             kept[index] = ndimage.binary_fill_holes(kept[index])
-        for outer in outers:  # what an outer region lost, its inner ones lose too
+        for outer in outers:  # keep inner regions within outer ones
             kept[index] &= kept[outer]
     if kept[-1].sum() * voxel_mm3 < cleanup.minimum_innermost_mm3:
         kept[-1] = False
@@ -51,18 +51,18 @@ def clean(
 
 
 def _outer_regions(index: int, scheme: LabelScheme) -> list[int]:
-    """The regions that a region lies in."""
+    """Indices of the regions that contain a region."""
     inner = set(scheme.regions[index].labels)
     return [outer for outer in range(index) if inner < set(scheme.regions[outer].labels)]
 
 
 def outermost_regions(scheme: LabelScheme) -> list[int]:
-    """The regions that lie in no other."""
+    """Indices of the regions that lie in no other."""
     return [index for index in range(len(scheme.regions)) if not _outer_regions(index, scheme)]
 
 
 def _without_islands(mask: NDArray[np.bool_], minimum_voxels: float) -> NDArray[np.bool_]:
-    """The mask without parts, connected by faces, edges or corners, of fewer voxels."""
+    """The mask without connected components (26 neighbors) of fewer voxels."""
     if minimum_voxels <= 1:
         return mask
     parts, _ = ndimage.label(mask, structure=np.ones((3, 3, 3)))

@@ -1,4 +1,4 @@
-"""From a prepared volume to probabilities: one forward pass, or a sliding window."""
+"""Prediction of probabilities for a volume, in one forward pass or with a sliding window."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FIXED_BYTES = 512 * 2**20
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of this name; ``"auto"`` is the fastest there is.
+    """The device of this name; ``"auto"`` is the fastest one available.
 
     Raises:
         InputError: if the name is unknown or the machine has no such device.
@@ -33,7 +33,7 @@ def choose_device(name: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     known = re.fullmatch(rf"({'|'.join(DEVICES[1:])})(:\d+)?", name)
     try:
-        # PyTorch knows more, as "meta", on which nothing is computed.
+        # PyTorch also knows devices such as "meta", which compute nothing.
         device = torch.device(name if known else "unknown")
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
@@ -43,7 +43,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def fastest_layout(network: nn.Module, device: torch.device) -> torch.memory_format:
-    """How volumes should lie in memory: channels last, but where that slows normalization down."""
+    """Memory format for volumes: channels last, unless that slows normalization down."""
     slow = device.type == "cpu" and any(
         isinstance(module, nn.InstanceNorm3d) and not isinstance(module, InstanceNorm)
         for module in network.modules()
@@ -54,12 +54,12 @@ def fastest_layout(network: nn.Module, device: torch.device) -> torch.memory_for
 def has_bfloat16(device: torch.device) -> bool:
     """Whether a device computes in bfloat16.
 
-    A processor that has to emulate it takes minutes instead of seconds for a training step.
+    On a processor that emulates it, a training step takes minutes instead of seconds.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
     if device.type == "cpu":
-        # Older versions of PyTorch do not tell.
+        # Older versions of PyTorch do not report this.
         known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
         return any(known.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     return True
@@ -70,8 +70,8 @@ def region_logits(logits: Tensor, membership: Tensor, targets: str) -> Tensor:
 
     Args:
         logits: of the network.
-        membership: (regions, classes): which class belongs to which region.
-        targets: ``"labels"`` (softmax over classes) or ``"regions"`` (a sigmoid each).
+        membership: (regions, classes) boolean: which class belongs to which region.
+        targets: ``"labels"`` (softmax over classes) or ``"regions"`` (a sigmoid for each).
     """
     if targets == "regions":
         return logits
@@ -83,22 +83,21 @@ def region_logits(logits: Tensor, membership: Tensor, targets: str) -> Tensor:
 
 
 class Predictor:
-    """Applies a network to whole volumes, within the memory there is.
+    """Applies a network to whole volumes within the available memory.
 
     Args:
         network: from (1, modalities, D, H, W) to logits (1, outputs, D, H, W).
         membership: (regions, classes) boolean.
         targets: ``"labels"`` or ``"regions"``.
-        device: where it computes: a CUDA GPU in float16, a processor that has bfloat16 in that.
+        device: where to compute: in float16 on a CUDA GPU, in bfloat16 on a processor that has it.
         window: size of the sliding window (depth, height, width).
-        sliding: True or False force the sliding window or the single pass; None decides by
-            memory.
+        sliding: True for a sliding window, False for a single pass; None decides by free memory.
         mirror: average over the mirror images along all axes (eight times the work).
-        temperatures: what the log-odds of each region are divided by, so that probabilities are
-            frequencies (Guo et al. 2017); none leaves them as they are.
+        temperatures: divisors of the log-odds of each region, which calibrate the probabilities
+            (Guo et al. 2017); empty for no calibration.
 
-    After a call, ``notes`` says what the user should know about how it went, and ``windows`` how
-    many forward passes one orientation took.
+    After a call, ``notes`` holds remarks for the user, such as a change of device, and ``windows``
+    the number of forward passes per orientation.
     """
 
     def __init__(
@@ -129,7 +128,7 @@ class Predictor:
             device.type == "cpu" and has_bfloat16(device)
         )
         self.network.to(device)
-        # The annotations of Module.to do not know its memory_format.
+        # The type annotations of Module.to lack memory_format.
         self.layout = fastest_layout(self.network, device)
         self.network.to(memory_format=self.layout)  # type: ignore[call-overload]
         self.membership = self.membership.to(device)
@@ -139,8 +138,8 @@ class Predictor:
         """Probabilities (regions, D, H, W) float32 on the CPU of a volume (modalities, D, H, W).
 
         Raises:
-            ResourceError: if the memory does not even suffice for a sliding window.
-            MISSUError: if the network answers with something else than numbers.
+            ResourceError: if there is too little memory even for a sliding window.
+            MISSUError: if the network's output is not finite.
         """
         progress = progress or Progress()
         self.notes = []
@@ -158,7 +157,7 @@ class Predictor:
                 lacks = isinstance(error, NotImplementedError) and self.device.type != "cpu"
                 if not lacks and not is_out_of_memory(error):
                     raise
-            # Outside the except block, where the failed pass's tensors are freed.
+            # Outside the except block, since only here the tensors of the failed pass are freed.
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             if lacks:
@@ -183,10 +182,10 @@ class Predictor:
         return free is None or needed < free
 
     def _check_limit(self, volume: Tensor, sliding: bool) -> None:
-        """Beyond the limit of a container the process would be killed without a word.
+        """Check the memory limit of a container, which would kill the process without a message.
 
         Raises:
-            ResourceError: if even that is too little.
+            ResourceError: if a forward pass does not fit into what the limit leaves.
         """
         left = limited_bytes() if self.device.type == "cpu" else None
         window = self.window if sliding else volume.shape[1:]
@@ -216,7 +215,7 @@ class Predictor:
         with torch.autocast(kind, half, enabled=self.half_precision):
             logits = self.network(x)
         if self.half_precision and not logits.isfinite().all():
-            logits = self.network(x)  # they were too large for half precision
+            logits = self.network(x)  # they overflowed, so compute in single precision
         if not logits.isfinite().all():
             raise MISSUError("the network's output is not a number; its weights are damaged")
         odds = region_logits(logits.float(), self.membership, self.targets)[0].cpu()
@@ -228,7 +227,7 @@ class Predictor:
         return self._forward(volume)
 
     def _slide(self, volume: Tensor, progress: Progress) -> Tensor:
-        """Half-overlapping windows, weighted by a Gaussian: a window is surest at its center."""
+        """Mean of half-overlapping windows, Gaussian-weighted as centers are most reliable."""
         size = volume.shape[1:]
         window = [min(wanted, length) for wanted, length in zip(self.window, size)]
         weight = _gaussian(window)
@@ -246,27 +245,27 @@ class Predictor:
 
 
 def _starts(length: int, window: int) -> list[int]:
-    """Where windows begin that overlap by half or more, the last one flush with the end."""
+    """Start indices of windows that overlap by at least half; the last one ends at the end."""
     gaps = max(0, -(-2 * (length - window) // window))
     return [round(gap * (length - window) / gaps) for gap in range(gaps + 1)] if gaps else [0]
 
 
 def _gaussian(size: list[int]) -> Tensor:
-    """Weights (D, H, W) that fall off from the center; the deviation is an eighth of the size."""
+    """Gaussian weights (D, H, W), with a standard deviation of an eighth of the size."""
     weight = torch.ones(())
     for length in size:
         offset = (torch.arange(length) - (length - 1) / 2) / (length / 8)
         weight = weight[..., None] * torch.exp(-0.5 * offset**2)
-    return weight.clamp(min=1e-4)  # never 0: each voxel has at least one window
+    return weight.clamp(min=1e-4)  # never 0, since weights are divided by
 
 
 def free_memory_bytes(device: torch.device) -> int | None:
-    """Memory that is free on a device; None where the system does not say."""
+    """Free memory of a device in bytes; None if the system does not report it."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     return free_main_memory_bytes() if device.type == "cpu" else None
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether PyTorch, on any device, gave up for want of memory."""
+    """Whether a PyTorch error, on any device, means out of memory."""
     return isinstance(error, torch.cuda.OutOfMemoryError) or says_out_of_memory(error)

@@ -1,7 +1,7 @@
-"""From probabilities on the working grid to masks on the grid of the reference scan.
+"""Resampling of probabilities on the working grid to masks on the grid of the reference.
 
-Most of a scan is far from any tumor. Only the block in which something is likely is brought back
-and cleaned up, so that a scan of half a millimeter costs as little as one of 1 mm.
+Most of a scan is far from any tumor. Only the block in which something is likely is resampled and
+cleaned up, so that a scan of half a millimeter takes as little time as one of 1 mm.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class LikelyBlock:
     """The block of a reference image outside of which no region is likely.
 
     Attributes:
-        place: its slices (D, H, W); a single voxel if nothing is likely anywhere.
-        probabilities: (regions, D, H, W) in it.
+        place: slices (D, H, W) of the block; a single voxel if nothing is likely anywhere.
+        probabilities: (regions, D, H, W) in the block.
     """
 
     place: tuple[slice, ...]
@@ -35,11 +35,11 @@ class LikelyBlock:
     def masks(
         self, scheme: LabelScheme, reference: sitk.Image, cleanup: Cleanup
     ) -> NDArray[np.bool_]:
-        """Consistent masks (regions, D, H, W) in the block, beyond which there is nothing."""
+        """Masks (regions, D, H, W) of the block after cleanup; outside of it all are empty."""
         return clean(self.probabilities >= 0.5, scheme, reference.GetSpacing()[::-1], cleanup)
 
     def on_whole(self, labels: NDArray[np.uint8], reference: sitk.Image) -> sitk.Image:
-        """A label map of the block on the grid of the reference."""
+        """The block's label map (D, H, W), extended by 0 to the grid of the reference."""
         whole = np.zeros(reference.GetSize()[::-1], dtype=np.uint8)
         whole[self.place] = labels
         return image_like(whole, reference)
@@ -48,11 +48,11 @@ class LikelyBlock:
 def likely_block(
     probabilities: NDArray[np.float32], grid: sitk.Image, reference: sitk.Image
 ) -> LikelyBlock:
-    """Where the probabilities (regions, D, H, W) of a working grid count on a reference image."""
+    """Block of a reference image where any probability (regions, D, H, W) is relevant."""
     likely = np.argwhere((probabilities >= LEAST_PROBABILITY).any(axis=0))[:, ::-1]
     if not len(likely):
         return _nothing(len(probabilities))
-    # Interpolation reaches as far as the next voxel.
+    # Linear interpolation reaches one voxel farther.
     place = block_in(grid, likely.min(axis=0) - 1, likely.max(axis=0) + 1, reference)
     if any(span.start == span.stop for span in place):
         return _nothing(len(probabilities))
@@ -60,14 +60,14 @@ def likely_block(
 
 
 def _nothing(regions: int) -> LikelyBlock:
-    """Any voxel, in which nothing is likely: there is no empty image."""
+    """A single voxel with probability 0, since an image cannot be empty."""
     return LikelyBlock((slice(0, 1),) * 3, np.zeros((regions, 1, 1, 1), dtype=np.float32))
 
 
 class ProbabilityMaps(Mapping[str, sitk.Image]):
-    """Probabilities on the grid of a reference, float32, by region name.
+    """Probabilities (float32) on the grid of a reference by region name.
 
-    Each is made when it is asked for: together they can take more memory than all else.
+    Each is computed on access, since together they can take more memory than everything else.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The files that a segmented case is written to."""
+"""Paths of the files that a segmented case is written to."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from .radiomics.files import RadiomicsFiles
 
 @dataclass(frozen=True)
 class ResultFiles:
-    """The files that a segmented case is written to.
+    """Paths of the files that a segmented case is written to.
 
     Attributes:
         labels: label map; its ending decides the format.
         report: JSON file, see :class:`.SegmentationReport`.
         quality_page: HTML file, see :func:`.write_quality_page`.
-        dicom_seg: DICOM Segmentation object, of the regions that are not empty; the reference
-            must be DICOM, and highdicom installed.
+        dicom_seg: DICOM Segmentation object of the regions that are not empty; needs a DICOM
+            reference, and highdicom.
         thumbnail: SVG file with a small picture, see :func:`.write_thumbnail`.
-        probabilities: whether a map for each region is written, ``seg_probability_WT.nii.gz``.
+        probabilities: whether to write a map of each region, such as ``seg_probability_WT.nii.gz``.
         radiomics: folder with images and masks, see :func:`.write_radiomics`.
     """
 
@@ -33,14 +33,14 @@ class ResultFiles:
     radiomics: RadiomicsFiles | None = None
 
     def asked(self) -> list[Path]:
-        """The files with fixed names that are to be written."""
+        """The requested files whose paths are given."""
         others = (self.report, self.quality_page, self.dicom_seg, self.thumbnail)
         return [self.labels, *(path for path in others if path)]
 
     def probability_map(self, region: str) -> Path:
-        """The file for the probabilities of a region."""
+        """Path for the probabilities of a region."""
         return sibling_path(self.labels, f"probability_{region}")
 
     def transform(self, modality: str) -> Path:
-        """The file for the transform of a scan that is moved."""
+        """Path for the transform of a moved scan."""
         return sibling_path(self.labels, f"transform_{modality}", ".tfm")

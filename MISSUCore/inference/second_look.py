@@ -1,8 +1,8 @@
-"""Two looks: a coarse model finds where a tumor may be, and a fine one looks there closely.
+"""Two looks: a coarse model finds where a tumor may be, and a fine model segments it there.
 
-The fine model sees boxes of its own working grid only. What lies outside of them is no tumor: there
-the coarse model ruled it out. Inside, a part of the answer stays only if the coarse model was sure
-of some voxel of it.
+The fine model sees only boxes of its own working grid. Outside of them there is no tumor, as the
+coarse model ruled it out. Inside, a connected component of the result is kept only if the coarse
+model was sure of at least one of its voxels.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from .missing_scans import network_input
 from .postprocessing import outermost_regions
 from .predictor import Predictor
 
-# Log-odds of what is ruled out; beyond it nothing is told apart any more.
+# Bound of all log-odds; its negative stands for "no tumor".
 CERTAIN = 13.0
-# Boxes are no smaller: a network needs surroundings, and never learned from less.
+# Smallest side of a box: a network needs context, and was never trained on less.
 SMALLEST_BOX = 64
 
 Box = tuple[slice, ...]
@@ -38,17 +38,17 @@ Odds = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class FirstResult:
-    """What the first look found.
+    """Result of the first look.
 
     Attributes:
         log_odds: (regions, D, H, W) of the coarse model, on its working grid.
-        grid: of it.
-        fine: the case as the fine model sees it, all of it.
-        boxes: of the fine working grid (D, H, W); none if there is nothing to look at.
-        notes: how it went.
-        prepare_seconds: that both preparations took.
-        trusted: whether its answer counts against the fine model's: not where a scan is missing
-            without which the coarse model is not to be relied on, as its card says.
+        grid: the coarse working grid.
+        fine: the whole case as prepared for the fine model.
+        boxes: boxes of the fine working grid (D, H, W); empty if nothing was found.
+        notes: remarks of the predictor for the user.
+        prepare_seconds: time that preparing the case for both models took.
+        trusted: whether it may overrule the fine model; not if a scan is missing without which
+            the coarse model is unreliable according to its card.
     """
 
     log_odds: Odds
@@ -62,13 +62,13 @@ class FirstResult:
 
 @dataclass(frozen=True)
 class SecondResult:
-    """What both looks say together.
+    """Combined result of both looks.
 
     Attributes:
         probabilities: (regions, D, H, W) on the grid.
         grid: the block of the fine working grid that holds all boxes, or the coarse working grid
             if there are none.
-        windows: into how many pieces a box was cut, at most.
+        windows: the most forward passes per orientation for any box.
     """
 
     probabilities: Odds
@@ -82,12 +82,12 @@ def look_first(
     predictor: Callable[[Model], Predictor],
     progress: Progress,
 ) -> FirstResult:
-    """Let the model's finder look at all of a case.
+    """Apply the model's finder to the whole case.
 
     Args:
         images: as :func:`.segment_case` takes them.
-        model: fine; its finder is loaded.
-        predictor: makes a predictor of log-odds, without temperatures, for a model.
+        model: the fine model, with its finder.
+        predictor: makes a predictor without temperatures for a model.
         progress: reports the stages.
     """
     finder = model.finder
@@ -120,12 +120,12 @@ def look_first(
 def look_closely(
     first: FirstResult, model: Model, predict: Predictor, progress: Progress
 ) -> SecondResult:
-    """Let the fine model look at the boxes, and bring both answers together.
+    """Apply the fine model to the boxes, and combine the results of both looks.
 
     Args:
-        first: what its finder found.
-        model: fine.
-        predict: its predictor of log-odds, without temperatures.
+        first: result of its finder.
+        model: the fine model.
+        predict: its predictor, without temperatures.
         progress: reports the boxes.
     """
     temperatures = np.array(model.card.temperatures or (1.0,), dtype=np.float32)
@@ -140,7 +140,7 @@ def look_closely(
     voxels = sum(map(_voxels, first.boxes))
     for box in first.boxes:
         part = progress.part(done / voxels, (done + _voxels(box)) / voxels)
-        inside = (slice(None), *box)  # mypy takes a star inside brackets for Python 3.11's
+        inside = (slice(None), *box)  # a star in the index is Python 3.11 syntax to mypy
         volume = np.ascontiguousarray(first.fine.volume[inside])
         answer = log_odds(predict(torch.from_numpy(volume), part).numpy())
         spans = (
@@ -158,15 +158,15 @@ def look_closely(
 
 
 def unsupported(odds: Odds, sure: Odds, support: float) -> NDArray[np.bool_]:
-    """Where the fine model found something of which the first look was nowhere sure.
+    """Mask of what the fine model found without support from the first look.
 
     Args:
         odds: log-odds (regions, D, H, W) of the fine model.
-        sure: log-odds (D, H, W) that the first look gave for any tumor, on the same grid.
-        support: log-odds of the first look that a part needs somewhere.
+        sure: log-odds (D, H, W) of any tumor from the first look, on the same grid.
+        support: log-odds of the first look that a component must reach in at least one voxel.
 
     Returns:
-        (D, H, W): the connected parts of the answer that lack the support.
+        (D, H, W): the connected components that lack this support.
     """
     parts, count = ndimage.label(odds.max(axis=0) > 0, structure=np.ones((3, 3, 3)))
     most = ndimage.maximum(sure, parts, index=np.arange(1, count + 1))
@@ -176,7 +176,7 @@ def unsupported(odds: Odds, sure: Odds, support: float) -> NDArray[np.bool_]:
 
 
 def _together(fine: Odds, first: FirstResult, box: Box, card: ModelCard) -> Odds:
-    """Log-odds in a box: of the fine model, or the mean of both models."""
+    """Log-odds in a box: of the fine model, or the mean of both models where the card says so."""
     z, y, x = box
     grid, names = first.fine.grid[x, y, z], card.label_scheme().region_names
     for name in card.first_look.averaged:
@@ -186,8 +186,8 @@ def _together(fine: Odds, first: FirstResult, box: Box, card: ModelCard) -> Odds
 
 
 def coarse_log_odds(first: FirstResult, region: int, grid: sitk.Image) -> Odds:
-    """Log-odds (D, H, W) that the first look gave for a region, interpolated on a grid."""
-    # Beyond the coarse grid's end there is nothing, and interpolation gives 0 there.
+    """Log-odds (D, H, W) of a region from the first look, interpolated on a grid."""
+    # Interpolation gives 0 outside the coarse grid, which must mean no tumor.
     above = first.log_odds[region] + CERTAIN
     return interpolate(image_like(above, first.grid), grid) - CERTAIN
 
@@ -197,14 +197,14 @@ def find_boxes(
 ) -> list[Box]:
     """Boxes of a fine grid around what was found on a coarse one.
 
-    Both grids lie along the same axes. Parts that are far apart get a box each where that is less
-    to compute than one around both.
+    Both grids have the same axes. Components get boxes of their own if these have fewer voxels
+    than one box around both.
 
     Args:
         found: (D, H, W) on the coarse grid.
         coarse: its geometry.
         fine: geometry of the boxes.
-        margin: voxels of the fine grid that a box reaches beyond the middle of what was found.
+        margin: voxels of the fine grid added beyond the centers of the outermost coarse voxels.
     """
     parts, _ = ndimage.label(found, structure=np.ones((3, 3, 3)))
     boxes = [_on_fine(part, coarse, fine, margin) for part in ndimage.find_objects(parts)]
@@ -218,7 +218,7 @@ def _on_fine(part: Box, coarse: sitk.Image, fine: sitk.Image, margin: int) -> Bo
     low, high = (fine.TransformPhysicalPointToContinuousIndex(point)[::-1] for point in points)
     spans = []
     for first, last, length in zip(low, high, fine.GetSize()[::-1]):
-        # An index that is whole but for rounding errors is whole.
+        # Tolerate rounding errors of whole indices.
         start = min(max(0, int(np.floor(first + 1e-3)) - margin), length - 1)
         stop = min(length, int(np.ceil(last - 1e-3)) + margin + 1)
         spans.append(slice(start, max(start + 1, stop)))
@@ -226,7 +226,7 @@ def _on_fine(part: Box, coarse: sitk.Image, fine: sitk.Image, margin: int) -> Bo
 
 
 def _merged(boxes: Sequence[Box], size: Sequence[int]) -> list[Box]:
-    """The boxes, of which any two that overlap, or are cheaper as one, have become one."""
+    """Boxes of sufficient size; those that overlap, or are cheaper as one, are merged."""
     merged: list[Box] = []
     for small in boxes:
         box = _grown(small, size)
@@ -243,7 +243,7 @@ def _better_as_one(one: Box, other: Box) -> bool:
 
 
 def _grown(box: Box, size: Sequence[int]) -> Box:
-    """The box, its sides no shorter than a network needs, as far as the grid reaches."""
+    """The box enlarged to the smallest size that a network needs, as far as the grid allows."""
     spans = []
     for span, length in zip(box, size):
         lacking = max(0, min(SMALLEST_BOX, length) - (span.stop - span.start))
@@ -265,7 +265,7 @@ def _voxels(box: Box) -> int:
 
 
 def log_odds(probabilities: Odds) -> Odds:
-    """Of probabilities, between bounds."""
+    """Log-odds of probabilities, clipped at +-:data:`CERTAIN`."""
     bound = np.float32(1 / (1 + np.exp(CERTAIN)))
     inside = np.clip(probabilities, bound, 1 - bound)
     odds: Odds = np.log(inside) - np.log1p(-inside)
@@ -273,5 +273,5 @@ def log_odds(probabilities: Odds) -> Odds:
 
 
 def probability(odds: NDArray[np.floating]) -> Odds:
-    """Of log-odds."""
+    """Probabilities (float32) of log-odds."""
     return torch.from_numpy(odds.astype(np.float32)).sigmoid().numpy()

@@ -1,4 +1,4 @@
-"""From the scans of a case to its segmentation, in memory."""
+"""Segmentation of a case in memory, from its scans to a label map."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Segmentation:
 
     Attributes:
         labels: label map (8-bit) in the numbering of the model's scheme.
-        probabilities: by region name, float32 images; each is made when it is asked for.
+        probabilities: by region name, float32 images; each is computed on access.
         volumes_ml: by region name.
-        confidence: expected Dice by region name, of those regions for which the model's
-            probabilities were held against the truth, with the scans that there are.
-        warnings: what the user should know before trusting it.
-        seconds: by stage.
+        confidence: expected Dice by region name, for those regions whose probabilities were
+            checked against references with the given set of scans.
+        warnings: what the user should know before trusting the result.
+        seconds: computing time by stage.
         windows: forward passes per orientation; 1 is a single pass.
         device: where it was computed.
     """
@@ -70,14 +70,14 @@ def segment_case(
     Args:
         images: 3-D float images by modality; their grids may differ.
         model: from :func:`MISSUCore.models.store.load_model`.
-        reference: its grid is the result's; by default the first image's.
-        options: how.
+        reference: image whose grid the result has; by default the first of the images.
+        options: device, sliding window, mirroring and cleanup.
         progress: reports the stages.
 
     Raises:
         InputError: if the modalities are not those of the model, a scan has no contrast, or the
-            reference lies apart from the scans.
-        ResourceError: if the memory does not suffice.
+            reference does not overlap the scans.
+        ResourceError: if there is too little memory.
 
     Examples:
         >>> from MISSUCore import load_model, read_case, segment_case
@@ -107,14 +107,14 @@ def restored(
     reference: sitk.Image,
     cleanup: Cleanup,
 ) -> Segmentation:
-    """What was predicted, cleaned up on the grid of the reference.
+    """Segmentation made from a prediction: cleaned up, on the grid of the reference.
 
     Args:
         predicted: by :func:`predict`.
         card: of the model.
-        missing: modalities that were not there.
-        reference: its grid is the result's.
-        cleanup: what is put right.
+        missing: modalities of the model that were not given.
+        reference: image whose grid the result has.
+        cleanup: which corrections are made.
     """
     began = time.monotonic()
     scheme, warnings = card.label_scheme(), list(predicted.warnings)
@@ -143,14 +143,14 @@ def restored(
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of a case, before anything is cleaned up.
+    """Prediction of a model for a case, before cleanup.
 
     Attributes:
         probabilities: (regions, D, H, W), calibrated if the model is.
-        grid: working grid, or the block of it that was looked at (an image without content).
+        grid: empty image with the geometry of the working grid, or of the predicted block of it.
         warnings: what the user should know.
-        seconds: by stage.
-        windows: into how many pieces it was cut.
+        seconds: computing time by stage.
+        windows: forward passes per orientation; of a second look, the most for any box.
         device: where it was computed.
     """
 
@@ -165,17 +165,17 @@ class Prediction:
 def predict(
     images: Mapping[str, sitk.Image], model: Model, options: SegmentationOptions, progress: Progress
 ) -> Prediction:
-    """Bring the scans to the working grid, and apply the network, or both if it looks twice.
+    """Prepare the scans and apply the model's network, or both networks if it looks twice.
 
     Args:
         images: skull-stripped, co-registered 3-D float images by modality.
-        model: fitting them, see :func:`.check_modalities`.
-        options: how; nothing is cleaned up.
+        model: that takes these modalities, see :func:`.check_modalities`.
+        options: device, sliding window and mirroring; the cleanup is ignored.
         progress: reports the stages.
 
     Raises:
         InputError: if a scan has no contrast.
-        ResourceError: if the memory does not suffice.
+        ResourceError: if there is too little memory.
     """
     if model.finder:
         return _predict_twice(images, model, options, progress)
@@ -202,7 +202,7 @@ def predict(
 def _predict_twice(
     images: Mapping[str, sitk.Image], model: Model, options: SegmentationOptions, progress: Progress
 ) -> Prediction:
-    """Apply the model's finder to the whole case, and the model where that found something."""
+    """Apply the finder to the whole case, then the model to what the finder has found."""
     began = time.monotonic()
     predictor = make_predictor(model, options)
     first = look_first(
@@ -226,7 +226,7 @@ def _predict_twice(
 def make_predictor(
     model: Model, options: SegmentationOptions, temperatures: Sequence[float] = ()
 ) -> Predictor:
-    """Applies the network of a model, without its finder, as the options say."""
+    """Predictor for the network of a model (not its finder) with these options."""
     card = model.card
     return Predictor(
         model.network,
@@ -248,7 +248,7 @@ def _confidence(
 ) -> tuple[dict[str, float], list[str]]:
     """Expected Dice of the regions for which it is known, and warnings where it is low.
 
-    None if the model is uncalibrated, or was never held against the truth without these scans.
+    Empty if the model is uncalibrated; without regions that are unreliable for lack of a scan.
     """
     if not card.temperatures:
         return {}, []
@@ -260,10 +260,10 @@ def _confidence(
 
 
 def checked_reference(images: Mapping[str, sitk.Image], reference: sitk.Image | None) -> sitk.Image:
-    """The image whose grid a result has: the one that is given, or the first of the scans.
+    """The image whose grid the result has: the given reference, or the first scan.
 
     Raises:
-        InputError: if it lies apart from the scans.
+        InputError: if it overlaps none of the scans.
     """
     if reference is None:
         reference = next(iter(images.values()))

@@ -1,1 +1,1 @@
-"""Model files: bundled, the user's own, and their versions."""
+"""Storage of models: the bundled ones, the user's own, and their versions."""

@@ -1,7 +1,7 @@
-"""Weights as 8-bit integers with a scale for each output channel: half the size of half precision.
+"""Weights as 8-bit integers with a scale per output channel: half the size of half precision.
 
-In a file, a tensor that is kept so is followed by its scales, under its name and ``.scale``. Only
-matrices and convolutions are, which are nearly all of a network; the rest is in half precision.
+In a file, an 8-bit tensor is followed by its scales, under its name plus ``.scale``. Only matrices
+and convolutions are stored so, which are nearly all of a network; the rest is in half precision.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from torch import Tensor
 
 LARGEST = 127
 _SCALE = ".scale"
-# Values beyond this part of the largest are cut where that brings the others nearer.
+# Candidate clipping limits as fractions of the largest value; the least squared error wins.
 _CUTS = (1.0, 0.95, 0.9, 0.85, 0.8)
 
 
 def pack(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The state of a network, in half precision or wider, as it is kept in a file."""
+    """State of a network (in half precision or wider) in the form stored in a file."""
     packed = {}
     for name, value in weights.items():
         if value.is_floating_point() and value.dim() >= 2:
@@ -27,7 +27,7 @@ def pack(weights: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unpack(stored: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The state of a network from a file, in single precision; counters stay whole numbers.
+    """State of a network from its stored form, in single precision; integers stay integers.
 
     Raises:
         KeyError: if scales are missing.
@@ -43,7 +43,7 @@ def unpack(stored: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _rounded(value: Tensor) -> tuple[Tensor, Tensor]:
-    """Integers and scales of a tensor; the channel is its first axis that is longer than one."""
+    """Integers and scales of a tensor; the channel is the first axis longer than one."""
     channel = next((axis for axis, length in enumerate(value.shape) if length > 1), 0)
     others = [axis for axis in range(value.dim()) if axis != channel]
     largest = value.abs().amax(others, keepdim=True).clamp(min=torch.finfo(torch.float16).tiny)

@@ -1,10 +1,10 @@
-"""Models on disk: a weight file, and beside it a model card that says what it is.
+"""Models on disk: a weight file, and next to it a model card that describes it.
 
 ``NAME.pt`` holds the weights of a :class:`TransUNet` in half precision, or its matrices and
-convolutions in 8-bit integers, ``NAME.json`` the card with the weight file's SHA-256. Models come
-with the package, from the user's folder (``~/.missu/models`` or the environment variable
-``MISSU_MODELS``), or from an explicit path. ``default.txt`` in the user's folder names the model
-that is used where none is named.
+convolutions in 8-bit integers; ``NAME.json`` holds the card with the weight file's SHA-256. Models
+are bundled with the package, in the user's folder (``~/.missu/models`` or the environment variable
+``MISSU_MODELS``), or at an explicit path. ``default.txt`` in the user's folder names the model
+that is used by default.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Model:
     """A network in evaluation mode, and its card.
 
     Attributes:
-        network: that segments.
-        card: of it.
-        finder: the model that looks at the whole case first and finds what this one looks at
-            closely; None if this one looks at whole cases.
+        network: the network, in evaluation mode.
+        card: its model card.
+        finder: the model of the first look, which finds the parts of a case that this model
+            segments; None if this model segments whole cases.
     """
 
     network: TransUNet
@@ -52,10 +52,10 @@ class Model:
 
 
 def user_folder() -> Path:
-    """Where the user's own models are kept.
+    """Folder of the user's own models.
 
     Raises:
-        InputError: if the user has no home, as in containers that run under any user id.
+        InputError: if the user has no home folder, as in containers that run under any user ID.
     """
     try:
         return Path(os.environ.get("MISSU_MODELS") or "~/.missu/models").expanduser()
@@ -67,12 +67,12 @@ def user_folder() -> Path:
 
 
 def _folders() -> list[Path]:
-    """Where models are looked for: the bundled ones alone where the user has no home.
+    """Folders with models; only the bundled one if the user has no home folder.
 
-    Nor has one who may not enter it, as in containers that run under another user's id.
+    The same holds if it may not be entered, as in containers that run under another user's ID.
 
     Raises:
-        InputError: if the folder that the environment names cannot be entered.
+        InputError: if the folder that ``MISSU_MODELS`` names cannot be read.
     """
     try:
         own = user_folder()
@@ -91,7 +91,7 @@ def _folders() -> list[Path]:
 
 
 def list_models() -> list[ModelCard]:
-    """Cards of the bundled models and of the user's; see also :func:`unusable_models`.
+    """Cards of the bundled and the user's own models; see also :func:`unusable_models`.
 
     Examples:
         >>> from MISSUCore import list_models
@@ -106,12 +106,12 @@ def list_models() -> list[ModelCard]:
 
 
 def unusable_models() -> list[Text]:
-    """What is wrong with each model that is there but has no card that can be used."""
+    """Descriptions of what is wrong with each installed model that has no usable card."""
     return [problem for folder in _folders() for problem in read_cards(folder)[1]]
 
 
 def default_model() -> str:
-    """Name of the model that is used where none is named: the user's choice, or the bundled one."""
+    """Name of the model that is used by default: the user's choice, or the bundled one."""
     try:
         name = (user_folder() / DEFAULT_FILE).read_text(encoding="utf-8").strip()
         find_model(name)
@@ -121,10 +121,10 @@ def default_model() -> str:
 
 
 def find_model(name_or_path: str) -> Path:
-    """Path of the model card of this name, or beside this weight file.
+    """Path of the card of a model, given by its name or by a path to its weights or card.
 
     Raises:
-        InputError: if there is no such model; the message lists those there are.
+        InputError: if there is no such model; for a name the message lists the installed ones.
     """
     weights = Path(name_or_path)
     if weights.suffix not in (".pt", ".json"):
@@ -141,11 +141,11 @@ def find_model(name_or_path: str) -> Path:
 
 
 def load_model(name_or_path: str) -> Model:
-    """The model of this name, or in this file, verified.
+    """Load the model of this name, or in this file, and verify it.
 
     Raises:
-        InputError: if there is no such model, its weights are damaged, or they do not fit its card;
-            also for the model that finds where this one looks.
+        InputError: if there is no such model, its weights are damaged, or they do not match its
+            card; the same for its finder.
 
     Examples:
         >>> from MISSUCore import load_model
@@ -160,10 +160,10 @@ def load_model(name_or_path: str) -> Model:
 
 
 def _load_finder(card_path: Path, card: ModelCard) -> Model:
-    """The model that finds where a model looks: beside it, or installed.
+    """Load the finder of a model, from the model's folder or from the installed models.
 
     Raises:
-        InputError: if there is none, or it does not fit.
+        InputError: if there is none, or it does not match the model.
     """
     name = card.first_look.model
     beside = card_path.with_name(f"{name}.json")
@@ -200,10 +200,10 @@ def _load(card_path: Path) -> Model:
         )
     try:
         weights = torch.load(str(path), map_location="cpu", weights_only=True, mmap=True)
-        with torch.device("meta"):  # no memory, no time: every weight is replaced
+        with torch.device("meta"):  # needs no memory or time; every weight is replaced
             network = TransUNet(card.network)
         network.load_state_dict(unpack(weights), assign=True)
-    except Exception as error:  # of any kind, in a file that is something else
+    except Exception as error:  # any kind is possible if the file is something else
         reason = (str(error).splitlines() or [repr(error)])[0]
         raise InputError(
             f"{path}: holds no weights of the network in its card: {reason}"
@@ -217,15 +217,15 @@ def save_model(
     """Write a model's weights in half precision and its card; returns the card with the checksum.
 
     Args:
-        folder: where ``NAME.pt`` and ``NAME.json`` go.
-        card: its name is the files' name.
+        folder: for ``NAME.pt`` and ``NAME.json``.
+        card: of the model; its name is the name of the files.
         weights: state of a :class:`TransUNet` of the card's configuration.
-        eight_bit: matrices and convolutions in 8-bit integers, which takes half the space.
+        eight_bit: store matrices and convolutions as 8-bit integers, in half the space.
 
     Raises:
-        InputError: if the card makes no sense, or the folder cannot be written.
+        InputError: if the card is invalid, or the folder cannot be written.
         ResourceError: if the disk is full.
-        ValueError: if the weights are not those of such a network, or too large.
+        ValueError: if the weights do not match the network, or overflow half precision.
     """
     check_card(card)
     network = TransUNet(card.network)
@@ -237,7 +237,7 @@ def save_model(
     if not all(value.isfinite().all() for value in halves.values()):
         raise ValueError("the weights are not finite in half precision")
     path = folder / f"{card.name}.pt"
-    buffer = io.BytesIO()  # torch.save does not say that a disk is full
+    buffer = io.BytesIO()  # torch.save does not report a full disk
     torch.save(pack(halves) if eight_bit else halves, buffer)
     with atomic_write(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())

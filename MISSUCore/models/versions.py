@@ -1,7 +1,7 @@
-"""The user's own models: taken from a run of fine-tuning, chosen as default, removed.
+"""The user's own models: installing them from a fine-tuning run, choosing a default, removal.
 
-Every model that is accepted becomes a version of its own, ``NAME-1``, ``NAME-2``, ...: none
-overwrites another, so that the user can go back at any time.
+Every accepted model becomes a new version, ``NAME-1``, ``NAME-2``, ...: none overwrites another,
+so that the user can go back at any time.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from .store import (
     user_folder,
 )
 
-# Of the files of a run, those that only a run under way needs; no copy of a scan is left.
+# Files that only a run in progress needs; deleting them leaves no copy of a scan.
 WORK = ("prepared/*", "rehearsal/*", "timing/*", "part-*/checkpoint.pt")
 CANDIDATE = f"{MODEL_FOLDER}/*"
-# What runs wrote before they kept a record of it.
+# Files that runs wrote before they kept a record of their files.
 OLDER_RUN = (
     *("run.json", "scores.json", "validation.csv", "gate.json"),
     *("model/*.pt", "model/*.json"),
@@ -46,12 +46,12 @@ def accept(run: Path, force: bool = False) -> ModelCard:
     """Install the candidate of a run as a new version in the user's folder.
 
     Args:
-        run: folder of a fine-tuning that has ended.
-        force: also if it is not better than its base.
+        run: folder of a finished fine-tuning run.
+        force: install it even if it was refused.
 
     Raises:
-        InputError: if there is no candidate, it is installed already, or it is not better and
-            ``force`` is not given.
+        InputError: if there is no candidate, it is installed already, or it was refused and
+            ``force`` is not set.
         ResourceError: if the disk is full.
     """
     test = FineTuningRun(run).acceptance()
@@ -69,7 +69,7 @@ def accept(run: Path, force: bool = False) -> ModelCard:
         )
     card = load_model(str(candidate)).card
     folder = user_folder()
-    with folder_lock(folder):  # or two would take the same number
+    with folder_lock(folder):  # otherwise two runs could take the same number
         twin = next((other for other in list_models() if other.sha256 == card.sha256), None)
         if twin:
             raise InputError(a_file(run), f": the candidate is installed already, as {twin.name}")
@@ -77,23 +77,23 @@ def accept(run: Path, force: bool = False) -> ModelCard:
         card = replace(card, name=name)
         with atomic_write(folder / f"{name}.pt") as temporary:
             shutil.copyfile(candidate, temporary)
-        # The card goes last: without one there is no model.
+        # The card is written last: without one there is no model.
         write_card(folder / f"{name}.json", card)
     return card
 
 
 def _next_version(folder: Path, name: str) -> int:
-    # Whatever the case of its letters: some file systems know no difference.
+    # Ignoring case, as some file systems do.
     version = re.compile(rf"{re.escape(name)}-(\d+)\.(?:pt|json)", re.IGNORECASE)
     taken = [int(match[1]) for path in folder.iterdir() if (match := version.fullmatch(path.name))]
     return 1 + max(taken, default=0)
 
 
 def discard(run: Path) -> None:
-    """Delete a run's candidate and all it works with; its table and verdict stay.
+    """Delete a run's candidate and working files; its table and verdict stay.
 
     Raises:
-        InputError: if there is no run, or it is still going on, or it cannot be deleted.
+        InputError: if there is no run, it is still in progress, or it cannot be deleted.
     """
     if not FineTuningRun(run).has_begun():
         raise InputError(a_file(run), ": is not a folder of a fine-tuning")
@@ -119,7 +119,7 @@ def use(name: str) -> None:
 
 
 def remove(name: str) -> None:
-    """Delete one of the user's models; if it was the default, the bundled one is again.
+    """Delete one of the user's models; if it was the default, the bundled one takes its place.
 
     Raises:
         InputError: if there is no such model, or it came with the package.

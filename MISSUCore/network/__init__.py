@@ -1,1 +1,1 @@
-"""What is learned: the MISSU network and what it costs."""
+"""The MISSU network, its building blocks and its computational cost."""

@@ -14,7 +14,7 @@ from .kernels import InstanceNorm, attention, upsample2
 
 
 def normalization(kind: str, channels: int) -> nn.Module:
-    """The normalization layer of this kind, ``"batch"`` or ``"instance"``."""
+    """Normalization layer of a kind, ``"batch"`` or ``"instance"``."""
     if kind == "batch":
         return nn.BatchNorm3d(channels)
     if kind == "instance":
@@ -27,7 +27,7 @@ class Convolution(nn.Sequential):
 
     def __init__(self, inputs: int, outputs: int, normalized_by: str, stride: int = 1) -> None:
         super().__init__(
-            # The normalization has a bias of its own.
+            # No bias, since the normalization has its own.
             nn.Conv3d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False),
             normalization(normalized_by, outputs),
             nn.ReLU(inplace=True),
@@ -38,10 +38,10 @@ class EncoderStage(nn.Module):
     """One resolution of the encoder: a convolution into the stage, then a residual block.
 
     Args:
-        inputs: channels of the stage before (or modalities of the scan).
+        inputs: channels of the previous stage (or modalities of the scan).
         outputs: channels of this stage.
-        convolutions: 3x3x3 convolutions in all, the one into the stage included; the others
-            form the residual block.
+        convolutions: total number of 3x3x3 convolutions; all but the first form the residual
+            block.
         stride: 2 halves the size, 1 keeps it.
         normalized_by: kind of normalization.
     """
@@ -56,7 +56,7 @@ class EncoderStage(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features (N, out, D, H, W), each axis halved where the stage has a stride."""
+        """Features (N, out, D, H, W), each axis halved if the stride is 2."""
         x = self.entry(x)
         return x + self.residual(x) if len(self.residual) else x
 
@@ -71,7 +71,7 @@ class SelfAttention(nn.Module):
         self.output = nn.Linear(embedding, embedding)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, N, embedding), each a weighted sum over all."""
+        """Tokens (B, N, embedding) after attention over all tokens."""
         query, key, value = (
             part.unflatten(2, (self.heads, -1)).transpose(1, 2)  # (B, heads, N, d / heads)
             for part in self.query_key_value(tokens).chunk(3, dim=2)
@@ -92,7 +92,7 @@ class TransformerLayer(nn.Module):
         )
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Tokens (B, N, embedding), to which attention and perceptron are added."""
+        """Tokens (B, N, embedding) after attention and feed-forward network."""
         tokens = tokens + self.attention(self.attention_norm(tokens))
         return tokens + self.feed_forward(self.feed_forward_norm(tokens))
 
@@ -100,11 +100,11 @@ class TransformerLayer(nn.Module):
 class GlobalContext(nn.Module):
     """Transformer over the deepest features (paper eqs. 1-2 and the feature mapping).
 
-    Every voxel of the feature map is a token. The position embedding is kept as a volume and
-    resampled to the size at hand, so that one set of weights takes scans of any size.
+    Every voxel of the feature map is a token. The position embedding is stored as a volume and
+    resampled to the size of the input, so that one set of weights handles scans of any size.
 
     Args:
-        channels: channels of the feature map, which come in and go out.
+        channels: channels of the feature map, the same for input and output.
         embedding: width d of the tokens.
         layers: number of Transformer layers L.
         heads: attention heads; must divide ``embedding``.
@@ -126,7 +126,7 @@ class GlobalContext(nn.Module):
         self.project = nn.Linear(embedding, channels)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features (B, channels, D, H, W) of the same shape."""
+        """Features (B, channels, D, H, W), the same shape as the input."""
         size = features.shape[2:]
         position: Tensor = self.position
         if position.shape[2:] != size:

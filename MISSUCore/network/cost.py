@@ -1,31 +1,31 @@
-"""What a network costs: parameters, and multiply-adds for one input.
+"""Computational cost of a network: parameters, and multiply-adds for one input.
 
-Networks are counted on torch's "meta" device, where tensors have a shape and no content: nothing
-is computed and no memory is taken. Only products count, not normalization, activation or
-trilinear upsampling, which add about 1 %.
+Networks are counted on torch's "meta" device, where tensors have a shape but no data: nothing is
+computed and no memory is used. Only matrix products and convolutions count, not normalization,
+activation or trilinear upsampling, which add about 1 %.
 
-Two conventions are in use, and they differ by half. The products of tokens with tokens inside the
-attention are work like any other, but counters that know only convolutions and linear layers
-(thop) miss them. At d = 512, four layers and 4096 tokens they alone are 68.7 G, with the linear
-layers 95 G, so the paper's 132.11 G (Table III) can only be a count without them. (thop would also
-leave the position embedding, 2.10 M, out of the parameters; here they are complete.)
+Two conventions are in use, and they differ by half. Counters that know only convolutions and linear
+layers (thop) miss the token-by-token products of the attention. At d = 512, four layers and 4096
+tokens these products take 68.7 G, with the linear layers 95 G, so the paper's 132.11 G (Table III)
+can only be a count without them. (thop would also omit the position embedding, 2.10 M, from the
+parameters; here it is included.)
 
     At 4 x 128 x 128 x 128       parameters   multiply-adds   without attention     paper
     inference                       10.40 M         199.3 G             130.6 G   10.50 M / 132.11 G
     explicit multi-scale fusion     10.92 M         310.0 G             241.3 G   17.38 M / 196.61 G
 
-Why explicit fusion does not meet the paper: fusion costs 6.88 M parameters and 64.50 G there, that
-is 9375 multiply-adds a parameter. On the three stages that the paper fuses, of 128, 64 and 32
-voxels a side, every weight is used at 32 ** 3 = 32768 places or more. So 64.50 G there have room
-for 2.0 M parameters, and 6.88 M parameters would cost 225 G: no reading meets both numbers.
+Why explicit fusion does not match the paper: there fusion costs 6.88 M parameters and 64.50 G, or
+9375 multiply-adds per parameter. On the three stages that the paper fuses, of 128, 64 and 32
+voxels a side, every weight is used at 32 ** 3 = 32768 places or more. So 64.50 G allow at most
+2.0 M parameters, and 6.88 M parameters would cost 225 G: no reading matches both numbers.
 
-- The smallest reading applies four 3x3x3 convolutions a stage (rate 1, rate 3 on the input and on
-  rate 1, rate 5), 27 C^2 products at each voxel: 14.5 + 7.2 + 3.6 = 25.4 G a convolution, over
+- The smallest reading applies four 3x3x3 convolutions per stage (rate 1, rate 3 on the input and
+  on rate 1, rate 5), 27 C^2 products per voxel: 14.5 + 7.2 + 3.6 = 25.4 G per convolution over
   three stages, 101.5 G in all.
-- Branches that share their convolutions (three stored, four applied; here, as in CE-Net), with
+- Branches that share their convolutions (three stored, four applied; used here, as in CE-Net), with
   1x1x1 convolutions and pyramid: 0.52 M and 110.7 G.
 - Branches that do not (seven stored and applied, three 1x1x1): 1.11 M and 186.8 G.
-- Fusion on all four stages: 2.10 M and 119.1 G shared, 4.49 M and 200.6 G not shared: nearer in
+- Fusion on all four stages: 2.10 M and 119.1 G shared, 4.49 M and 200.6 G not shared: closer in
   parameters, farther in multiply-adds, and the paper distills three stages.
 """
 
@@ -49,13 +49,13 @@ PAPER = {"inference": (10.50, 132.11), "explicit_msf": (17.38, 196.61)}
 
 @dataclass(frozen=True)
 class Cost:
-    """What a network costs.
+    """Computational cost of a network.
 
     Attributes:
-        parameters: numbers that are learned.
+        parameters: number of learned values.
         multiply_adds: multiply-adds of every matrix product for one input.
         multiply_adds_without_attention: those of convolutions and linear layers only, the
-            convention in which the paper's Table III fits.
+            convention that fits the paper's Table III.
     """
 
     parameters: int
@@ -64,7 +64,7 @@ class Cost:
 
 
 def network_cost(network: nn.Module, input_size: Sequence[int]) -> Cost:
-    """Cost of a network for one input of this size, the batch left out: (channels, D, H, W)."""
+    """Cost of a network for one input of size (channels, D, H, W), without a batch axis."""
     layer_products = 0
 
     def count(layer: nn.Conv3d | nn.Linear, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -94,10 +94,10 @@ def network_cost(network: nn.Module, input_size: Sequence[int]) -> Cost:
 def cost_report(
     config: NetworkConfig | None = None, size: Sequence[int] = (128, 128, 128)
 ) -> dict[str, dict[str, int]]:
-    """Cost of the network that segments, and of the variant that keeps its multi-scale fusion.
+    """Cost of the network at inference, and of the variant that keeps its multi-scale fusion.
 
     Args:
-        config: the network; the default one if None. Its own fusion does not matter.
+        config: the network; the default one if None. Its ``fusion`` is ignored.
         size: depth, height and width of the scan, in voxels.
 
     Returns:
@@ -113,7 +113,7 @@ def cost_report(
 
 
 def cost_table(report: Mapping[str, Mapping[str, int]]) -> str:
-    """A :func:`cost_report` as lines for a terminal, beside the paper's figures (128^3 voxels)."""
+    """A :func:`cost_report` as a text table, with the paper's figures (128^3 voxels)."""
     lines = [
         f"{'':<14}{'parameters':>12}{'multiply-adds':>16}{'multiply-adds':>16}{'paper':>21}",
         f"{'':<14}{'':>12}{'every product':>16}{'no attention':>16}{'no attention':>21}",

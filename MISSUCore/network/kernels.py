@@ -1,8 +1,8 @@
-"""Faster kernels for the network's slow spots on a CPU: the same mathematics, computed otherwise.
+"""Faster CPU kernels for the slow operations of the network, with the same results.
 
 PyTorch's own kernels copy every feature map, or are slow in channels last and in bfloat16. Each
-function here gives what the layer that it stands for gives, in value and gradient, and leaves
-to PyTorch what PyTorch does faster. Figures: ``Testing/Benchmarks/kernels.py``.
+function here has the values and gradients of the PyTorch layer that it replaces, and calls PyTorch
+where that is faster. Figures: ``Testing/Benchmarks/kernels.py``.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-# Beyond, the matrix of tokens x tokens, of 74 MiB for 8 heads, makes plain products slower.
+# Above this, the tokens x tokens matrix (74 MiB for 8 heads) makes plain products slower.
 MOST_TOKENS = 2200
 
 
 class InstanceNorm(nn.InstanceNorm3d):
     """Instance normalization that keeps channels last on a CPU.
 
-    PyTorch's makes its input contiguous: two copies of every feature map, each way. The batch
-    statistics of a single sample are its own, and batch normalization keeps the layout.
+    PyTorch's layer makes its input contiguous: two copies of every feature map, each way. Batch
+    normalization of a single sample gives the same result and keeps the layout.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -37,7 +37,7 @@ class InstanceNorm(nn.InstanceNorm3d):
 
 
 def is_channels_last(x: Tensor) -> bool:
-    """Whether a volume lies in memory voxel after voxel, and not channel after channel too."""
+    """Whether a volume is stored in channels last, and is not contiguous as well."""
     return x.is_contiguous(memory_format=torch.channels_last_3d) and not x.is_contiguous()
 
 
@@ -50,10 +50,10 @@ def upsample2(x: Tensor) -> Tensor:
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Softmax of scaled products of query and key, times value; all (B, heads, tokens, d).
+    """Scaled dot-product attention of query, key and value; all (B, heads, tokens, d).
 
-    PyTorch's fused kernel never holds the tokens x tokens matrix in memory, and is the faster one
-    in float32; in bfloat16 on a CPU plain matrix products are, as long as the matrix is small.
+    PyTorch's fused kernel never holds the tokens x tokens matrix in memory, and is faster in
+    float32. In bfloat16 on a CPU plain matrix products are faster, as long as the matrix is small.
     """
     few = query.shape[-2] <= MOST_TOKENS and query.dtype == torch.bfloat16
     if few and query.device.type == "cpu":
@@ -62,13 +62,13 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def plain_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """The same by two matrix products."""
+    """Scaled dot-product attention by two matrix products."""
     weights = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
     return weights.softmax(-1) @ value
 
 
 class _Upsample2(torch.autograd.Function):
-    """Three passes of linear interpolation, one an axis, over even and odd voxels."""
+    """Linear interpolation along one axis after another, over even and odd voxels."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ class _Upsample2(torch.autograd.Function):
 
 
 def _double(x: Tensor, axis: int) -> Tensor:
-    """Twice as many voxels along an axis: 3/4 of the nearest and 1/4 of the next; ends repeat."""
+    """Upsample an axis by 2: 3/4 of the nearest voxel, 1/4 of the next; the ends are repeated."""
     length, shape = x.shape[axis], list(x.shape)
     shape[axis] = 2 * length
     y = torch.empty(shape, dtype=x.dtype, memory_format=torch.channels_last_3d)

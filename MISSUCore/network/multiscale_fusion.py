@@ -1,4 +1,4 @@
-"""Multi-scale fusion (MSF): what the encoder learns from, and is free of at inference.
+"""Multi-scale fusion (MSF): the teacher of the encoder, dropped at inference.
 
 Section III-C of the paper. Used in training; only the ablation 'MSF (MS-output)' keeps it at
 inference.
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 def atrous(channels: int, rate: int) -> nn.Conv3d:
-    """3x3x3 convolution that looks ``rate`` voxels apart and keeps the size."""
+    """3x3x3 convolution with dilation ``rate`` that keeps the size."""
     return nn.Conv3d(channels, channels, kernel_size=3, padding=rate, dilation=rate)
 
 
@@ -22,7 +22,7 @@ class MultiScaleFusion(nn.Module):
 
     The fields are those of CE-Net's dense atrous block (Gu et al. 2019), whose branches share
     their convolutions. The paper does not say whether MSF shares them too; here it does, since
-    that lands nearer to its multiply-adds (see docs/method.md).
+    this comes closer to the paper's multiply-adds (see docs/method.md).
 
     The paper names no activation inside the branches, and without one they would fold into a
     single linear map; as in CE-Net each branch ends in a ReLU.
@@ -37,7 +37,7 @@ class MultiScaleFusion(nn.Module):
         self.activation = nn.ReLU()
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features (B, channels, D, H, W) of the same shape, from all fields of view."""
+        """Input plus all branches, of the input's shape (B, channels, D, H, W)."""
         field3 = self.rate1(features)
         field7 = self.rate3(features)
         field9 = self.rate3(field3)
@@ -49,10 +49,10 @@ class MultiScaleFusion(nn.Module):
 
 
 class FusionPyramid(nn.Module):
-    """MSF on the shallow stages, joined from shallow to deep (paper eq. 3).
+    """MSF on the shallow stages, combined from shallow to deep (paper eq. 3).
 
     M_1 = conv1(A_1); M_i = conv1(A_i) + conv3_stride2(M_{i-1}), with A_i the fused features of
-    stage i. All M_i have the channels and size of their stage.
+    stage i. Each M_i has the channels and size of its stage.
 
     Args:
         channels: channels of the stages, shallow to deep.

@@ -1,14 +1,14 @@
-"""The whole MISSU network, read from top to bottom.
+"""The complete MISSU network: encoder, Transformer, decoder and the training-time teacher.
 
 References:
     Wang et al., MISSU: 3D Medical Image Segmentation via Self-distilling TransUNet, IEEE TMI
-    2023 (arXiv:2206.00902). Numbers of equations are those of the paper.
+    2023 (arXiv:2206.00902). Equation numbers refer to this paper.
 
 Two networks share their weights:
 
-- :class:`TransUNet` is what segments: encoder, Transformer, decoder.
-- :class:`SelfDistillingTransUNet` is what trains: a TransUNet, and around it the multi-scale
-  fusion that teaches its encoder. Nothing of the teacher remains in a shipped model.
+- :class:`TransUNet` segments: encoder, Transformer, decoder.
+- :class:`SelfDistillingTransUNet` is used for training: a TransUNet and the multi-scale fusion
+  that teaches its encoder. A shipped model contains no part of the teacher.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from .multiscale_fusion import FusionPyramid
 
 
 class TransUNet(nn.Module):
-    """The network that segments: CNN encoder, Transformer bottleneck, decoder with skips.
+    """Segmentation network: CNN encoder, Transformer bottleneck, decoder with skip connections.
 
     Args:
-        config: its size and variant.
+        config: size and variant of the network.
 
     Examples:
         >>> import torch
@@ -69,7 +69,7 @@ class TransUNet(nn.Module):
         self.head = nn.Conv3d(widths[0], config.outputs, kernel_size=1)
 
     def encode(self, x: Tensor) -> list[Tensor]:
-        """Local features F_1 (full size) to F_4 (an eighth), of a padded scan."""
+        """Local features F_1 (full size) to F_4 (an eighth) of padded scans."""
         features = []
         for stage in self.encoder:
             x = stage(x)
@@ -91,9 +91,9 @@ class TransUNet(nn.Module):
         return crop(self.decode(self.context(deepest), skips), size)
 
     def pad(self, x: Tensor) -> Tensor:
-        """The scan with zeros (background) after its ends, so that every stage halves evenly.
+        """Scans zero-padded at the end of each axis (as background), so every stage halves evenly.
 
-        At least two voxels along each axis are left in the deepest stage: a single one cannot be
+        The deepest stage keeps at least two voxels along each axis, since a single one cannot be
         normalized.
         """
         if x.shape[1] != self.config.modalities:
@@ -106,7 +106,7 @@ class TransUNet(nn.Module):
 
 
 class TrainingOutput(NamedTuple):
-    """What the training network computes.
+    """Output of the training network.
 
     Attributes:
         logits: (B, outputs, D, H, W).
@@ -122,12 +122,12 @@ class TrainingOutput(NamedTuple):
 
 
 class SelfDistillingTransUNet(nn.Module):
-    """The network that trains: a :class:`TransUNet` and, for 'MSF (local)', its teacher.
+    """Training network: a :class:`TransUNet` and, for 'MSF (local)', its teacher.
 
-    The teacher is the fusion pyramid over the local features. With 'MSF (local)' the decoder
-    never sees it, yet the paper's segmentation loss depends on its parameters: a light 1x1x1
-    head reads a segmentation from every M_i, which makes the teacher worth imitating, and
-    supervises the encoder deeply on the way.
+    The teacher is the fusion pyramid over the local features. With 'MSF (local)' its features do
+    not enter the decoder, yet the paper's segmentation loss depends on its parameters: a 1x1x1
+    head predicts a segmentation from every M_i, which makes the teacher worth imitating and adds
+    deep supervision of the encoder.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -142,7 +142,7 @@ class SelfDistillingTransUNet(nn.Module):
             )
 
     def forward(self, x: Tensor) -> TrainingOutput:
-        """Logits and, where there is a teacher, what eq. 5 and its supervision need."""
+        """Logits and, with a teacher, the features and logits for eq. 5 and its supervision."""
         if self.teacher is None or self.teacher_heads is None:
             return TrainingOutput(self.network(x), [], [], [])
         size = x.shape[2:]
@@ -154,6 +154,6 @@ class SelfDistillingTransUNet(nn.Module):
 
 
 def crop(x: Tensor, size: Sequence[int]) -> Tensor:
-    """The first ``size`` voxels along each axis: what padding added is cut off."""
+    """The first ``size`` voxels along each axis, which removes the padding."""
     depth, height, width = size
     return x[..., :depth, :height, :width]

@@ -1,1 +1,1 @@
-"""A folder with what radiomics takes: images on one grid, masks, and a list of them."""
+"""Folder for radiomics software: images and masks on one grid, and a table that lists them."""

@@ -1,4 +1,4 @@
-"""The names in a folder for radiomics."""
+"""File names in a folder for radiomics."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ NORMALIZATIONS = ("none", "zscore")
 
 @dataclass(frozen=True)
 class RadiomicsFiles:
-    """The files of a case for radiomics.
+    """Paths of the files of a case for radiomics.
 
     Attributes:
-        folder: that holds them.
-        case: its name in the list of images and masks.
+        folder: folder of the files.
+        case: name of the case in the table of images and masks.
     """
 
     folder: Path
     case: str
 
     def image(self, modality: str, normalization: str) -> Path:
-        """A scan; ``normalization`` is one of :data:`NORMALIZATIONS`."""
+        """Path of a scan; ``normalization`` is one of :data:`NORMALIZATIONS`."""
         kind = "" if normalization == "none" else f"_{normalization}"
         return self.folder / f"{modality}{kind}.nii.gz"
 
     def mask(self, name: str) -> Path:
-        """The mask of a region, or of a label that is not a region by itself."""
+        """Path of the mask of a region, or of a label that is not a region by itself."""
         return self.folder / f"mask_{name}.nii.gz"
 
     @property
     def brain(self) -> Path:
-        """The mask of the brain."""
+        """Path of the brain mask."""
         return self.folder / "brain_mask.nii.gz"
 
     @property
     def table(self) -> Path:
-        """The list of images and masks."""
+        """Path of the table of images and masks."""
         return self.folder / "pyradiomics.csv"
 
     @property
     def settings(self) -> Path:
-        """Settings to begin with."""
+        """Path of a settings file to start from."""
         return self.folder / "pyradiomics.yaml"
 
     @property
     def processing(self) -> Path:
-        """What was done to the images."""
+        """Path of the description of how the images were processed."""
         return self.folder / "processing.json"
 
     def every(self, modalities: Sequence[str], scheme: LabelScheme) -> list[Path]:
-        """All that a model with these modalities and this scheme may write."""
+        """All files that may be written for a model with these modalities and this scheme."""
         return [
             *(self.image(name, kind) for name in modalities for kind in NORMALIZATIONS),
             *(self.mask(name) for name, _ in mask_labels(scheme)),
@@ -65,9 +65,9 @@ class RadiomicsFiles:
 
 
 def mask_labels(scheme: LabelScheme) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Name and label values of each mask: all regions, then labels that are not regions too.
+    """Name and label values of each mask: all regions, then labels that are not a region.
 
-    A label whose name a region has already is called ``label-NAME``.
+    A label that has the name of a region is called ``label-NAME``.
     """
     known = {region.name.casefold() for region in scheme.regions}
     for region in scheme.regions:

@@ -1,11 +1,11 @@
-"""Writing a folder that radiomics takes as it is.
+"""Writing a folder that radiomics software can use as it is.
 
-Scans and masks lie on one grid, that of the result, so that origin, spacing and direction are the
-same to the last digit, as pyradiomics asks. Each scan is there in its own intensities, and
-normalized: MRI has arbitrary units, so first-order features and a fixed bin width need a common
-scale, while a fixed number of bins does not, and a normalization of one's own needs the scan.
+Scans and masks lie on the grid of the result, so that origin, spacing and direction are identical,
+as pyradiomics requires. Each scan is written in its own intensities and normalized: MRI has
+arbitrary units, so first-order features and a fixed bin width need a common scale. A fixed number
+of bins does not, and users who normalize by themselves need the original intensities.
 
-Words of ``processing.json`` are those of the Image Biomarker Standardisation Initiative (IBSI,
+The terms of ``processing.json`` are those of the Image Biomarker Standardisation Initiative (IBSI,
 Zwanenburg et al. 2020, doi:10.1148/radiol.2020191145, and its reference manual, arXiv:1612.07003).
 """
 
@@ -49,11 +49,11 @@ Row = Mapping[str, str]
 
 @dataclass
 class RadiomicsFolder:
-    """What was written, and what to know of it.
+    """Result of :func:`write_radiomics`.
 
     Attributes:
-        paths: of the files.
-        warnings: one sentence each.
+        paths: the written files.
+        warnings: for the user, one sentence each.
     """
 
     paths: set[Path] = field(default_factory=set)
@@ -65,8 +65,8 @@ class _Scan:
     """A scan on the grid of the result.
 
     Attributes:
-        inside: (depth, height, width), where it shows brain.
-        values: in it, flat, in the scan's own intensities.
+        inside: (depth, height, width), true in the brain.
+        values: (N,), intensities of the scan in the brain.
     """
 
     inside: NDArray[np.bool_]
@@ -74,16 +74,16 @@ class _Scan:
 
     @property
     def mean(self) -> float:
-        """Of the brain."""
+        """Mean intensity of the brain."""
         return float(self.values.mean(dtype=np.float64))
 
     @property
     def deviation(self) -> float:
-        """Of the brain, divided by the number of voxels."""
+        """Population standard deviation of the brain's intensities; 0 without a brain."""
         return float(self.values.std(dtype=np.float64)) if self.values.size else 0.0
 
     def voxels(self, normalization: str) -> NDArray[np.float32]:
-        """(depth, height, width), 0 where there is no brain."""
+        """Voxels (depth, height, width), 0 outside the brain."""
         values = self.values
         if normalization == "zscore":
             values = ((values - self.mean) / self.deviation).astype(np.float32)
@@ -100,18 +100,18 @@ def write_radiomics(
     scheme: LabelScheme,
     options: PreprocessingOptions,
 ) -> RadiomicsFolder:
-    """Write the folder; its files appear once all of the stack is done.
+    """Write the folder; its files appear when the stack is closed.
 
     Args:
-        stack: of what is written together.
-        files: names.
-        scans: that were segmented.
-        labels: label map where the reference's header says, in the numbering of the scheme.
-        scheme: what its values mean.
-        options: what was done to the scans.
+        stack: collects all files that appear together.
+        files: paths of the files.
+        scans: the segmented scans.
+        labels: label map in the reference's own space, in the numbering of the scheme.
+        scheme: meaning of the labels.
+        options: how the scans were preprocessed.
 
     Returns:
-        The files. A mask that is empty, and a scan that shows nothing on the grid, are left out.
+        The written files, without empty masks and scans that show nothing on the grid.
 
     Raises:
         ResourceError: if the disk is full.
@@ -148,7 +148,7 @@ def _write_scans(
     scans: ScansInOneSpace,
     warnings: list[str],
 ) -> tuple[NDArray[np.bool_], dict[str, dict[str, float]]]:
-    """Write the images; where any shows brain, and mean and deviation of each, by modality."""
+    """Write the images; returns their joint brain mask, and mean and deviation by modality."""
     intensities: dict[str, dict[str, float]] = {}
     brain = np.zeros(scans.reference.GetSize()[::-1], dtype=np.bool_)
     for modality, image in scans.prepared.images.items():
@@ -167,7 +167,7 @@ def _write_scans(
 
 
 def _on_grid(image: sitk.Image, reference: sitk.Image) -> _Scan:
-    """A scan without skull on the grid of the result; on its own grid it keeps its voxels."""
+    """A skull-stripped scan resampled to the grid of the result; unchanged if it has that grid."""
     voxels = sitk.GetArrayFromImage(image)
     return _Scan(*resample_brain(voxels, voxels != 0, image, reference))
 
@@ -180,7 +180,7 @@ def _masks(labels: sitk.Image, scheme: LabelScheme) -> dict[str, NDArray[np.bool
 def _rows(
     files: RadiomicsFiles, modalities: list[str], masks: list[str]
 ) -> Iterator[dict[str, str]]:
-    """A row for each image and mask, with paths relative to the folder, so that it can be moved."""
+    """A row for each image and mask; paths are relative, so that the folder can be moved."""
     for modality in modalities:
         for kind in NORMALIZATIONS:
             for name in masks:
@@ -196,7 +196,7 @@ def _rows(
 
 
 def write_table(path: Path, rows: Sequence[Row]) -> None:
-    """Write a list of images and masks for pyradiomics; without any there are only the heads."""
+    """Write a table of images and masks for pyradiomics; without rows it has only the header."""
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
         writer.writeheader()
@@ -211,7 +211,7 @@ def _processing(
     masks: Mapping[str, NDArray[np.bool_]],
     brain: NDArray[np.bool_],
 ) -> JsonObject:
-    """What was done to the images, in the words of IBSI."""
+    """How the images were processed, in the terms of IBSI."""
     return {
         "notice": RESEARCH_ONLY,
         "missu_version": __version__,
