@@ -1,6 +1,6 @@
 """Lists of cases: a CSV table, a JSON file, or a folder with a folder for each case.
 
-Only names and paths are looked at here.
+Only names and paths are checked here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..core.errors import InputError
 from .tables import read_table
 
 MAXIMUM_NAME_BYTES = 120
-_MAP = "map:"  # what the title of a column of further maps begins with
+_MAP = "map:"  # prefix of the titles of columns with further maps
 _NO_MODALITIES = ("folder", "reference", "labels")
 # What Windows does not allow in a file name; control characters are not printable.
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*]')
@@ -26,16 +26,16 @@ _WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORE
 
 @dataclass(frozen=True)
 class CasePaths:
-    """What a list says of a case; the files need not exist.
+    """A case as listed; the files need not exist.
 
     Attributes:
         name: of the case.
         images: by modality, an image file or the folder of a DICOM series.
         folder: holds the scans, if the list does not say which is which.
-        reference: modality or image whose grid the result shall have.
+        reference: modality or image file whose grid the result gets.
         labels: reference segmentation.
         maps: further maps, as ADC, by name.
-        problem: why the scans cannot be used, where that is known already.
+        problem: why the scans cannot be used, if that is already known.
     """
 
     name: str
@@ -48,21 +48,21 @@ class CasePaths:
 
 
 def read_cases(path: Path, modalities: Collection[str], output_folder: Path) -> list[CasePaths]:
-    """The cases to segment, in the order of the list; their names can be those of folders.
+    """The cases to segment, in the order of the list; their names are valid folder names.
 
     A CSV table (UTF-8; comma, semicolon or tab) has a heading with ``name`` and either ``folder``
     or modalities, and perhaps ``reference``, and ``map:ADC`` for further maps; cells may be empty
-    where a scan is missing. JSON: see :func:`read_json_cases`. Of a folder, every folder in it is a
+    where a scan is missing. JSON: see :func:`read_json_cases`. In a folder, each subfolder is a
     case. Paths are relative to the list.
 
     Args:
         path: CSV or JSON file, or folder.
-        modalities: that may occur.
+        modalities: that are allowed.
         output_folder: where the results will go.
 
     Raises:
         InputError: if the list cannot be read or is empty, a case's entry or name cannot be used,
-            or results would go among the scans, and be taken for scans the next time.
+            or results would be written among the scans, and taken for scans the next time.
     """
     if path.is_dir():
         cases = _case_folders(path)
@@ -82,17 +82,17 @@ def check_cases(
     modalities: Collection[str],
     output_folder: Path,
 ) -> None:
-    """Make sure that cases can be segmented into folders of their names.
+    """Check that cases can be segmented into folders named after them.
 
     Args:
-        source: what lists them: a path, or words for a message.
-        cases: those listed.
-        modalities: that may occur.
+        source: of the list: a path, or words for a message.
+        cases: that are listed.
+        modalities: that are allowed.
         output_folder: where the results will go.
 
     Raises:
-        InputError: if a case has another modality, a name is none of a folder or there twice, or
-            results would go among the scans.
+        InputError: if a case has another modality, a name is no valid folder name or occurs twice,
+            or results would be written among the scans.
     """
     places = [case.folder for case in cases if case.folder]
     _check_apart(output_folder, [source, *places] if isinstance(source, Path) else places)
@@ -110,8 +110,8 @@ def read_json_cases(path: Path) -> list[CasePaths]:
     """The cases of a JSON file, in its order.
 
     It holds ``[{"name": "p1", "images": {"t1": "p1/t1.nii.gz"}, "labels": "p1/seg.nii.gz"}, ...]``;
-    also ``"reference"``, ``"maps"`` like ``"images"``, and ``"folder"`` in place of that. Paths are
-    relative to the file.
+    also ``"reference"``, ``"maps"`` in the form of ``"images"``, and ``"folder"`` in place of
+    ``"images"``. Paths are relative to the file.
 
     Raises:
         InputError: if the file is not such a list or an entry is incomplete.
@@ -181,7 +181,7 @@ def _table_case(path: Path, number: int, entry: dict[str, str]) -> CasePaths:
 
 
 def _is_map_column(title: str) -> bool:
-    """Whether a column of a list names files of a further map, as ``map:ADC`` does."""
+    """Whether a column title is that of a further map, such as ``map:ADC``."""
     return title.casefold().startswith(_MAP) and bool(title.partition(":")[2].strip())
 
 
@@ -207,7 +207,7 @@ def _check_apart(output_folder: Path, places: Sequence[Path]) -> None:
 
 
 def _check_names(source: object, names: Sequence[str]) -> None:
-    """Names must be those of different folders on every file system."""
+    """Check that the names are valid and distinct folder names on every file system."""
     seen: dict[str, str] = {}
     for name in names:
         if not _is_folder_name(name):
@@ -215,7 +215,7 @@ def _check_names(source: object, names: Sequence[str]) -> None:
                 f"{source}: {name!r} cannot be the name of a case and its folder of results: "
                 'begin with a letter or digit, and do without < > : " / \\ | ? *'
             )
-        # Windows and macOS do not tell upper from lower case, or apart how accents are written.
+        # Windows and macOS ignore case, and in which Unicode form accents are written.
         same = unicodedata.normalize("NFC", name).casefold()
         if same in seen:
             raise InputError(f"{source}: two cases have the name {name} (or {seen[same]})")

@@ -1,4 +1,4 @@
-"""DICOM series in folders, of which one may hold the files of several."""
+"""DICOM series in folders; one folder may hold several series."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from ..core.errors import InputError
 from ..core.messages import a_file
 from .dicom_file import DicomFile, dicom_pixels, is_dicom, numbers, read_dicom_file
 
-# Direction cosines of one stack of slices may be rounded differently.
+# Tolerance, since direction cosines of one stack of slices may be rounded differently.
 _SAME_DIRECTION = 0.01
-# Of the distance of two slices: how far a slice may be from where an even stack has it.
+# How far a slice may be from its place in an evenly spaced stack, as a fraction of the distance
+# between slices.
 UNEVEN = 0.1
-_START_BYTES = 132  # preamble and mark
+_START_BYTES = 132  # preamble and prefix
 LOCALIZER = "has slices in several directions, as a localizer"
-_NAMED = 3  # damaged files in a message
+_NAMED = 3  # at most so many damaged files are named in a message
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,11 @@ class DicomSeries:
     """One of the DICOM series in a folder.
 
     Attributes:
-        folder: holds the files, and may hold those of other series.
+        folder: with the files, and perhaps those of other series.
         uid: Series Instance UID.
-        part: tells series apart that share a UID in one folder; "" for the first.
+        part: distinguishes series that share a UID in one folder; "" for the first.
         description: Series Description, for messages.
-        paths: its files in the order of their slices, where they are known.
+        paths: its files in the order of their slices; empty if not yet known.
     """
 
     folder: Path
@@ -59,9 +60,9 @@ class SeriesHeader:
 
     Attributes:
         series: the series.
-        files: in the order of their slices; those that are not slices are not among them.
-        pictures: of a screen, that lie among the slices.
-        damaged: files of the series, or of its folder where they do not say whose they are.
+        files: of its slices, in their order.
+        pictures: files that are screen captures or in color, left out of ``files``.
+        damaged: files of the series, or of its folder if their series is unknown.
     """
 
     series: DicomSeries
@@ -81,7 +82,7 @@ class SeriesHeader:
 
     @property
     def frames(self) -> int:
-        """Of all files."""
+        """Number of frames in all files."""
         return len(self.places)
 
     def problem(self) -> str:
@@ -109,7 +110,7 @@ class SeriesHeader:
         return "is spread over several files of many frames; convert it with dcm2niix"
 
     def damage(self) -> str:
-        """Which files are damaged; "" if none is."""
+        """Error text naming damaged files; "" if there are none."""
         if not self.damaged:
             return ""
         names = ", ".join(path.name for path in self.damaged[:_NAMED])
@@ -118,7 +119,7 @@ class SeriesHeader:
         return f"{named} damaged or cut off; copy the series again, or take the files away"
 
     def unmeasured(self) -> str:
-        """Error text if size, direction or scale of pixels is missing; "" if none is."""
+        """Error text if pixel size, direction or scale is missing or ambiguous; else ""."""
         if any(file.partly_scaled for file in self.files):
             return (
                 "says of some frames only how their values are scaled (Rescale Slope); export it "
@@ -143,7 +144,7 @@ class SeriesHeader:
         steps = np.diff(places, axis=0)
         step = steps.mean(axis=0)
         normal = np.cross(direction[:3], direction[3:])
-        # At the last slice a tenth of a voxel beside the stack is rounding, more is a tilt.
+        # A shift of the last slice by up to a tenth of a voxel is rounding, more is a tilt.
         shift_mm = np.linalg.norm(step - normal * np.dot(step, normal)) * len(steps)
         allowed_mm = UNEVEN * float(np.linalg.norm(step))
         if np.abs(steps - step).max() > allowed_mm or shift_mm <= allowed_mm:
@@ -154,7 +155,7 @@ class SeriesHeader:
         )
 
     def voxel_mm3(self) -> float:
-        """Volume of a voxel, gaps between slices included; 0 if the headers do not say it."""
+        """Volume of a voxel, including gaps between slices; 0 if the pixel size is missing."""
         (distance_mm, *_) = numbers(self.tags.get("SliceThickness", "")) or (1.0,)
         if len(self.places) > 1 and all(self.places):
             length = np.linalg.norm(np.ptp(np.array(self.places), axis=0))
@@ -162,19 +163,19 @@ class SeriesHeader:
         return float(np.prod(self.files[0].pixel_mm or (0.0,))) * distance_mm
 
     def shows_what(self, other: SeriesHeader) -> bool:
-        """Whether the pixels of another series are the same."""
+        """Whether another series has the same pixels."""
         return len(self.files) == len(other.files) and all(
             _pixels(mine.path) == _pixels(theirs.path)
             for mine, theirs in zip(self.files, other.files)
         )
 
 
-# An image file, a folder with one DICOM series, or one series of several.
+# An image file, a folder with one DICOM series, or one of several series in a folder.
 ScanSource = Path | DicomSeries
 
 
 def source_files(sources: Iterable[ScanSource]) -> list[Path]:
-    """All files of scans, and the JSON files beside them that tell which scan is which.
+    """All files of scans, and the paths of their JSON sidecars, whether these exist or not.
 
     Raises:
         InputError: if a DICOM series has no files.
@@ -192,7 +193,7 @@ def source_files(sources: Iterable[ScanSource]) -> list[Path]:
 
 
 def series_header(source: ScanSource) -> SeriesHeader:
-    """The headers of a series, of the one series in a folder, or of a single file.
+    """The headers of a series, of the only series in a folder, or of a single file.
 
     Raises:
         InputError: if there is none, or more than one.
@@ -225,12 +226,12 @@ def series_header(source: ScanSource) -> SeriesHeader:
 
 
 def dicom_files(folder: Path) -> list[Path]:
-    """The files of a folder that are DICOM, or may have been: those that are blank."""
+    """The files of a folder that are DICOM, or may have been before a failed copy."""
     return [path for path in sorted(folder.iterdir()) if path.is_file() and may_be_dicom(path)]
 
 
 def may_be_dicom(path: Path) -> bool:
-    """Whether a file is DICOM, or starts with nothing but zeros, as a copy that broke off."""
+    """Whether a file is DICOM, or starts with zeros only, as after an interrupted copy."""
     try:
         with path.open("rb") as stream:
             blank = not stream.read(_START_BYTES).strip(b"\0")
@@ -240,10 +241,10 @@ def may_be_dicom(path: Path) -> bool:
 
 
 def read_headers(paths: Iterable[Path]) -> tuple[list[SeriesHeader], list[Path]]:
-    """The series that DICOM files belong to, and damaged files of no series; each is read once.
+    """The series of DICOM files, and the damaged files of no series; each file is read once.
 
-    What is not an image is passed over. The files of a series in two folders are two series here,
-    and so are files of one folder that share a UID, but not their description.
+    Files without an image are skipped. Files of a series in two folders count as two series, and so
+    do files in one folder that share the UID, but not the description.
     """
     files: dict[tuple[Path, str, str], list[DicomFile]] = {}
     damaged: list[DicomFile] = []
@@ -278,7 +279,7 @@ def _is_picture(file: DicomFile) -> bool:
 
 
 def _in_order(files: list[DicomFile]) -> list[DicomFile]:
-    """Sorted along the normal of the slices; as they are if they do not say where they lie."""
+    """The files sorted along the normal of the slices; unsorted if positions are missing."""
     (direction, *_) = files[0].orientations
     places = [file.places[0] for file in files]
     if len(direction) != 6 or any(len(place) != 3 for place in places):
@@ -288,7 +289,7 @@ def _in_order(files: list[DicomFile]) -> list[DicomFile]:
 
 
 def _divided(damaged: Sequence[DicomFile], headers: list[SeriesHeader]) -> list[Path]:
-    """Damaged files given to the series they may be of; those that are of none are left."""
+    """Assign damaged files to the series they may belong to; returns those that fit none."""
     left = []
     for file in damaged:
         same_folder = [header for header in headers if header.series.folder == file.path.parent]
@@ -302,7 +303,7 @@ def _divided(damaged: Sequence[DicomFile], headers: list[SeriesHeader]) -> list[
 
 
 def _same_ending(first: Path, second: Path) -> bool:
-    """Whether names end alike; a number behind the last dot is no ending."""
+    """Whether two files have the same ending; a number after the last dot is no ending."""
     one, other = (
         "" if path.suffix[1:].isdigit() else path.suffix.lower() for path in (first, second)
     )

@@ -14,17 +14,17 @@ from .dicom_file import dicom_pixels
 
 
 def check_slices(source: ScanSource, header: SeriesHeader, image: sitk.Image) -> None:
-    """Check that each slice's position in the image is that of its header.
+    """Check that each slice's position in the image is that in its header.
 
-    ITK spaces the slices of a series evenly, whether one is missing or not, and takes the frames
-    of a file in their order there.
+    ITK spaces the slices of a series evenly even if one is missing, and takes the frames of a file
+    in their stored order.
 
     Raises:
-        InputError: if one is missing, there twice, or out of order.
+        InputError: if a slice is missing, occurs twice, or is out of order.
     """
     told = header.places
     if len(told) != image.GetDepth() or () in told:
-        return  # no frame says where it is
+        return  # positions are not known
     for index, place_mm in enumerate(told):
         distance_mm = math.dist(place_mm, image.TransformIndexToPhysicalPoint((0, 0, index)))
         if distance_mm > UNEVEN * image.GetSpacing()[2]:
@@ -35,11 +35,10 @@ def check_slices(source: ScanSource, header: SeriesHeader, image: sitk.Image) ->
 
 
 def check_series(source: ScanSource, header: SeriesHeader) -> None:
-    """Refuse a series whose place and size would be guessed.
+    """Check that a series is complete and that its headers give position and voxel size.
 
     Raises:
-        InputError: if files are damaged, or do not say how large their pixels are or where they
-            lie.
+        InputError: if files are damaged, or their headers lack pixel sizes or positions.
     """
     problem = header.damage()
     if header.frames > 1:
@@ -53,10 +52,10 @@ def check_series(source: ScanSource, header: SeriesHeader) -> None:
 
 
 def rescaled(source: ScanSource, header: SeriesHeader, image: sitk.Image) -> sitk.Image:
-    """The image, each frame scaled by its own slope: ITK scales all by that of the first.
+    """The image with each frame scaled by its own slope, where ITK uses that of the first for all.
 
     Raises:
-        InputError: if the frames are compressed in a way that cannot be undone here.
+        InputError: if the frames are in a compression that is not supported.
     """
     (file, *others) = header.files
     if others or not file.scales:

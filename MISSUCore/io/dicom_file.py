@@ -21,30 +21,30 @@ WHO_AND_WHEN = (
 KEYWORDS = (*WHO_AND_WHEN, "FrameOfReferenceUID", "SliceThickness", *DICOM_TAGS)
 _PREAMBLE_BYTES = 128
 _ENDINGS = (".dcm", ".ima")
-# Native pixels (PS3.5, A.1, A.2, A.3): their length follows from the header.
+# Uncompressed pixels (PS3.5, A.1, A.2, A.3), whose length follows from the header.
 _NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2")
 _DEFLATED = "1.2.840.10008.1.2.1.99"
-_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # also .1 to .4, of many frames (PS3.4, B.5)
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # also .1 to .4: multi-frame (PS3.4, B.5)
 _PICTURES = {"SCREEN SAVE", "SECONDARY CAPTURE"}  # values of Image Type
 
 
 @dataclass(frozen=True)
 class DicomFile:
-    """The header of a file.
+    """The header of a DICOM file.
 
     Attributes:
         path: the file.
-        series_uid: Series Instance UID; "" if the file is too damaged to say it.
-        complete: whether header and pixels are all there.
+        series_uid: Series Instance UID; "" if the file is too damaged to read it.
+        complete: whether header and pixels are complete.
         tags: attributes by keyword, those of ``KEYWORDS`` that it has.
         size: columns and rows.
-        components: values a pixel.
-        picture: whether it is a picture of a screen, and no slice.
-        pixel_mm: Pixel Spacing; empty if it is missing, or no length.
+        components: values per pixel.
+        picture: whether it is a screen capture, not a slice.
+        pixel_mm: Pixel Spacing; empty if it is missing or invalid, or differs between frames.
         places: Image Position (Patient) of each frame, in mm; empty for those that have none.
-        orientations: Image Orientation (Patient), all that its frames have.
-        scales: Rescale Slope and Intercept of each frame, where the frames have their own.
-        partly_scaled: whether some frames have one of both, and others do not.
+        orientations: the different values of Image Orientation (Patient) in its frames.
+        scales: Rescale Slope and Intercept of each frame; empty if all frames have the same.
+        partly_scaled: whether some frames lack a Rescale Slope or Intercept that others have.
     """
 
     path: Path
@@ -62,9 +62,9 @@ class DicomFile:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file has the mark of DICOM (PS3.10, 7.1), its ending, or at least its beginning.
+    """Whether a file has a DICOM ending or prefix (PS3.10, 7.1), or begins as a data set.
 
-    Old archives and scanners write the data set alone, without the preamble and the mark.
+    Old archives and scanners write the data set alone, without preamble and prefix.
     """
     if path.suffix.lower() in _ENDINGS:
         return True
@@ -87,24 +87,24 @@ def _starts_as_data_set(start: bytes) -> bool:
 
 
 def read_dicom_file(path: Path) -> DicomFile | None:
-    """The header of a DICOM file; None if it is whole and holds no image, as a report."""
+    """The header of a DICOM file; None if it is complete but no image, such as a report."""
     import pydicom  # only where there is DICOM: it takes a while to load
 
     if path.name.upper() == "DICOMDIR":
         return None
     try:
         with warnings.catch_warnings(), path.open("rb") as stream:
-            warnings.simplefilter("ignore")  # of values that break rules, yet can be read
+            warnings.simplefilter("ignore")  # about values that break rules but can be read
             dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True)
             if "Rows" not in dataset:
                 return _without_pixels(path, dataset)
             return _described(path, dataset, _complete(dataset, stream))
-    except Exception:  # pydicom raises anything where bytes are damaged
+    except Exception:  # pydicom raises any kind of error on damaged bytes
         return DicomFile(path)
 
 
 def dicom_pixels(path: Path) -> Any:
-    """The pixels of a file as they are stored, not rescaled (frames, rows, columns).
+    """The stored pixels of a file, not rescaled (frames, rows, columns).
 
     Raises:
         ValueError: if their compression is not supported.
@@ -120,7 +120,7 @@ def dicom_pixels(path: Path) -> Any:
 
 
 def numbers(value: object) -> tuple[float, ...]:
-    """The values of an attribute; none if it is empty or no numbers."""
+    """The numbers in an attribute; empty if it is empty or not numeric."""
     try:
         return tuple(float(part) for part in _text(value).split("\\"))
     except ValueError:
@@ -137,13 +137,13 @@ def _without_pixels(path: Path, dataset: Dataset) -> DicomFile | None:
 
 
 def _complete(dataset: Dataset, stream: BinaryIO) -> bool:
-    """Whether the pixels are all there; the stream is where they start."""
+    """Whether the pixels are complete; the stream must be at their start."""
     import pydicom
 
     meta = getattr(dataset, "file_meta", {})
     syntax = str(meta.get("TransferSyntaxUID", _NATIVE[0]))
     if syntax == _DEFLATED:
-        return True  # it has a checksum, which was read
+        return True  # its checksum was verified on reading
     if syntax not in _NATIVE:
         stream.seek(0)
         return "PixelData" in pydicom.dcmread(stream, force=True)
@@ -154,10 +154,10 @@ def _complete(dataset: Dataset, stream: BinaryIO) -> bool:
 
 
 def _is_implicit(dataset: Dataset) -> bool:
-    """Whether the file does not say what type its attributes have (PS3.5, 7.1.3)."""
+    """Whether the file is in implicit VR encoding, without types of attributes (PS3.5, 7.1.3)."""
     if hasattr(dataset, "original_encoding"):
         return bool(dataset.original_encoding[0])
-    return bool(dataset.read_implicit_vr)  # as pydicom 2 calls it
+    return bool(dataset.read_implicit_vr)  # its name in pydicom 2
 
 
 def _described(path: Path, dataset: Dataset, complete: bool) -> DicomFile:
@@ -168,7 +168,7 @@ def _described(path: Path, dataset: Dataset, complete: bool) -> DicomFile:
         frames = [None] * int(dataset.get("NumberOfFrames", 1) or 1)
 
     def told(frame: Dataset | None, sequence: str, keyword: str) -> Any:
-        """An attribute of a frame, in the functional groups of PS3.3, C.7.6.16."""
+        """An attribute of a frame, from its functional groups (PS3.3, C.7.6.16) or the file."""
         for group in (frame, shared):
             item = _first(group, sequence)
             if item is not None and keyword in item:
@@ -218,13 +218,13 @@ def _tag(dataset: Dataset, keyword: str) -> str:
     if dataset.get("SpecificCharacterSet"):
         return text
     try:
-        return text.encode("latin_1").decode("utf_8")  # often not declared
+        return text.encode("latin_1").decode("utf_8")  # UTF-8 is often not declared
     except UnicodeError:
         return text
 
 
 def _text(value: object) -> str:
-    """Several values are separated by a backslash, as in the file."""
+    """A value as text; several values are separated by a backslash, as in the file."""
     if value is None:
         return ""
     several = not isinstance(value, str) and hasattr(value, "__iter__")

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 
 
 def overlap(first: sitk.Image, second: sitk.Image) -> bool:
-    """Whether the boxes around two images, along the patient's axes, share any space."""
+    """Whether the bounding boxes of two images, along the patient's axes, overlap."""
     low_a, high_a = physical_box(first)
     low_b, high_b = physical_box(second)
     return bool(np.all(np.maximum(low_a, low_b) < np.minimum(high_a, high_b)))
 
 
 def same_grid(first: sitk.Image, second: sitk.Image) -> bool:
-    """Whether the voxels of two images are the same places, to a hundredth of a voxel."""
+    """Whether two images have the same grid, to a hundredth of a voxel."""
     if first.GetSize() != second.GetSize():
         return False
     corners = np.array(np.meshgrid(*((0, length - 1) for length in first.GetSize()))).T
@@ -64,13 +64,13 @@ def physical_box(
 def block_in(
     image: sitk.Image, low: Sequence[float], high: Sequence[float], other: sitk.Image
 ) -> tuple[slice, ...]:
-    """The block of voxels (D, H, W) of another image around a block of this one; may be empty.
+    """The block of voxels (D, H, W) of another image that covers a block of this one; may be empty.
 
     Args:
         image: in whose indices the block is given.
-        low: its corner (x, y, z), not whole as a rule.
+        low: its corner, a continuous index (x, y, z).
         high: the opposite corner.
-        other: image whose block is wanted; it has all voxels of its own next to the block.
+        other: image whose block is returned, with all of its voxels next to the given block.
     """
     corners = np.array(np.meshgrid(*zip(low, high))).reshape(3, -1).T
     indices = [
@@ -99,7 +99,7 @@ def voxel_ml(spacing_mm: Sequence[float]) -> float:
 
 
 def shrink_factors(image: sitk.Image, spacing_mm: float) -> list[int]:
-    """Factors for BinShrink that bring an image to about a spacing, however thin it is."""
+    """Factors for BinShrink that bring an image close to a spacing, at most its size in voxels."""
     return [
         max(1, min(round(spacing_mm / step), length))
         for step, length in zip(image.GetSpacing(), image.GetSize())

@@ -1,4 +1,4 @@
-"""NIfTI headers: checks of their fields, and of the positions they give to the voxels."""
+"""NIfTI headers: checks of their fields, and of the voxel positions that they give."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from ..core.errors import InputError
 from ..core.messages import Text, a_file
 
 _SAME_MM = 1.0
-_HEADER_BYTES = 352  # with the four bytes that announce extensions
+_HEADER_BYTES = 352  # including the four bytes that announce extensions
 _COMPLEX = (32, 1792, 2048)  # data types
 MAXIMUM_OFFSET = 2**30  # beyond any header with extensions
-_MM = {1: 1000.0, 2: 1.0, 3: 0.001}  # of the unit of space
-_SCANNER = 1  # sform_code or qform_code: where the scanner says it is
-_SAME_SPACING = 0.01  # part of it; headers round
+_MM = {1: 1000.0, 2: 1.0, 3: 0.001}  # by code of the spatial unit
+_SCANNER = 1  # sform_code or qform_code of scanner coordinates
+_SAME_SPACING = 0.01  # relative tolerance, as headers round
 
 
 @dataclass(frozen=True)
 class NiftiHeader:
-    """The fields of a NIfTI-1 header that ITK trusts, or hides (nifti1.h).
+    """The fields of a NIfTI-1 header (nifti1.h) that ITK trusts or does not expose.
 
     Attributes:
         compressed: whether the file is compressed by gzip.
-        single_file: whether the voxels follow in the same file.
+        single_file: whether header and voxels are in the same file.
         datatype: code of the voxels' type.
         vox_offset: byte at which the voxels begin.
-        qform_code: not 0 if there is a qform.
-        sform_code: not 0 if there is an sform.
-        spacing_mm: of the voxels, as pixdim tells; qform has no other.
-        qform: 3 x 4, from voxel indices to mm, right, front and up, where there is one.
-        sform: the same by the rows of the sform.
+        qform_code: above 0 if there is a qform.
+        sform_code: above 0 if there is an sform.
+        spacing_mm: of the voxels, from pixdim; the qform uses it, too.
+        qform: affine (3, 4) from voxel indices to mm (RAS), if there is a qform.
+        sform: affine (3, 4) from voxel indices to mm (RAS), if there is an sform.
     """
 
     compressed: bool
@@ -53,7 +53,7 @@ class NiftiHeader:
 
     @property
     def uses_sform(self) -> bool:
-        """Whether ITK takes the place from the sform."""
+        """Whether ITK takes the position from the sform."""
         return self.sform_code == _SCANNER or (self.sform_code > 0 >= self.qform_code)
 
 
@@ -71,7 +71,7 @@ def read_nifti_header(path: Path) -> NiftiHeader | None:
             with gzip.open(path) as inner:
                 raw = inner.read(_HEADER_BYTES)
     except (OSError, EOFError, zlib.error):
-        return None  # ITK says what is wrong with it
+        return None  # ITK reports what is wrong with it
     if raw[4:8] in (b"n+2\0", b"ni2\0"):
         raise InputError(
             a_file(path), ": is NIfTI-2, which is not supported; convert it to NIfTI-1"
@@ -105,7 +105,7 @@ def read_nifti_header(path: Path) -> NiftiHeader | None:
 def _qform(
     spacing_mm: np.ndarray, qfac: float, numbers: tuple[float, ...], mm: float
 ) -> np.ndarray:
-    """The rows of a qform: three parts of a quaternion, and the place of the first voxel."""
+    """Affine (3, 4) of a qform; ``numbers`` are quaternion b, c, d and the first voxel's place."""
     b, c, d = numbers[:3]
     a = max(0.0, 1.0 - b * b - c * c - d * d) ** 0.5
     axes = np.array(
@@ -115,19 +115,19 @@ def _qform(
             [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - b * b - c * c],
         ]
     )
-    with np.errstate(invalid="ignore"):  # NaN and infinity are told by name
+    with np.errstate(invalid="ignore"):  # check_header reports NaN and infinity
         steps = axes * spacing_mm * (1.0, 1.0, qfac)
     return np.column_stack([steps, np.array(numbers[3:]) * mm])
 
 
 def check_header(path: Path) -> NiftiHeader | None:
-    """Make sure that ITK reads the voxels of a NIfTI file rightly; other files are passed over.
+    """Check that ITK reads the voxels of a NIfTI file correctly; other files are skipped.
 
     Returns:
-        The header; None of another file.
+        The header; None for another file.
 
     Raises:
-        InputError: if it does not.
+        InputError: if ITK would misread them.
     """
     header = read_nifti_header(path)
     if header is None:
@@ -164,10 +164,10 @@ def check_header(path: Path) -> NiftiHeader | None:
 
 
 def _check_spacing(path: Path, header: NiftiHeader) -> None:
-    """Make sure that the header says how large the voxels are, and says it once.
+    """Check that the header gives one voxel size, without contradiction.
 
-    ITK takes 1 mm for a spacing of 0, and turns an axis around where it is below 0. The columns of
-    an sform have lengths of their own, by which other programs go, and ITK does not.
+    ITK takes 1 mm for a spacing of 0, and flips an axis if its spacing is negative. The columns of
+    an sform have lengths of their own, which other programs use as voxel size, but not ITK.
     """
     if not all(step > 0 for step in header.spacing_mm):
         raise InputError(
@@ -199,8 +199,8 @@ def _sizes(lengths: np.ndarray) -> str:
 def place_warnings(path: Path, header: NiftiHeader, image: sitk.Image) -> list[str]:
     """Warnings about the position of a scan.
 
-    Where the two differ, ITK and Slicer go by the sform if its code is 1, else by the qform, others
-    (FSL, FreeSurfer, nibabel) by the sform, or (AFNI) by the qform: the scan lies elsewhere there,
+    Where sform and qform differ, ITK and Slicer use the sform if its code is 1, else the qform.
+    FSL, FreeSurfer and nibabel use the sform, AFNI the qform: the scan may lie elsewhere there,
     perhaps with left and right exchanged.
 
     Args:
@@ -242,8 +242,8 @@ def place_warnings(path: Path, header: NiftiHeader, image: sitk.Image) -> list[s
 
 
 def _apart_mm(image: sitk.Image, rows: np.ndarray) -> float:
-    """How far the farthest corner of an image lies from where a header's rows place it."""
-    turned = rows * np.array([[-1], [-1], [1]])  # left and back, as ITK has it: not right and front
+    """Largest distance in mm between the image's corners and their places by a header's affine."""
+    turned = rows * np.array([[-1], [-1], [1]])  # from RAS to LPS, as in ITK
     corners = list(product(*((0, length - 1) for length in image.GetSize())))
     here = np.array([image.TransformIndexToPhysicalPoint(corner) for corner in corners])
     there = np.array(corners) @ turned[:, :3].T + turned[:, 3]

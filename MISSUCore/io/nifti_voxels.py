@@ -1,6 +1,6 @@
-"""The voxels of a NIfTI file as they are stored: whether all are there, and which are numbers.
+"""The voxels of a NIfTI file as stored, to find missing voxels and those that are no numbers.
 
-ITK reads a file that is cut off without complaint, with anything in the missing voxels, and turns
+ITK reads a truncated file without an error, with arbitrary values in the missing voxels, and turns
 what is not a number into 0.
 """
 
@@ -24,22 +24,22 @@ _FLOATS = {"16": "f4", "64": "f8"}  # data types by their NIfTI code
 
 
 def stored_floats(path: Path, reader: sitk.ImageFileReader) -> NDArray[np.floating] | None:
-    """All voxels of a NIfTI file of floats, flat, as they are stored; None of any other file.
+    """All voxels of a NIfTI file of floats as stored, in a flat array; None for any other file.
 
     Args:
         path: of the file.
         reader: that has read its header.
 
     Raises:
-        InputError: if a NIfTI file, of whatever numbers, is cut off or its compression is damaged.
+        InputError: if a NIfTI file of any data type is cut off, or its compression is damaged.
     """
-    # Converted to another format, an image keeps the fields of its NIfTI header in its metadata.
+    # The format, not the metadata, decides: images converted from NIfTI keep its header fields.
     if reader.GetImageIOFromFileName(itk_name(path)) != "NiftiImageIO":
         return None
     told = float(_header(reader, "vox_offset") or 0)
     if not told:
-        return None  # only its header
-    if not 4 <= told <= MAXIMUM_OFFSET:  # of Analyze, whose header is not checked
+        return None  # the file holds only the header
+    if not 4 <= told <= MAXIMUM_OFFSET:  # as in Analyze, whose header is not checked
         raise InputError(f"{path}: its header says that the voxels begin at byte {told:g}")
     offset = int(told)
     length = math.prod(reader.GetSize()) * int(_header(reader, "bitpix")) // 8
@@ -51,7 +51,7 @@ def stored_floats(path: Path, reader: sitk.ImageFileReader) -> NDArray[np.floati
             stream.read(offset - 4)
             voxels = stream.read(length)
             while stream.read(1 << 20):
-                pass  # to the end, where the compression's checksum is
+                pass  # read to the end, where gzip checks the checksum
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(a_file(path), f": is damaged or cut off: {error}") from error
     if len(voxels) < length:

@@ -1,4 +1,4 @@
-"""Reading the scans of a case, and refusing what is not a scan."""
+"""Reading the scans of a case, with checks that refuse what is not a scan."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .nifti import check_header, place_warnings
 from .nifti_voxels import stored_floats
 from .text_headers import check_text_header, data_files, side_warnings
 
-# A brain at 0.25 mm still fits; more is a wrong file or a header that lies.
+# A brain at 0.25 mm still fits; larger images are wrong files or have wrong headers.
 MAXIMUM_VOXELS = 2**29
 MINIMUM_VOXELS_PER_AXIS = 4
 EXTENTS_MM = (1.0, 1000.0)
@@ -34,9 +34,9 @@ class Case:
 
     Attributes:
         images: 3-D float32 images by modality, in the order they were given; grids may differ.
-        paths: where each came from.
+        paths: source of each image, by modality.
         checksums: SHA-256 of each file, folder or series.
-        warnings: what is doubtful about the places of the scans, one sentence each.
+        warnings: doubts about the positions of the scans, one sentence each.
     """
 
     images: dict[str, sitk.Image]
@@ -84,7 +84,7 @@ def read_case(paths: Mapping[str, ScanSource]) -> Case:
 
 
 def checksum(source: ScanSource) -> str:
-    """SHA-256 of a scan's file and those with its voxels, or of all of its folder or series.
+    """SHA-256 of a scan's file and those with its voxels, or of all files of a folder or series.
 
     Raises:
         InputError: if they cannot be read.
@@ -95,11 +95,11 @@ def checksum(source: ScanSource) -> str:
 
 
 def read_image(path: ScanSource) -> sitk.Image:
-    """A scan as 3-D float32 image: NIfTI, NRRD, MetaImage, or a DICOM series.
+    """A scan as a 3-D float32 image, read from NIfTI, NRRD, MetaImage, or a DICOM series.
 
     Raises:
         InputError: if it is missing, unreadable, not a 3-D scan, absurdly large, not finite,
-            or constant, or its header makes no sense.
+            or constant, or its header is implausible.
     """
     image, _ = _read_scan(path)
     return image
@@ -116,16 +116,16 @@ def _read_scan(path: ScanSource) -> tuple[sitk.Image, list[str]]:
 
 
 def read_map(path: ScanSource) -> tuple[sitk.Image, list[str]]:
-    """A map of measured values, as ADC or CBV: a 3-D float32 image, NaN where it has no number.
+    """A map of measured values, such as ADC or CBV, as a 3-D float32 image, NaN without a number.
 
-    Fits leave NaN or infinity where they fail, so these are no fault of a map as they are of a
-    scan. ITK would read them from NIfTI as 0, which may be a value.
+    Fits leave NaN or infinity where they fail, so a map may hold them, unlike a scan. ITK would
+    read them from NIfTI as 0, which may be a measured value.
 
     Returns:
         The image, and warnings about its position, one sentence each.
 
     Raises:
-        InputError: as :func:`read_image` does, but for single voxels that are not numbers.
+        InputError: as in :func:`read_image`, except that single voxels may have no number.
     """
     image, told = _read(path, only_numbers=False)
     voxels = sitk.GetArrayViewFromImage(image)
@@ -138,10 +138,10 @@ def read_map(path: ScanSource) -> tuple[sitk.Image, list[str]]:
 
 
 def read_label_map(path: Path) -> sitk.Image:
-    """A label map as 3-D 8-bit image.
+    """A label map as a 3-D 8-bit image.
 
     Raises:
-        InputError: if it cannot be read, or holds something else than whole numbers 0 to 255.
+        InputError: if it cannot be read, or holds anything but whole numbers from 0 to 255.
     """
     image, _ = _read(path)
     voxels = sitk.GetArrayViewFromImage(image)
@@ -153,10 +153,10 @@ def read_label_map(path: Path) -> sitk.Image:
 
 
 def check_complete(path: Path) -> None:
-    """Make sure that a NIfTI file has all its voxels, and only numbers; others are passed over.
+    """Check that a NIfTI file has all its voxels, and only numbers; other files are skipped.
 
-    ITK reads a NIfTI file that is cut off without complaint, with anything in the missing voxels,
-    writes one to a full disk, and turns what is not a number into 0.
+    ITK reads a truncated NIfTI file without an error, with arbitrary values in the missing voxels,
+    leaves one behind on a full disk, and turns what is not a number into 0.
 
     Raises:
         InputError: if it is cut off, its compression is damaged, or it holds NaN or infinity.
@@ -175,11 +175,11 @@ def _check_finite(path: ScanSource, voxels: np.ndarray) -> None:
 
 
 def _read(path: ScanSource, only_numbers: bool = True) -> tuple[sitk.Image, list[str]]:
-    """A 3-D float32 image whose header makes sense, and what is doubtful about its place.
+    """A 3-D float32 image with a checked header, and warnings about its position.
 
     Args:
         path: file or series.
-        only_numbers: whether a NIfTI file with another voxel is refused; else that is NaN.
+        only_numbers: whether to refuse a NIfTI file with NaN or infinity; else these become NaN.
     """
     reader: sitk.ImageSeriesReader | sitk.ImageFileReader
     if isinstance(path, Path):
@@ -215,7 +215,7 @@ def _read(path: ScanSource, only_numbers: bool = True) -> tuple[sitk.Image, list
 
 
 def _with_nan(image: sitk.Image, numbers: NDArray[np.bool_] | None) -> sitk.Image:
-    """An image with NaN where it, or its file (flat; None if that is not known), has no number."""
+    """The image with NaN where it has no number, or its file has none (flat mask, if known)."""
     voxels = sitk.GetArrayFromImage(image)
     known = np.isfinite(voxels)
     if numbers is not None:
@@ -224,7 +224,7 @@ def _with_nan(image: sitk.Image, numbers: NDArray[np.bool_] | None) -> sitk.Imag
 
 
 def _check_there(path: Path) -> None:
-    """Refuse what cannot be opened, or would never end, such as a pipe."""
+    """Refuse files that cannot be opened, or that never end, such as a pipe."""
     try:
         if path.is_symlink() and not path.exists():
             raise InputError(a_file(path), f": is a link to {path.readlink()}, which is not there")
@@ -258,10 +258,10 @@ def _information(path: Path) -> sitk.ImageFileReader:
 
 
 def read_information(path: Path) -> sitk.ImageFileReader:
-    """A reader that has read the header of an image file, which makes sense.
+    """A reader that has read the header of an image file and found it plausible.
 
     Raises:
-        InputError: if it is not there, cannot be read, or would be read wrongly.
+        InputError: if the file is missing, cannot be read, or would be read wrongly.
     """
     _check_there(path)
     check_header(path)
@@ -271,9 +271,9 @@ def read_information(path: Path) -> sitk.ImageFileReader:
 def _file_reader(
     path: Path, only_numbers: bool
 ) -> tuple[sitk.ImageFileReader, NDArray[np.bool_] | None]:
-    """A reader that has read the header, and which voxels are numbers, if not all need to be."""
+    """A reader that has read the header, and a mask of numeric voxels if not all need to be."""
     reader = _information(path)
-    # Before reading it: a header that lies must not fill the memory.
+    # Checked before the voxels are read: a wrong size must not fill the memory.
     size = reader.GetSize()
     size = size[:3] if len(size) == 4 and size[3] == 1 else size
     _check_shape(path, size, reader.GetNumberOfComponents())

@@ -1,9 +1,8 @@
-"""From one grid to another in physical space, as ITK does it, or faster along shared axes.
+"""Resampling between grids in physical space, by ITK, or faster along shared axes.
 
-Smoothing and interpolation work along each axis by itself. Where two grids have the same axes, in
-whatever order, both together are one matrix for each axis, and three products of matrices take the
-place of a convolution and an interpolation of every voxel: ten times as fast, and the same but for
-the last digits.
+Smoothing and interpolation are separable. If two grids have the same axes, in whatever order, both
+steps together are one matrix for each axis, and three matrix products replace a convolution and an
+interpolation of every voxel: ten times as fast, and the same but for rounding.
 """
 
 from __future__ import annotations
@@ -17,18 +16,18 @@ from numpy.typing import NDArray
 
 Voxels = NDArray[np.float32]
 
-# Slices that are thicker than the wanted spacing by this factor are interpolated smoothly.
+# Slices thicker than the wanted spacing by this factor are interpolated by B-splines.
 THICK = 1.25
-# Directions that differ by less move no voxel of a head by a hundredth of its size.
+# A smaller difference in direction moves no voxel of a head by a hundredth of its size.
 _PARALLEL = 1e-5
 
 
 def resample(image: sitk.Image, grid: sitk.Image) -> Voxels:
-    """Voxels (D, H, W) of a float image on a grid: smoothed first where that is coarser.
+    """Voxels (D, H, W) of a float image on a grid, smoothed first where the grid is coarser.
 
     Without smoothing, a coarser grid would skip voxels. The Gaussian's full width at half maximum
-    makes up for the difference of the spacings. Between thick slices a cubic B-spline comes nearer
-    to what thin ones would show than a line does.
+    makes up for the difference of the spacings. Between thick slices, a cubic B-spline comes closer
+    to what thin slices would show than linear interpolation does.
 
     Args:
         image: 3-D float image.
@@ -50,7 +49,7 @@ def resample(image: sitk.Image, grid: sitk.Image) -> Voxels:
 
 
 def interpolate(image: sitk.Image, grid: sitk.Image) -> Voxels:
-    """Voxels (D, H, W) of a float image on a grid, linear in between; 0 where it does not reach."""
+    """Voxels (D, H, W) of a float image on a grid, interpolated linearly; 0 outside the image."""
     axes = _shared_axes(image, grid)
     if axes:
         operators = [_operator(axis, 0.0, sitk.sitkLinear) for axis in axes]
@@ -70,8 +69,8 @@ def on_grid(
     Args:
         image: to take the values from.
         grid: image with the wanted geometry.
-        interpolator: of ITK. The nearest voxel's value keeps its type, the others give float32.
-        transform: from points of the grid to those of the image; by default they are the same.
+        interpolator: of ITK. Nearest neighbor keeps the image's type, the others give float32.
+        transform: from points of the grid to those of the image; by default the identity.
         outside: value where the image does not reach.
     """
     nearest = interpolator == sitk.sitkNearestNeighbor
@@ -91,8 +90,8 @@ class _Axis:
         spacing_mm: of the image.
         grid_axis: axis (x, y, z) of the grid that runs along it.
         grid_length: of the grid, in voxels.
-        start: index in the image, not whole as a rule, of the grid's first voxel.
-        step: from one voxel of the grid to the next, in voxels of the image; may be below 0.
+        start: of the grid's first voxel, as a continuous index in the image.
+        step: from one voxel of the grid to the next, in voxels of the image; may be negative.
     """
 
     length: int
@@ -135,7 +134,7 @@ def _shared_axes(image: sitk.Image, grid: sitk.Image) -> list[_Axis]:
 
 
 def _operator(axis: _Axis, variance_mm2: float, interpolator: int) -> Voxels:
-    """Matrix (grid, image) of what ITK makes of a line of voxels: it does so with unit vectors."""
+    """Matrix (grid, image) of ITK's resampling along an axis: its results for unit vectors."""
     units = sitk.GetImageFromArray(np.eye(axis.length, dtype=np.float32))
     units.SetSpacing([axis.spacing_mm, 1.0])
     if variance_mm2:
@@ -147,13 +146,13 @@ def _operator(axis: _Axis, variance_mm2: float, interpolator: int) -> Voxels:
     matrix = sitk.GetArrayFromImage(
         sitk.Resample(units, line, sitk.Transform(2, sitk.sitkIdentity), interpolator)
     ).T
-    # What rounding leaves where a voxel of one grid is a voxel of the other.
+    # Removes rounding errors, left where voxels of the two grids coincide.
     matrix = np.where(np.abs(matrix) < 1e-6, np.float32(0), matrix)
     return np.ascontiguousarray(matrix[::-1] if axis.step < 0 else matrix)
 
 
 def _applied(voxels: Voxels, axes: list[_Axis], operators: list[Voxels]) -> Voxels:
-    """The voxels (D, H, W) after an operator along each of the axes (x, y, z) of their image."""
+    """The voxels (D, H, W) after applying one operator along each axis (x, y, z) of their image."""
     along_x, along_y, along_z = operators
     depth, height, width = voxels.shape
     result = (along_z @ voxels.reshape(depth, -1)).reshape(-1, height, width)

@@ -1,6 +1,6 @@
 """Segmentations as 3D Slicer saves them: ``.seg.nrrd``, segments in layers, with their tags.
 
-The format: Slicer's documentation, "Segmentations", file format; each segment has an ID, a layer
+Source: Slicer's documentation, "Segmentations", file format. Each segment has an ID, a layer
 (component of a voxel), a label value there, and tags ``key:value`` separated by bars.
 """
 

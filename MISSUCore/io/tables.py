@@ -16,20 +16,20 @@ Row = tuple[int, dict[str, str]]
 def read_table(
     path: Path, kind: str, columns: Sequence[str], needed: Sequence[str], prefix: str = ""
 ) -> list[Row]:
-    """The lines of a table, each with its number and the cells that are not empty, by column.
+    """The rows of a table: for each its line number, and its nonempty cells by column.
 
-    In UTF-8, separated by commas, semicolons or tabs. The case of headings does not matter.
+    The table is in UTF-8, separated by commas, semicolons or tabs. Headings ignore case.
 
     Args:
         path: of the table.
         kind: what it is, for messages, as "case list".
-        columns: that may occur.
-        needed: those that must.
-        prefix: columns that begin so, and go on, may occur, too.
+        columns: that are allowed.
+        needed: columns that are required.
+        prefix: longer titles that begin with it are allowed, too.
 
     Raises:
-        InputError: if it cannot be read, a column is unknown, missing or there twice, or a cell has
-            no heading.
+        InputError: if it cannot be read, a column is unknown, missing or occurs twice, or a cell
+            has no heading.
     """
     lines = _lines(path, kind)
     if not lines:

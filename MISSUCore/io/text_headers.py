@@ -1,7 +1,7 @@
 """Text headers of NRRD and MetaImage files, and checks for what ITK would misread.
 
-Neither format has to say how large the voxels are, or where the patient's left is. ITK then takes
-1 mm, and the order in which they are stored, without a word.
+In both formats the voxel size and the side of the patient's left are optional. Without them, ITK
+silently takes 1 mm, and the order in which the voxels are stored.
 
 Sources: https://teem.sourceforge.net/nrrd/format.html, and "MetaIO/Documentation" in ITK's wiki.
 """
@@ -17,11 +17,11 @@ from ..core.messages import Text, a_file
 
 _MAGIC = b"NRRD"
 _META_IMAGE = (".mha", ".mhd")
-# Of a line that is neither a comment nor a key with its value: ITK (5.4) tells of one that it does
-# not understand in a buffer of fixed size. Fields of the format are shorter by far.
+# Limit for a line that is neither a comment nor a key with its value: ITK (5.4) reports lines that
+# it does not understand in a buffer of fixed size. The format's fields are far shorter.
 LONGEST_FIELD = 1000
 LONGEST_HEADER = 1 << 24
-# Spaces of NRRD that tell left from right; others are those of a scanner, or nobody's.
+# NRRD spaces that tell left from right; others are those of a scanner, or undefined.
 _ANATOMICAL = re.compile(r"(left|right)-(anterior|posterior)-superior(-time)?|[LR][AP]ST?", re.I)
 _END_OF_NRRD = re.compile(rb"\n\r?\n|\r\r")
 _END_OF_META_IMAGE = re.compile(rb"(?<=LOCAL)\s*[\r\n]")
@@ -30,12 +30,12 @@ _VECTOR = re.compile(r"\([^)]*\)")
 
 @dataclass(frozen=True)
 class TextHeader:
-    """What the header of a NRRD or MetaImage file says.
+    """The parsed header of a NRRD or MetaImage file.
 
     Attributes:
-        is_nrrd: whether it is one of NRRD.
-        fields: by name, which is in lowercase in NRRD.
-        rest: the lines after the last field; some name files.
+        is_nrrd: whether the file is NRRD.
+        fields: by name, which is lowercase in NRRD.
+        rest: the lines after the last field, which may name files.
     """
 
     is_nrrd: bool
@@ -52,14 +52,14 @@ class TextHeader:
 
     @property
     def spacing_mm(self) -> list[float]:
-        """How large the voxels are along the axes of which that is told."""
+        """Voxel spacing along each axis for which the header gives it."""
         if not self.is_nrrd:
             return _numbers(self.fields.get("ElementSpacing") or self.fields.get("ElementSize", ""))
         vectors = _VECTOR.findall(self.fields.get("space directions", ""))
         if vectors:
             squares = ([n * n for n in _numbers(vector[1:-1])] for vector in vectors)
             return [sum(parts) ** 0.5 for parts in squares]
-        # NaN stands for an axis that is none of space, as that of colors.
+        # NaN marks an axis that is not spatial, such as color.
         return [step for step in _numbers(self.fields.get("spacings", "")) if step == step]
 
     @property
@@ -86,28 +86,28 @@ def read_text_header(path: Path) -> TextHeader | None:
             stream.seek(0)
             content = stream.read(LONGEST_HEADER)
     except OSError:
-        return None  # the reader tells of it
-    # In the same file, voxels follow an empty line, or that with the word LOCAL.
+        return None  # the reader reports it
+    # Voxels in the same file follow an empty line, or the line with the word LOCAL.
     end = _END_OF_NRRD if is_nrrd else _END_OF_META_IMAGE
     lines = re.split(rb"\r\n|\n|\r", end.split(content, maxsplit=1)[0])
     return _nrrd(path, lines) if is_nrrd else _meta_image(lines)
 
 
 def check_text_header(path: Path) -> TextHeader | None:
-    """Make sure that ITK reads a NRRD or MetaImage file rightly; other files are passed over.
+    """Check that ITK reads a NRRD or MetaImage file correctly; other files are skipped.
 
     Returns:
-        The header; None of another file.
+        The header; None for another file.
 
     Raises:
-        InputError: if it does not.
+        InputError: if ITK would misread it.
     """
     header = read_text_header(path)
     if header is None:
         return None
     told = header.spacing_mm
     axes = header.fields.get("dimension" if header.is_nrrd else "NDims", "none")
-    if len(told) < 3 and axes not in ("none", "1", "2"):  # these are not scans, as ITK tells
+    if len(told) < 3 and axes not in ("none", "1", "2"):  # not scans, as ITK reports
         raise InputError(
             a_file(path),
             ": its header does not say how large the voxels are; write it again with their spacing",
@@ -132,7 +132,7 @@ def check_text_header(path: Path) -> TextHeader | None:
 
 
 def _check_slices(path: Path, header: TextHeader) -> None:
-    """Make sure that a MetaImage in many files has one for each slice: ITK makes up the others."""
+    """Check that a MetaImage in many files has one for each slice: ITK invents missing ones."""
     name = header.fields.get("ElementDataFile", "")
     slices = _numbers(header.fields.get("DimSize", ""))[-1:]
     is_sure = name in ("LIST", "LIST 2") and slices == [len(header.data_files)]
@@ -145,7 +145,7 @@ def _check_slices(path: Path, header: TextHeader) -> None:
 
 
 def data_files(path: Path) -> list[Path]:
-    """The other files in which an image file keeps its voxels or its header; mostly none.
+    """The other files that hold the voxels or the header of an image file; mostly none.
 
     Raises:
         InputError: if its header is damaged.
@@ -159,7 +159,7 @@ def data_files(path: Path) -> list[Path]:
 
 
 def side_warnings(path: Path) -> list[str]:
-    """What is doubtful about the place of a scan that is not NIfTI: its side, if not told."""
+    """A warning if the header of a scan other than NIfTI does not tell the patient's left."""
     header = read_text_header(path)
     if header and header.tells_left:
         return []
@@ -196,7 +196,7 @@ def _meta_image(lines: list[bytes]) -> TextHeader:
             fields[name.strip()] = value.strip()
         if name.strip() == "ElementDataFile":  # the last field
             return TextHeader(False, fields, _texts(lines[number:]))
-    return TextHeader(False, {}, [])  # cut off, as ITK tells
+    return TextHeader(False, {}, [])  # cut off, as ITK reports
 
 
 def _texts(lines: list[bytes]) -> list[str]:
@@ -204,7 +204,7 @@ def _texts(lines: list[bytes]) -> list[str]:
 
 
 def _numbers(text: str) -> list[float]:
-    """The numbers of a field; none if something else stands there."""
+    """The numbers of a field; none if it holds anything else."""
     try:
         return [float(part) for part in re.split(r"[ ,\t]+", text.strip()) if part]
     except ValueError:

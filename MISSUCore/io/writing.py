@@ -31,13 +31,13 @@ def check_outputs(files: list[Path], inputs: list[Path], overwrite: bool) -> Non
 
 
 def write_image(stack: ExitStack, image: sitk.Image, path: Path) -> Path:
-    """Write an image that appears at its path once all of the stack is done.
+    """Write an image to a temporary path; it is renamed once the whole stack has succeeded.
 
     Returns:
-        Where it is until then.
+        The temporary path.
 
     Raises:
-        ResourceError: if it did not get to the disk whole.
+        ResourceError: if it cannot be written completely.
     """
     temporary = stack.enter_context(atomic_write(path))
     name = itk_name(temporary)
@@ -50,10 +50,10 @@ def write_image(stack: ExitStack, image: sitk.Image, path: Path) -> Path:
 
 
 def write_transform(stack: ExitStack, transform: sitk.Transform, path: Path) -> Path:
-    """Write a transform that appears at its path once all of the stack is done.
+    """Write a transform to a temporary path; it is renamed once the whole stack has succeeded.
 
     Returns:
-        Where it is until then.
+        The temporary path.
 
     Raises:
         ResourceError: if it cannot be written.
@@ -68,14 +68,14 @@ def write_transform(stack: ExitStack, transform: sitk.Transform, path: Path) -> 
 
 
 def sibling_path(path: Path, what: str, ending: str | None = None) -> Path:
-    """``seg.nii.gz`` and ``probability_WT`` make ``seg_probability_WT.nii.gz``.
+    """The path of a file beside another: ``seg_probability_WT.nii.gz`` beside ``seg.nii.gz``.
 
-    Only the ending is cut off: ``1.2.840.7.nii.gz`` is not to share its files with ``1.2.840.8``.
+    Only a known ending is cut off, so that ``1.2.840.7.nii.gz`` and ``1.2.840.8.nii.gz`` differ.
 
     Args:
-        path: of another file, with one of :data:`OUTPUT_ENDINGS`.
-        what: is added to its name.
-        ending: instead of its own.
+        path: of the other file, with one of :data:`OUTPUT_ENDINGS`.
+        what: to add to its name, as ``probability_WT``.
+        ending: of the new file; by default that of the other.
     """
     own = next(known for known in OUTPUT_ENDINGS if path.name.endswith(known))
     return path.with_name(f"{path.name.removesuffix(own)}_{what}{ending or own}")

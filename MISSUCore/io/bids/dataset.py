@@ -1,8 +1,8 @@
 """Raw BIDS datasets: the scans of every subject and session.
 
 Brain Imaging Data Structure 1.10, https://bids-specification.readthedocs.io: "Anatomy imaging
-data", and "Diffusion imaging data" for a scanner's ADC. Only names, sidecars and the headers of
-scans that have rivals are looked at here.
+data", and "Diffusion imaging data" for a scanner's ADC. Only names and sidecars are read here, and
+the image headers where several scans of one sequence compete.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from .names import BidsFile, BidsFolder
 DESCRIPTION_NAME = "dataset_description.json"
 _IMAGES = (".nii.gz", ".nii")
 _MODALITIES = {"T1w": "t1", "T2w": "t2", "FLAIR": "flair"}
-# Where maps lie that belong to the raw data: ADC in dwi, T1map in anat.
+# Folders of maps that belong to the raw data: ADC in dwi, T1map in anat.
 _MAP_FOLDERS = ("anat", "dwi", "perf")
 _NO_MAPS: Mapping[str, str] = MappingProxyType({})
 _AGENT = "ContrastBolusIngredient"
-# What is written for ce and for the ingredient where there was no contrast agent, or none is known.
+# Values of ce and of the ingredient for no contrast agent, and for an unknown one.
 _NO_AGENTS = ("none", "no", "pre")
 _UNKNOWN_AGENTS = ("", "unknown", "n/a")
-_SAME_SIZE = 1e-3  # of voxels; headers round
+_SAME_SIZE = 1e-3  # relative tolerance of voxel volumes, as headers round
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class BidsDataset:
 
     Attributes:
         folder: top of the dataset.
-        description: what its ``dataset_description.json`` says.
+        description: contents of its ``dataset_description.json``.
         cases: of every subject and session, by name: ``sub-01``, or ``sub-01_ses-02``.
     """
 
@@ -51,7 +51,7 @@ class BidsDataset:
     cases: Sequence[CasePaths]
 
     def check_output(self, folder: Path) -> None:
-        """Make sure that results in a folder leave this a raw dataset.
+        """Check that results written to a folder leave this a raw dataset.
 
         Raises:
             InputError: if the folder is the dataset or lies in it, but not in its derivatives.
@@ -69,21 +69,21 @@ def read_bids(
 ) -> BidsDataset:
     """The cases of a raw BIDS dataset: T1w, T1w with contrast, T2w and FLAIR of each session.
 
-    A T1w is one with contrast if its name has the entity ``ce``, or its sidecars name an
-    ingredient, ``ContrastBolusIngredient``; where there are several and nothing tells, that is a
-    problem of the case. Of several other scans of one sequence the one with the finest voxels is
-    taken, and of equally fine ones the higher run. Sessions without any of these scans are passed
-    over; what ``.bidsignore`` names is not there, nor are phase images.
+    A T1w has contrast if its name has the entity ``ce``, or its sidecars name a contrast agent
+    (``ContrastBolusIngredient``). If there are several and neither tells, the case has a problem.
+    Otherwise, of several scans of one sequence the one with the smallest voxels is taken, and if
+    they are equal the higher run. Sessions without any of these scans are skipped, and so are phase
+    images and files that ``.bidsignore`` names.
 
     Args:
         folder: top of the dataset.
-        participants: the only ones to read, as ``01`` or ``sub-01``; all if there are none.
+        participants: to read, as ``01`` or ``sub-01``; all if empty.
         maps: suffixes of further maps by name, as ``{"ADC": "ADC"}`` for ``sub-01_ADC.nii.gz``. Of
-            several in a session one is taken as of scans; a session may lack them.
+            several in a session one is chosen as for scans; a session may lack them.
 
     Raises:
-        InputError: if the folder is not a raw dataset, or a participant is not there, or no session
-            has such a map. What is wrong with a case alone is its ``problem``.
+        InputError: if the folder is not a raw dataset, a participant does not exist, or no session
+            has one of the maps. Errors in a single case become its ``problem`` instead.
 
     Examples:
         >>> from MISSUCore import read_bids
@@ -138,7 +138,7 @@ def _description(folder: Path) -> JsonObject:
 
 
 def _cases_of_subject(files: BidsFolder, subject: Path, maps: Mapping[str, str]) -> list[CasePaths]:
-    """The sessions with scans; of a subject without any, a case that says so."""
+    """The cases of a subject's sessions; if there are no scans, one case with a problem."""
     cases = []
     for place in (subject, *files.folders(subject, "ses")):
         name = "_".join(place.relative_to(files.folder).parts)
@@ -186,11 +186,11 @@ def _with_suffix(files: BidsFolder, place: Path, suffix: str) -> list[BidsFile]:
 
 
 def _by_modality(files: BidsFolder, scans: Sequence[BidsFile]) -> dict[str, list[BidsFile]]:
-    """The scans of each modality of which there is one, in the order t1, t1ce, t2, flair.
+    """The scans by modality, without empty modalities, in the order t1, t1ce, t2, flair.
 
     Raises:
         InputError: if there are several T1w and nothing tells which has contrast: the higher run is
-            often the one after the agent was given, and would be taken for one without.
+            often the one with contrast, and would be taken for one without.
     """
     t1w = [scan for scan in scans if scan.suffix == "T1w"]
     contrast = {scan.path: _contrast(files, scan) for scan in t1w}
@@ -209,7 +209,7 @@ def _by_modality(files: BidsFolder, scans: Sequence[BidsFile]) -> dict[str, list
 
 
 def _contrast(files: BidsFolder, scan: BidsFile) -> bool | None:
-    """Whether a T1w is one with contrast; None if neither its name nor a sidecar tells.
+    """Whether a T1w has contrast; None if neither its name nor a sidecar tells.
 
     Raises:
         InputError: if they contradict each other, or a sidecar cannot be read.
@@ -228,7 +228,7 @@ def _contrast(files: BidsFolder, scan: BidsFile) -> bool | None:
 
 
 def _chosen(rivals: Sequence[BidsFile]) -> BidsFile:
-    """The scan with the finest voxels, and of equally fine ones the higher run.
+    """The scan with the smallest voxels; if several are equal, that with the highest run.
 
     Raises:
         InputError: naming two that are equal in both, or one that cannot be read.
@@ -248,10 +248,10 @@ def _chosen(rivals: Sequence[BidsFile]) -> BidsFile:
 
 
 def _run(scan: BidsFile) -> int:
-    """The number of a run; 0 where there is none.
+    """The run number of a scan; 0 if its name has none.
 
     Raises:
-        InputError: if it is not a number.
+        InputError: if the run is not a number.
     """
     label = scan.entities.get("run", "0")
     if not label.isdecimal():

@@ -26,7 +26,7 @@ _NAME = re.compile(
 
 @dataclass(frozen=True)
 class BidsFile:
-    """A file by what its name says, as ``sub-01_ce-gadolinium_run-2_T1w.nii.gz``.
+    """A file and the parts of its name, such as ``sub-01_ce-gadolinium_run-2_T1w.nii.gz``.
 
     Attributes:
         path: of the file.
@@ -42,7 +42,7 @@ class BidsFile:
 
     @classmethod
     def of(cls, path: Path) -> BidsFile | None:
-        """What the name of a file says; None if it is not a name of BIDS."""
+        """The file with its name parsed; None if that is not a BIDS name."""
         found = _NAME.fullmatch(path.name)
         if not found:
             return None
@@ -51,7 +51,7 @@ class BidsFile:
         return cls(path, entities, found["suffix"], found["ending"])
 
     def describes(self, other: BidsFile) -> bool:
-        """Whether this is a sidecar that applies to another file, if it lies there or above."""
+        """Whether this is a sidecar of another file, in the same folder or above it."""
         return (
             (self.ending, self.suffix) == (".json", other.suffix)
             and self.path.parent in other.path.parents
@@ -60,13 +60,13 @@ class BidsFile:
 
 
 class BidsFolder:
-    """The files of a BIDS dataset, without those that its ``.bidsignore`` names.
+    """The files of a BIDS dataset, except those that its ``.bidsignore`` excludes.
 
     Args:
         folder: top of the dataset.
 
     Raises:
-        InputError: if ``.bidsignore`` is there and cannot be read.
+        InputError: if there is a ``.bidsignore`` that cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -79,10 +79,10 @@ class BidsFolder:
         self._is_ignored = _ignored(text.splitlines())
 
     def folders(self, place: Path, entity: str) -> list[Path]:
-        """Folders of an entity right below a place, as ``sub-01`` for ``sub``, by name.
+        """Folders of an entity directly in a place, as ``sub-01`` for ``sub``, sorted by name.
 
         Raises:
-            InputError: if the place cannot be read, or a label is none of BIDS.
+            InputError: if the place cannot be read, or a label is not valid in BIDS.
         """
         found = [path for path in self._inside(place) if path.name.startswith(f"{entity}-")]
         folders = [path for path in found if path.is_dir()]
@@ -95,7 +95,7 @@ class BidsFolder:
         return folders
 
     def files(self, place: Path) -> list[BidsFile]:
-        """Files right in a folder whose names are those of BIDS, by name; none if it is not there.
+        """Files with BIDS names directly in a folder, sorted; none if it is missing or ignored.
 
         Raises:
             InputError: if the folder cannot be read.
@@ -105,10 +105,10 @@ class BidsFolder:
         return [file for file in found if file]
 
     def metadata(self, file: BidsFile) -> JsonObject:
-        """What the sidecars of a file say: of two that say different things, the nearer one.
+        """The merged sidecars of a file; where they differ, the nearer one takes precedence.
 
         Raises:
-            InputError: if one cannot be read, or holds no JSON object.
+            InputError: if a sidecar cannot be read, or holds no JSON object.
         """
         above = [place for place in file.path.parents if self.folder in (place, *place.parents)]
         facts: JsonObject = {}
@@ -121,7 +121,7 @@ class BidsFolder:
 
     @cached_property
     def _top(self) -> list[BidsFile]:
-        """Those right in the dataset: every scan asks for its sidecars among them."""
+        """Files directly in the dataset; cached, since every scan looks for sidecars there."""
         return self.files(self.folder)
 
     def _inside(self, place: Path) -> list[Path]:
@@ -146,10 +146,10 @@ def _json_object(path: Path) -> JsonObject:
 
 
 def _ignored(lines: Sequence[str]) -> Callable[[Sequence[str], bool], bool]:
-    """Whether a path, in its parts, is ignored, by lines in the syntax of gitignore(5).
+    """A function of a path's parts, and whether it is a folder, that tells if it is ignored.
 
-    Classes of characters and backslashes are those of :mod:`fnmatch`. A folder that is ignored is
-    not looked into.
+    The lines are in the syntax of gitignore(5), but character classes and backslashes are those of
+    :mod:`fnmatch`. The caller does not search ignored folders.
     """
     patterns = []
     for line in map(str.rstrip, lines):
