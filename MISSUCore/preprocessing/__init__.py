@@ -1,1 +1,1 @@
-"""One space, no skull, the working grid, and the way back."""
+"""Preprocessing: registration, brain extraction, bias field, and resampling for the network."""

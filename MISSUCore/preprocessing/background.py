@@ -1,4 +1,4 @@
-"""What is background in a scan, and what stands out from it."""
+"""Background of a scan, and the content that differs from it."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from numpy.typing import NDArray
 from ..io.geometry import image_like
 from .working_grid import CLIPPED_PERCENTILES
 
-# What differs less from the background, as part of the bright voxels, is interpolation's ringing.
+# Contrast to the background (1 is bright) up to which voxels may be ringing from interpolation.
 FAINT = 0.01
-# Of the brains of 54 BraTS cases at most this part is so faint. Where there is more, smoothing or
-# interpolation has left a halo, and the brain ends where it is clearly seen.
+# In 54 BraTS cases at most this fraction of the brain is faint. If there is more, smoothing or
+# interpolation has left a halo, and the brain is taken to end where the contrast is clear.
 _FAINT_PART, _CLEAR = 0.01, 0.05
-# Ringing leaves fewer clear voxels than this below the background, a z-score leaves half.
+# Fraction of clear voxels below the background: less after ringing, about half after a z-score.
 _BELOW = 0.1
 
 
 def background(voxels: NDArray[Any]) -> float:
-    """The commonest value on the faces of an image (D, H, W)."""
+    """The most common value on the faces of an image (D, H, W)."""
     faces = [voxels.take(end, axis).ravel() for axis in range(3) for end in (0, -1)]
     values, counts = np.unique(np.concatenate(faces), return_counts=True)
     return float(values[counts.argmax()])
 
 
 def contrast_to_background(image: sitk.Image) -> NDArray[np.float32]:
-    """How far voxels (D, H, W) are from the background, 1 where it is bright."""
+    """Absolute difference of voxels (D, H, W) to the background, about 1 in bright voxels."""
     voxels = sitk.GetArrayViewFromImage(image)
     contrast = np.abs(voxels - background(voxels), dtype=np.float32)
     contrast /= np.percentile(contrast[contrast > 0], 99)
@@ -36,11 +36,11 @@ def contrast_to_background(image: sitk.Image) -> NDArray[np.float32]:
 
 
 def content_mask(image: sitk.Image, contrast: NDArray[np.float32] | None = None) -> sitk.Image:
-    """Mask (8-bit) of what is not background, nor the halo that interpolation leaves around it.
+    """Mask (8-bit) of the content: neither background nor a halo from interpolation.
 
     Args:
         image: 3-D image.
-        contrast: its :func:`contrast_to_background`, if that is known already.
+        contrast: its :func:`contrast_to_background`, if already computed.
     """
     contrast = contrast_to_background(image) if contrast is None else contrast
     content = contrast > 0
@@ -54,17 +54,17 @@ def content_mask(image: sitk.Image, contrast: NDArray[np.float32] | None = None)
 
 
 def _is_inside_range(image: sitk.Image, clear: NDArray[np.bool_]) -> bool:
-    """Whether the background lies among the intensities of the brain, as after a z-score."""
+    """Whether the background is within the range of the brain's intensities, as after a z-score."""
     voxels = sitk.GetArrayViewFromImage(image)
     return bool(np.mean(voxels[clear] < background(voxels)) > _BELOW)
 
 
 def shift_to_nonnegative(image: sitk.Image, mask: sitk.Image | None = None) -> sitk.Image:
-    """The image with nothing below 0: raised, if more than a few of its voxels are.
+    """The image without negative values: shifted if more than a few voxels are negative.
 
     Args:
         image: 3-D float image.
-        mask: only what it shows (not 0) tells how far, on the same voxels.
+        mask: on the same grid; the shift is determined from its nonzero voxels only.
     """
     voxels = sitk.GetArrayViewFromImage(image)
     inside = voxels if mask is None else voxels[sitk.GetArrayViewFromImage(mask) != 0]

@@ -1,4 +1,4 @@
-"""Evening out slow changes of brightness that come from the coil, not from the patient."""
+"""Estimation and correction of the bias field, a slow change of brightness due to the coil."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from ..core.errors import InputError
 from ..core.events import Progress, Stage
 from ..io.geometry import image_like, shrink_factors
 
-# The field is smooth: estimating it on voxels of about 4 mm takes seconds instead of minutes.
+# The field is smooth, so voxels of about 4 mm suffice: seconds instead of minutes.
 _COARSE_MM = 4.0
-_ITERATIONS = (50, 50)  # twice as many control points at the second level; more would fit tumors
-# N4 takes logarithms: what is darker than this part of the brain's mean tells it nothing.
+_ITERATIONS = (50, 50)  # control points double at the second level; more levels would fit tumors
+# N4 takes logarithms: intensities are raised to at least this fraction of the brain's mean.
 _DARKEST = 0.01
 
-# To tell whether there is a field at all, a drift of brightness is fitted to the most common
-# tissue, which takes about 0.1 s: voxels of about 6 mm, and a weight for each that falls with its
-# distance (in logarithms) from the fit, at first slowly, so that all tissues count.
+# To detect a field, a smooth drift of brightness is fitted to the most common tissue, in 0.1 s:
+# voxels of about 6 mm, each with a weight that falls with its distance (of logarithms) from the
+# fit, slowly in the first iterations, so that all tissues count.
 _ESTIMATE_MM = 6.0
 _SPREADS = (1.0, 0.6, 0.36, *[0.25] * 7)
 _RADIUS_MM = 80.0  # keeps the powers of the position near 1
-# Part of the brain's brightness, by the degree of the fit. In 64 scans of 16 BraTS cases, taken to
-# be even, the estimate was at most 0.30 and 0.45, and none of 108 scans of 27 cases passed
+# Limits of the field's strength by the degree of the fit. In 64 scans of 16 BraTS cases, assumed to
+# have no field, the estimate was at most 0.30 and 0.45, and none of 108 scans of 27 cases exceeded
 # these limits; fields of 60 % along an axis did in 54 of 54, those of 30 % in 16 of 54.
-# A fit of the second degree sees more kinds of fields, but anatomy, too.
+# A fit of the second degree detects more kinds of fields, but also anatomy.
 STRONG_FIELD = {1: 0.35, 2: 0.5}
 
 
 def correct_bias_field(
     image: sitk.Image, mask: sitk.Image, progress: Progress | None = None
 ) -> sitk.Image:
-    """The image divided by its bias field in the brain, its mean there kept (float32).
+    """The image divided by its bias field in the brain, with the mean there unchanged (float32).
 
-    N4 (Tustison et al., IEEE TMI 2010), which gives the same result every time. Voxels outside the
-    mask stay as they are.
+    Uses N4 (Tustison et al., IEEE TMI 2010), which is deterministic. Voxels outside the mask stay
+    as they are.
 
     Args:
         image: 3-D image.
-        mask: the brain, not 0, on the same voxels.
+        mask: nonzero in the brain, on the same grid.
         progress: reports the iterations.
 
     Raises:
-        InputError: if the brain's intensities are not above 0 for the most part, as after a
-            z-score: there is no field to divide by.
+        InputError: if at least half of the brain's intensities are not above 0, as after a
+            z-score, when dividing by a field makes no sense.
     """
     progress = progress or Progress()
     voxels = sitk.GetArrayFromImage(image).astype(np.float32)
@@ -60,7 +60,7 @@ def correct_bias_field(
     factors = shrink_factors(image, _COARSE_MM)
     part = sitk.BinShrink(image_like(brain.astype(np.float32), image), factors)
     inside = part >= 0.5
-    # Dividing by the part keeps the background from darkening the brain's edge.
+    # Dividing by the fraction of brain keeps the background from darkening the brain's edge.
     coarse = sitk.BinShrink(image_like(bright, image), factors) / sitk.Maximum(part, 1e-3)
 
     n4 = sitk.N4BiasFieldCorrectionImageFilter()
@@ -82,12 +82,12 @@ def correct_bias_field(
 
 
 def strong_field(image: sitk.Image) -> float | None:
-    """How strong the bias field of a stripped scan seems to be, if it is strong; otherwise None.
+    """Strength of the bias field of a skull-stripped scan if it seems strong; otherwise None.
 
-    0.5 means from 0.5 to 1.5 of the mean. It is a rough estimate from the scan alone.
+    0.5 means that the field ranges from 0.5 to 1.5 of its mean. It is a rough estimate.
     """
     logarithms, places = _coarse_logarithms(image)
-    if len(logarithms) < 100:  # too small, or z-scored: nothing can be told
+    if len(logarithms) < 100:  # too small or z-scored for an estimate
         return None
     for degree, limit in STRONG_FIELD.items():
         drift = np.exp(_fitted_drift(logarithms, places, degree))
@@ -99,7 +99,7 @@ def strong_field(image: sitk.Image) -> float | None:
 
 
 def _coarse_logarithms(image: sitk.Image) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Logarithms of the brain's brightness on coarse voxels, and where these lie."""
+    """Logarithms of intensity (N,) of coarse brain voxels, and their scaled positions (N, 3)."""
     brain = image_like((sitk.GetArrayViewFromImage(image) != 0).astype(np.float32), image)
     spacing = np.array(image.GetSpacing())
     factors = [
@@ -119,7 +119,7 @@ def _coarse_logarithms(image: sitk.Image) -> tuple[NDArray[np.float64], NDArray[
 def _fitted_drift(
     logarithms: NDArray[np.float64], places: NDArray[np.float64], degree: int
 ) -> NDArray[np.float64]:
-    """A polynomial of the place, fitted to the logarithms of the most common tissue."""
+    """Polynomial of the position, fitted to the logarithms of the most common tissue."""
     powers = [np.ones(len(places)), *places.T]
     if degree == 2:
         powers += [places[:, i] * places[:, j] for i in range(3) for j in range(i, 3)]

@@ -1,8 +1,8 @@
-"""Whether a scan shows the skull, where the brain is, and taking off the rest.
+"""Brain extraction: detecting the skull, finding the brain, and setting the rest to 0.
 
 The network is trained on brains with 0 around them. The brain is found by deepbet (Fisch et al.,
 Computers in Biology and Medicine 2024), an optional package: its networks are trained on
-T1-weighted heads of healthy adults, and find the brain of T2 and FLAIR scans nearly as well.
+T1-weighted heads of healthy adults, and find the brain in T2 and FLAIR scans nearly as well.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from ..io.resampling import on_grid
 from .background import FAINT, background, content_mask, contrast_to_background
 from .working_grid import working_grid
 
-# With the fluid around it a brain has 1000 to 2000 ml; beyond, it is something else.
+# A brain with the fluid around it has 1000 to 2000 ml; volumes beyond these are something else.
 PLAUSIBLE_BRAIN_ML = (700, 2200)
-# What deepbet is trained on counts double.
+# Votes by modality, otherwise 1: deepbet is trained on T1-weighted scans.
 _VOTES = {"t1": 2, "t1ce": 2}
-# Wide enough for the cracks that a vote leaves; the fissures stay as the scans show them.
+# Wide enough for cracks left by the vote, but too narrow for the fissures of the brain.
 _CLOSING_MM = 3
-# To tell a head from a brain, voxels of about 2 mm are enough.
+# Voxels of about 2 mm suffice to distinguish a head from a brain.
 _COARSE_MM = 2.0
-# A brain ends before the scan does; a head goes on as neck, 200 square centimeters wide.
+# A brain ends within the scan; a head is cut at the neck, which has about 200 square centimeters.
 _CUT_CM2 = 40.0
-# Scalp lies 3 to 9 mm deep, skull 6 to 18 mm; a brain's rim is hardly brighter than what it covers.
+# Scalp is 3 to 9 mm deep, skull 6 to 18 mm. The rim of a brain is hardly brighter than its inside.
 _SHELL_MM, _SCALP, _SKULL = 3.0, slice(1, 3), slice(2, 6)
 _BRIGHT_SCALP = 1.4
 
@@ -70,12 +70,12 @@ class Brain:
 
 @dataclass(frozen=True)
 class AgreedBrain:
-    """What several scans of one patient say of the brain.
+    """The brain that several scans of one patient agree on.
 
     Attributes:
         mask: 1 in the brain, 0 outside (8-bit), on a 1 mm grid along the patient's axes.
-        dice: Dice of each scan's own mask with it, where that scan reaches, by modality.
-        left_out: why a scan had no vote, by modality.
+        dice: Dice of each scan's own mask with it, within that scan, by modality.
+        left_out: reasons why scans had no vote, by modality.
     """
 
     mask: sitk.Image
@@ -86,19 +86,19 @@ class AgreedBrain:
 def find_brains(
     images: Mapping[str, sitk.Image], fixed: str | None = None, progress: Progress | None = None
 ) -> dict[str, Brain]:
-    """The brain in each scan: what differs from the background, or found by deepbet in a head.
+    """Find the brain in each scan: what differs from the background, or in heads by deepbet.
 
-    The fixed scan's brain is enough for all heads if it is what deepbet is trained on and shows the
-    whole of it: the others get none of their own, but are laid on that scan. Without deepbet, heads
-    are passed over as long as one of the scans is stripped.
+    If the fixed scan is a T1-weighted head and its whole brain is found, other heads get no brain
+    of their own, since they will be registered to that scan. Without deepbet, heads are skipped if
+    at least one of the scans is stripped.
 
     Args:
         images: 3-D float images by modality, anywhere in space.
-        fixed: the modality that the others will be laid on, if they will.
+        fixed: modality that the others will be registered to, if any.
         progress: reports each scan.
 
     Raises:
-        BrainExtractionMissing: if all show the skull, and deepbet is not installed.
+        BrainExtractionMissing: if all scans show the skull, and deepbet is not installed.
         InputError: if no brain is found in a scan; the message names the modality.
     """
     progress = progress or Progress()
@@ -126,11 +126,11 @@ def find_brains(
 
 
 def brain_in_head(name: str, image: sitk.Image) -> Brain:
-    """What :func:`extract_brain` finds in a scan.
+    """Brain that :func:`extract_brain` finds in a head.
 
     Raises:
         BrainExtractionMissing: if deepbet is not installed.
-        InputError: if there is no brain to be found; the message names the modality.
+        InputError: if no brain is found; the message names the modality.
     """
     try:
         return Brain(extract_brain(image), stripped=False)
@@ -141,7 +141,7 @@ def brain_in_head(name: str, image: sitk.Image) -> Brain:
 
 
 def is_enough(name: str, brain: Brain) -> bool:
-    """Whether the brain found in a head will do for the other heads that are laid on it."""
+    """Whether the brain found in a head can be used for the other heads registered to it."""
     low, high = PLAUSIBLE_BRAIN_ML
     spacing_mm = np.array(brain.mask.GetSpacing()[::-1])
     return (
@@ -155,15 +155,15 @@ def is_enough(name: str, brain: Brain) -> bool:
 def has_skull(image: sitk.Image, contrast: NDArray[np.float32] | None = None) -> bool:
     """Whether a scan shows a head, rather than a brain on a constant background.
 
-    A head has a larger volume than a brain. Where the scan shows only a part of it, the border of
-    the image cuts through it, and noise around it or a bright scalp over a dark skull give it away.
-    Zeros in the air, a missing face, or a background other than 0 make no difference.
+    A head has a larger volume than a brain. If the scan shows only a part of it, the border of the
+    image cuts through it, and a head is recognized by noise around it or a bright scalp over a dark
+    skull. Zeros in the air, a missing face, or a background other than 0 make no difference.
 
     Args:
         image: 3-D image.
-        contrast: its :func:`.contrast_to_background`, if that is known already.
+        contrast: its :func:`.contrast_to_background`, if already computed.
     """
-    # Rounded down, and also for a slab that is thinner than a coarse voxel.
+    # Rounded down, and at most the size of a slab thinner than a coarse voxel.
     factors = [
         max(1, min(int(_COARSE_MM // spacing), length))
         for spacing, length in zip(image.GetSpacing(), image.GetSize())
@@ -177,7 +177,7 @@ def has_skull(image: sitk.Image, contrast: NDArray[np.float32] | None = None) ->
         return True
     if _cut_cm2(content, spacing_mm) <= _CUT_CM2:
         return False
-    # Where the scan ends is no surface of the head.
+    # The border of the scan is not a surface of the head.
     depth_mm = ndimage.distance_transform_edt(np.pad(content, 1, mode="edge"), sampling=spacing_mm)
     shells = np.where(content, depth_mm[1:-1, 1:-1, 1:-1] // _SHELL_MM, -1)
     layers = [voxels[shells == shell] for shell in range(_SKULL.stop)]
@@ -189,14 +189,14 @@ def has_skull(image: sitk.Image, contrast: NDArray[np.float32] | None = None) ->
 
 
 def extract_brain(image: sitk.Image) -> sitk.Image:
-    """Mask (8-bit) of the brain in a head, on the image's grid, by deepbet; on the CPU in seconds.
+    """Mask (8-bit) of the brain in a head by deepbet, on the image's grid; takes seconds on a CPU.
 
-    deepbet sees the voxels as they are, in the order right, anterior, superior: turning an oblique
-    scan or evening out its spacing would not help it.
+    deepbet gets the original voxels in RAS order: resampling oblique scans, or to an isotropic
+    spacing, would not help it.
 
     Raises:
         BrainExtractionMissing: if deepbet is not installed.
-        InputError: if there is no brain to be found.
+        InputError: if no brain is found.
     """
     try:
         import nibabel
@@ -208,7 +208,7 @@ def extract_brain(image: sitk.Image) -> sitk.Image:
     head = nibabel.Nifti1Image(voxels.T, np.diag([*turned.GetSpacing(), 1.0]))
     try:
         _, mask, _ = BrainExtraction(no_gpu=True).run(head)
-    except (AssertionError, ValueError) as error:  # nothing for a box, or for an island
+    except (AssertionError, ValueError) as error:  # from an empty bounding box or component
         raise InputError(
             "no brain was found in the scan; look whether it shows a head, or strip the scans with "
             "another tool and give its mask with ",
@@ -216,20 +216,20 @@ def extract_brain(image: sitk.Image) -> sitk.Image:
         ) from error
     found = image_like(np.asarray(mask.dataobj).T.astype(np.uint8), turned)
     direction = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
-    # The same voxels in the order they came in, under a header without rounding errors.
+    # Back to the original order of voxels, with the original header to avoid rounding errors.
     return image_like(sitk.GetArrayFromImage(sitk.DICOMOrient(found, direction)), image)
 
 
 def agreed_brain(brains: Mapping[str, Brain]) -> AgreedBrain:
-    """The brain that scans lying on each other agree on.
+    """The brain that several registered scans agree on.
 
-    Scans that came stripped decide, if there are any: someone has looked at them. Otherwise each
-    scan votes where it reaches, T1 and T1ce twice, and half of the votes is enough: a tumor at the
-    brain's edge is lost more easily than a bit of skull is taken for brain. Holes and cracks up to
-    6 mm wide are closed, so that no cavity is cut off, and only the largest piece is kept.
+    If any scans came stripped, only these vote, since someone has checked them. Otherwise each scan
+    votes within its field of view, T1 and T1ce twice. Half of the votes is enough, since losing a
+    tumor at the brain's edge is more likely than including a bit of skull. Holes and cracks up to
+    6 mm wide are closed, so that no cavity is cut off, and only the largest component is kept.
 
     Args:
-        brains: by modality, from :func:`find_brains`, moved to lie on each other.
+        brains: by modality, from :func:`find_brains`, moved into one space.
 
     Raises:
         InputError: if none of the masks has the size of a brain.
@@ -268,7 +268,7 @@ def agreed_brain(brains: Mapping[str, Brain]) -> AgreedBrain:
 
 
 def mask_dice(first: sitk.Image, second: sitk.Image) -> float:
-    """Dice of two brain masks (0 and 1) in what both images show; on different grids, at 2 mm."""
+    """Dice of two brain masks (0 and 1) where both images reach; at 2 mm if their grids differ."""
     if same_grid(first, second):
         return _dice(*(sitk.GetArrayViewFromImage(mask) > 0 for mask in (first, second)))
     grid = working_grid([first, second], (_COARSE_MM,) * 3)
@@ -278,9 +278,9 @@ def mask_dice(first: sitk.Image, second: sitk.Image) -> float:
 
 
 def strip(image: sitk.Image, mask: sitk.Image) -> sitk.Image:
-    """The image with 0 outside the brain, float32; the mask (0 and 1) may have any grid.
+    """The image with 0 outside the brain (float32); the mask (0 and 1) may have any grid.
 
-    A voxel of the brain that is exactly 0 gets the smallest number above it, since 0 says outside.
+    Brain voxels that are 0 get a tiny positive value, since 0 means outside.
     """
     voxels = sitk.GetArrayViewFromImage(image)
     if same_grid(mask, image):
@@ -288,7 +288,7 @@ def strip(image: sitk.Image, mask: sitk.Image) -> sitk.Image:
     else:
         inside = on_grid(mask, image) >= 0.5
     if image.GetPixelID() == sitk.sitkFloat32 and np.array_equal(inside, voxels != 0):
-        return image  # so it is already
+        return image  # it is stripped already
     stripped = np.where(inside, voxels, np.float32(0)).astype(np.float32, copy=False)
     stripped[inside & (voxels == 0)] = np.finfo(np.float32).tiny
     return image_like(stripped, image)
@@ -301,7 +301,7 @@ def content_ml(image: sitk.Image) -> float:
 
 
 def _cut_cm2(content: NDArray[np.bool_], spacing_mm: NDArray[np.float64]) -> float:
-    """The largest area in which a face of the image cuts through what it shows."""
+    """The largest area of content on any face of the image, in square centimeters."""
     return max(
         content.take(end, axis).sum() * np.delete(spacing_mm, axis).prod() / 100
         for axis in range(3)
@@ -310,21 +310,21 @@ def _cut_cm2(content: NDArray[np.bool_], spacing_mm: NDArray[np.float64]) -> flo
 
 
 def _without_gap(voxels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The voxels with a background just below the head: -1024 would use up all the contrast."""
+    """The voxels with the background set to the head's darkest, as -1024 would cost contrast."""
     outside = voxels == background(voxels)
     low = np.percentile(voxels[~outside], 0.1)
     return np.where(outside, low, np.maximum(voxels, low)).astype(np.float32)
 
 
 def _grid_around(masks: list[sitk.Image]) -> sitk.Image:
-    """Empty 1 mm grid around masks, with room for half a slice and for the closing."""
+    """Empty 1 mm grid around masks, with a margin of half a slice and for the closing."""
     thickest_mm = max(max(mask.GetSpacing()) for mask in masks)
     margin = [int(thickest_mm / 2) + _CLOSING_MM + 1] * 3
     return sitk.ConstantPad(working_grid(masks, (1.0, 1.0, 1.0)), margin, margin)
 
 
 def _in_one_piece(mask: sitk.Image) -> sitk.Image:
-    """The largest piece of a mask on a 1 mm grid, its cracks and holes closed."""
+    """Largest component of a mask on a 1 mm grid, with cracks and holes closed."""
     closed = sitk.BinaryMorphologicalClosing(mask, [_CLOSING_MM] * 3, sitk.sitkBall)
     pieces = sitk.RelabelComponent(sitk.ConnectedComponent(closed))  # the largest is 1
     return sitk.BinaryFillhole(pieces == 1)

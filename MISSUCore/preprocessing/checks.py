@@ -1,4 +1,4 @@
-"""Do the scans of a case belong together, and are they what they are said to be?"""
+"""Checks that the scans of a case show one brain, and have the modalities they were given as."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from .bias_field import strong_field
 from .brain_extraction import Brain, mask_dice
 from .edge_agreement import edge_agreement
 
-# Dice of brains that were laid on each other. Below the first a user is warned; brains below the
-# second are not of one patient, if the edges inside them do not fit either. See
-# Testing/Benchmarks/different_anatomy.py for what is measured in one patient and in two.
+# Dice of registered brains. Below the first the user is warned; below the second they are taken to
+# be of different patients if their inner edges do not agree either. See
+# Testing/Benchmarks/different_anatomy.py for values in the same and in different patients.
 SAME_BRAIN = 0.955
 OTHER_BRAIN = 0.945
 OTHER_INSIDE = 0.05
-# Heads of one patient, laid on each other, have 0.109 and more (29 pairs, some with noise or bias
-# fields), of two patients 0.044 at most (21); see Testing/Benchmarks/head_pairs.py.
+# Edge agreement of registered heads: of one patient 0.109 or more (29 pairs, some with noise or
+# bias fields), of two patients 0.044 or less (21 pairs); see Testing/Benchmarks/head_pairs.py.
 SAME_INSIDE_HEADS = 0.075
-# Confidence, which is 0.85 at most. No warning in 54 BraTS cases, whole or with scans left out; two
-# scans that were exchanged are noticed in 22 of 27 (T1 and T1ce) to 26 of 27.
+# Confidence of the guess, at most 0.85. There is no warning in 54 BraTS cases, complete or not;
+# two exchanged scans are noticed in 22 (T1 and T1ce) to 26 of 27 cases.
 SURELY_ANOTHER = 0.75
 
 
 def check_overlap(images: Mapping[str, sitk.Image]) -> None:
-    """Make sure that scans that are not moved lie in the same part of space.
+    """Check that scans that are not registered overlap in space.
 
     Raises:
-        InputError: if two do not.
+        InputError: if two of them do not.
     """
     for (name, image), (other, seen) in combinations(images.items(), 2):
         if not overlap(image, seen):
@@ -55,19 +55,19 @@ def check_anatomy(
     *,
     only_warn: bool = False,
 ) -> list[str]:
-    """Hold the brain in each scan against that in the fixed one.
+    """Compare the brain in each scan with that in the fixed one.
 
     Args:
-        fixed: modality of the scan that the others were laid on.
+        fixed: modality of the scan that the others were registered to.
         images: scans in one space, by modality.
-        brains: of some of them, in the same space.
-        only_warn: whether other anatomy is no error.
+        brains: brains of some of them, in the same space.
+        only_warn: warn about different anatomy instead of raising an error.
 
     Returns:
-        Warnings of brains whose outlines differ.
+        Warnings about brains whose outlines differ.
 
     Raises:
-        InputError: if outline and inside of a brain differ: it is another, or lies elsewhere.
+        InputError: if outline and inner edges differ: another brain, or not registered.
     """
     warnings: list[str] = []
     for name, brain in brains.items():
@@ -105,7 +105,7 @@ def check_anatomy(
 
 
 def fits_inside(head: sitk.Image, fixed: sitk.Image, brain: sitk.Image) -> bool:
-    """Whether the edges inside the fixed scan's brain are in a head that was laid on it, too.
+    """Whether a head registered to the fixed scan shows the same edges inside the brain.
 
     Args:
         head: 3-D scan, float, in the space of the fixed one.
@@ -118,7 +118,7 @@ def fits_inside(head: sitk.Image, fixed: sitk.Image, brain: sitk.Image) -> bool:
 
 
 def sequence_warnings(images: Mapping[str, sitk.Image]) -> list[str]:
-    """Scans in one space that look as if they were given as each other."""
+    """Warnings about scans in one space that look like another modality than given."""
     given = {name: image for name, image in images.items() if name in BRATS_MODALITIES}
     return [
         Text(
@@ -133,13 +133,13 @@ def sequence_warnings(images: Mapping[str, sitk.Image]) -> list[str]:
 
 
 def strong_fields(images: Mapping[str, sitk.Image]) -> dict[str, float]:
-    """How strong the bias field is in those stripped scans that seem to have a strong one."""
+    """Strength of the bias field, by modality, of stripped scans that seem to have a strong one."""
     strengths = {name: strong_field(image) for name, image in images.items()}
     return {name: strength for name, strength in strengths.items() if strength is not None}
 
 
 def bias_field_warnings(strengths: Mapping[str, float]) -> list[str]:
-    """Scans with a strong bias field that was left in them."""
+    """Warnings about scans with a strong bias field that was not corrected."""
     return [
         Text(
             a_modality(name),

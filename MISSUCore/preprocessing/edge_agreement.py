@@ -1,8 +1,8 @@
-"""Do two scans show the same brain? Then the edges inside it lie on each other.
+"""Edge agreement: whether two registered scans show the same brain.
 
-Contrast differs from sequence to sequence, but where gray matter meets white, or a ventricle
-begins, every sequence has an edge in the same direction (normalized gradient fields, Haber and
-Modersitzki, MICCAI 2006). In the brain of another patient the edges lie elsewhere.
+Contrast differs between sequences, but at the borders of gray matter, white matter and ventricles
+every sequence has an edge in the same direction (normalized gradient fields, Haber and Modersitzki,
+MICCAI 2006). In the brain of another patient the edges are elsewhere.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ Values = NDArray[np.float32]
 
 _SPACING_MM = 2.0
 _SMOOTHED_VOXELS = 1.0
-# The brain's own edge says nothing of what is inside, and is measured by the shape of its mask.
+# The rim of the brain is left out: the shape of the masks is compared elsewhere.
 _RIM_MM = 7.0
 _ASIDE_VOXELS = 4  # 8 mm, wider than a gyrus
 _ENOUGH_VOXELS = 500  # 4 ml
-# Edges above this part of all count alike, or a single vessel could outweigh the rest.
+# Percentile above which edges have equal weight, or a single vessel could outweigh the rest.
 _STRONG_EDGE = 90
 
 
 def edge_agreement(
     moving: sitk.Image, fixed: sitk.Image, moving_brain: sitk.Image, fixed_brain: sitk.Image
 ) -> float | None:
-    """How much better the edges inside two brains agree in place than shifted by 8 mm.
+    """How much better the edges inside two brains agree in place than if shifted by 8 mm.
 
     Agreement is the squared cosine of the angle between the scans' gradients, 0 to 1, averaged
-    over voxels with the strength of the edges as weight. The best of six shifts is subtracted, so
-    that neither noise nor thick slices make the brains of two patients look alike.
+    over voxels with the strength of the edges as weight. The best agreement of six shifts is
+    subtracted, so that noise or thick slices do not make brains of two patients look alike.
 
     Args:
         moving: 3-D scan, float, in the space of the fixed one.
         fixed: 3-D scan, float.
-        moving_brain: its brain mask, 0 and 1, on any grid.
-        fixed_brain: brain mask of the fixed scan, likewise.
+        moving_brain: brain mask (0 and 1) of the moving scan, on any grid.
+        fixed_brain: brain mask (0 and 1) of the fixed scan, on any grid.
 
     Returns:
         The difference; None if the brains share less than 4 ml, or a scan has no edges there.
@@ -82,6 +82,6 @@ def _fit(first: Values, second: Values, inside: NDArray[np.bool_]) -> float:
     first, second = first[:, inside], second[:, inside]
     weights = np.linalg.norm(first, axis=0) * np.linalg.norm(second, axis=0)
     products = (first * second).sum(axis=0) ** 2
-    # The product of two vectors is their cosine times both lengths.
+    # The dot product is the cosine times both lengths.
     cosines = np.divide(products, weights, out=np.zeros_like(weights), where=weights > 0)
     return float(cosines.sum() / max(weights.sum(), np.finfo(np.float32).tiny))

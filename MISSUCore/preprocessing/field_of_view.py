@@ -1,4 +1,4 @@
-"""Does a tumor go on where a scan ends? Then its volume is doubtful, and nothing else shows it."""
+"""Check whether a scan ends within the tumor, which makes its volume doubtful."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from numpy.typing import NDArray
 from ..core.messages import Text, a_modality
 
 _BRAIN_RADIUS_MM = 70.0
-# A scan that is cropped to the brain ends with slices that cut thin caps off it. A slice that shows
-# more than so many caps ends the scan within the brain. In 89 BraTS cases, cropped, tumors reach
-# slices with 1 cap at most; scans that end within the brain show 4.6 and more.
+# The last slice of a scan cropped to the brain shows only a thin cap of the brain. If its area is
+# larger than this many caps, the scan ends within the brain. In 89 cropped BraTS cases, tumors
+# reach slices of at most 1 cap; scans that end within the brain show 4.6 or more.
 _CAPS = 4.0
-# Where x, y and z (left, back and up, as ITK has them) are small, and where they are large.
+# Sides of small and of large x, y and z (ITK's axes point left, back and up).
 _SIDES = (("right", "left"), ("front", "back"), ("lower", "upper"))
 
 
 def end_warnings(scans: Mapping[str, sitk.Image], labels: sitk.Image) -> list[str]:
-    """Scans that end within the brain where the tumor is.
+    """Warnings about scans that end within the brain where the tumor is.
 
     Args:
         scans: 3-D images in one space, 0 outside the brain, by modality.
-        labels: label map in the same space, on any grid; what is not 0 is tumor.
+        labels: label map in the same space, on any grid; nonzero is tumor.
     """
     tumor = np.argwhere(sitk.GetArrayViewFromImage(labels) != 0)[:, ::-1]
     if not len(tumor):
@@ -43,7 +43,7 @@ def end_warnings(scans: Mapping[str, sitk.Image], labels: sitk.Image) -> list[st
 
 
 def _reached_ends(image: sitk.Image, points_mm: NDArray[np.float64]) -> Iterator[str]:
-    """The sides at which an image ends within the brain, less than a slice beyond some points."""
+    """Sides at which an image ends within the brain, and points reach its last slice or farther."""
     spacing, size = np.array(image.GetSpacing()), np.array(image.GetSize())
     direction = _direction(image)
     places = (points_mm - image.GetOrigin()) @ direction / spacing

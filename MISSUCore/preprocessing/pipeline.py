@@ -1,6 +1,6 @@
-"""From scans as they leave the scanner to what a model takes: in one space, without the skull.
+"""Preprocessing of raw scans for a model: one space, no skull, even brightness.
 
-A rigid transform moves a scan by its origin and direction alone, so no voxel is interpolated here.
+Scans are moved by changing their origin and direction only, so no voxel is interpolated here.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from .checks import (
 )
 from .registration.rigid import Registration, Target, moved, register_on
 
-# Dice of the brain in one scan with the brain that all agree on; 0.95 and more if all is well.
+# Dice of the brain in one scan with the agreed brain; usually 0.95 or more.
 DOUBTFUL_AGREEMENT = 0.9
 
 
@@ -53,15 +53,15 @@ class AlignedCase:
     """Scans in the space of one of them.
 
     Attributes:
-        fixed: the modality that stayed where it was.
-        whole: the scans in its space, by modality, with all that they show.
-        images: the same, 0 outside the brain.
-        registrations: by modality, of the scans that were held against the fixed one.
+        fixed: modality of the fixed scan, which is not moved.
+        whole: the scans in its space, by modality, with the skull if they show it.
+        images: the same scans, 0 outside the brain.
+        registrations: by modality, of the scans that were registered to the fixed one.
         brain: mask of the brain (8-bit), on a grid of its own in the same space; None if the scans
             came without skull.
-        brain_method: how the brain was found; empty if nobody looked.
+        brain_method: how the brain was found; empty if it was not looked for.
         warnings: what the user should know.
-        seconds: by step.
+        seconds: computing time by step.
     """
 
     fixed: str
@@ -75,7 +75,7 @@ class AlignedCase:
 
     @property
     def was_moved(self) -> bool:
-        """Whether any scan is now elsewhere than its header said."""
+        """Whether any scan was moved from where its header says it is."""
         return any(not registration.skipped for registration in self.registrations.values())
 
     @property
@@ -84,7 +84,7 @@ class AlignedCase:
         return None if self.brain is None else round(content_ml(self.brain), 1)
 
     def moved_along(self, image: sitk.Image, name: str) -> sitk.Image:
-        """An image that lies on a scan as it was read, moved to where that scan is now."""
+        """An image in the original space of a scan, moved along with that scan."""
         registration = self.registrations.get(name)
         if registration is None or registration.skipped:
             return image
@@ -93,7 +93,7 @@ class AlignedCase:
     def registration_facts(
         self, transforms: Mapping[str, str] | None = None
     ) -> dict[str, ScanRegistration]:
-        """What a report says of the registrations; ``transforms`` are names of files."""
+        """The registrations for a report; ``transforms`` are file names by modality."""
         return {
             name: ScanRegistration(
                 round(registration.quality, 3),
@@ -113,20 +113,20 @@ def preprocess(
     brain_mask: sitk.Image | None = None,
     progress: Progress | None = None,
 ) -> AlignedCase:
-    """Bring the scans of a patient into one space and take off the skull, as far as they need it.
+    """Bring the scans of a patient into one space and remove the skull, as far as they need it.
 
     Args:
-        images: 3-D float images by modality, as they were read.
-        options: what is done.
+        images: 3-D float images by modality, as read.
+        options: which steps are applied.
         is_head: whether they show a head; scans of other organs are left as they are.
-        brain_mask: nonzero in the brain, which is not looked for then. On the grid of a scan
-            it is moved with that, otherwise it is taken to lie in the space of the fixed one.
+        brain_mask: nonzero in the brain; replaces brain extraction. If it has the grid of a
+            scan, it is moved with that scan; otherwise it is in the space of the fixed one.
         progress: reports the steps.
 
     Raises:
-        BrainExtractionMissing: if scans show the skull, and nothing is there to take it off.
-        InputError: if scans cannot be laid on each other, or no brain is found, or the brain mask
-            does not lie on them.
+        BrainExtractionMissing: if all scans show the skull, and deepbet is not installed.
+        InputError: if scans cannot be registered, no brain is found, or the brain mask does not
+            overlap them.
     """
     progress = progress or Progress()
     if not is_head and (brain_mask is not None or options.bias_field == "always"):
@@ -145,7 +145,7 @@ def preprocess(
         brains[scan_under(brain_mask, images, fixed)] = Brain(brain_mask != 0, stripped=False)
     elif options.brain_extraction:
         with _timed(case, "brain"):
-            # By headers alone no brain is carried to another scan.
+            # Without registration each scan needs a brain of its own.
             target = fixed if options.registration else None
             brains = find_brains(images, target, progress.part(0, 0.3))
     if brains:
@@ -166,20 +166,20 @@ def preprocess(
 
 
 def scan_under(image: sitk.Image, images: Mapping[str, sitk.Image], fixed: str) -> str:
-    """The scan that an image lies on, and is moved with: one with its grid, or else the fixed one.
+    """Modality of the scan that an image lies on: one with the same grid, or else the fixed one.
 
     Args:
-        image: such as a mask that was drawn on one of the scans.
-        images: the scans by modality, as they were read.
-        fixed: the modality that stays where it is.
+        image: for example a mask drawn on one of the scans, with which it is to be moved.
+        images: the scans by modality, as read.
+        fixed: modality of the fixed scan.
     """
     return next((name for name in (fixed, *images) if same_grid(image, images[name])), fixed)
 
 
 def _set_background_to_zero(case: AlignedCase, brains: Mapping[str, Brain]) -> None:
-    """Set what lies beyond a scan to 0, with nothing below, as registration expects it.
+    """Set the background to 0 and remove values below, as registration expects.
 
-    Some scans have -1024 there, or 0 in the middle of the brain's range, as a z-score leaves it.
+    Some scans have -1024 there, or 0 within the brain's range, as after a z-score.
     """
     for name, image in case.whole.items():
         brain = brains.get(name)
@@ -190,7 +190,7 @@ def _set_background_to_zero(case: AlignedCase, brains: Mapping[str, Brain]) -> N
 
 
 def _moved_brains(case: AlignedCase, brains: Mapping[str, Brain]) -> dict[str, Brain]:
-    """The brains where their scans are now."""
+    """The brains moved along with their scans."""
     return {
         name: replace(brain, mask=case.moved_along(brain.mask, name))
         for name, brain in brains.items()
@@ -200,17 +200,16 @@ def _moved_brains(case: AlignedCase, brains: Mapping[str, Brain]) -> dict[str, B
 def _register(
     case: AlignedCase, brains: Mapping[str, Brain], carried: bool, progress: Progress
 ) -> dict[str, Brain]:
-    """Lay all scans on the fixed one, as many at a time as there are cores.
+    """Register all scans to the fixed one, in parallel on the available cores.
 
     Args:
-        case: whose scans are moved.
-        brains: in the scans as they were read.
-        carried: whether the fixed scan's brain is that of the heads without one, if it fits them.
+        case: the case; its scans are moved.
+        brains: brains in the original scans.
+        carried: whether heads without a brain take over the fixed scan's brain, if it fits them.
         progress: reports the scans.
 
     Returns:
-        The brains of heads that it did not fit. They are laid on it by their own, as if these had
-        been looked for at once.
+        Newly extracted brains of the heads that it did not fit; these were registered with them.
     """
     others = [name for name in case.whole if name != case.fixed]
     masks = {name: brain.mask for name, brain in brains.items()}
@@ -241,7 +240,7 @@ def _register(
 def _check_anatomy(
     case: AlignedCase, brains: Mapping[str, Brain], options: PreprocessingOptions
 ) -> None:
-    """Do the scans show one brain? Without registration they may lie beside each other as yet."""
+    """Check that the scans show one brain; only warn if they were not registered."""
     if not (brains or options.brain_extraction):
         brains = {name: Brain(image != 0, stripped=True) for name, image in case.whole.items()}
     only_warn = options.different_anatomy or not options.registration
@@ -249,15 +248,15 @@ def _check_anatomy(
 
 
 def _strip_heads(case: AlignedCase, brains: Mapping[str, Brain], given: bool) -> AlignedCase:
-    """The case with its brain known, and with the skull taken off the scans that have one.
+    """The case with a brain mask, and with the skull removed from the scans that have one.
 
     Args:
-        case: whose scans are in one space.
-        brains: in the same space.
-        given: whether there is one brain only, and it is to be believed.
+        case: its scans are in one space.
+        brains: brains in the same space.
+        given: whether the only brain is the user's mask, which is used as it is.
 
     Raises:
-        InputError: if a scan shows nothing of the brain.
+        InputError: if a scan shows no part of the brain.
     """
     stripped = [name for name, brain in brains.items() if brain.stripped]
     if len(stripped) == len(case.whole):
@@ -296,7 +295,7 @@ def _strip_heads(case: AlignedCase, brains: Mapping[str, Brain], given: bool) ->
 
 
 def _even_out(case: AlignedCase, bias_field: str, progress: Progress) -> None:
-    """Correct bias fields, or warn of those that are left."""
+    """Correct bias fields, or warn about strong ones that are left."""
     strong = {} if bias_field == "always" else strong_fields(case.images)
     if bias_field == "never":
         case.warnings.extend(bias_field_warnings(strong))

@@ -1,10 +1,9 @@
-"""An estimate of a missing scan from the others, as input of a network that hardly ever lacked it.
+"""Estimate of a missing scan from the others, for a network rarely trained without that scan.
 
-A network that saw few cases without FLAIR takes a channel of zeros for a brain without edema. What
-FLAIR shows follows in part from T1, T1ce and T2: a quadratic polynomial of their z-scores, in the
-voxel and around it, fitted by least squares on training cases, explains half of its variance. It
-adds nothing that is not in the other scans, but says it in the form that the network learned to
-read.
+A network that saw few cases without FLAIR takes a channel of zeros for a brain without edema. FLAIR
+can partly be predicted from T1, T1ce and T2: a quadratic polynomial of their z-scores, in the voxel
+and around it, fitted by least squares on training cases, explains half of its variance. The
+estimate adds no information, but has the form that the network was trained on.
 """
 
 from __future__ import annotations
@@ -18,9 +17,9 @@ from scipy import ndimage
 
 from ..contract.model_card import ScanEstimate
 
-# A polynomial must not be asked far from where it was fitted: a vessel of T1ce has a z-score of 10.
+# A polynomial must not be extrapolated far: a vessel in T1ce has a z-score of 10.
 LARGEST_SCORE = 6.0
-# Standard deviation of the Gaussian that tells what is around a voxel, cut off at twice of it.
+# Standard deviation of the Gaussian for the mean around a voxel, and its cutoff in deviations.
 AROUND_MM = 2.0
 TRUNCATE = 2.0
 
@@ -28,15 +27,15 @@ TRUNCATE = 2.0
 def predictors(
     scans: NDArray[np.float32], spacing_mm: Sequence[float]
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-    """The brain (D, H, W), and for each of its N voxels what a missing scan is estimated from.
+    """Mask of the brain, and the predictors of a missing scan in each of its N voxels.
 
     Args:
         scans: (scans, D, H, W), z-scored over the brain, 0 outside.
         spacing_mm: of the voxels (depth, height, width).
 
     Returns:
-        The mask, and (2 scans, N): the z-score of each scan in the voxel, then the mean of each
-        around it, weighted by a Gaussian, over the brain alone; all clipped at +- 6.
+        The mask (D, H, W), and (2 scans, N): the z-score of each scan in the voxel, then its
+        Gaussian-weighted mean around the voxel, over the brain only; all clipped at +- 6.
     """
     brain: NDArray[np.bool_] = np.logical_or.reduce(scans != 0)
     sigmas = [AROUND_MM / step for step in spacing_mm]
@@ -59,7 +58,7 @@ def quadratic_terms(values: NDArray[np.float32]) -> Iterator[NDArray[np.float32]
         values: (count, N).
 
     Returns:
-        1 + count + count (count + 1) / 2 of them: of a and b they are 1, a, b, aa, ab, bb.
+        1 + count + count (count + 1) / 2 terms; for a and b they are 1, a, b, aa, ab, bb.
     """
     yield np.ones(values.shape[1], dtype=np.float32)
     yield from values
@@ -70,13 +69,13 @@ def quadratic_terms(values: NDArray[np.float32]) -> Iterator[NDArray[np.float32]
 def estimated_scan(
     scans: NDArray[np.float32], spacing_mm: Sequence[float], estimate: ScanEstimate
 ) -> NDArray[np.float32]:
-    """The z-scores (D, H, W) that a missing scan is likely to have, 0 outside the brain.
+    """Estimated z-scores (D, H, W) of a missing scan, 0 outside the brain.
 
     Args:
-        scans: (scans, D, H, W), those of the estimate in its order, z-scored over the brain and 0
-            outside.
+        scans: (scans, D, H, W), the scans of the estimate in its order, z-scored over the brain
+            and 0 outside.
         spacing_mm: of the voxels (depth, height, width).
-        estimate: its coefficients.
+        estimate: coefficients of the polynomial.
     """
     brain, values = predictors(scans, spacing_mm)
     scores = np.zeros(values.shape[1], dtype=np.float32)

@@ -1,7 +1,7 @@
-"""From scans to what the network sees, and from what it says back to the scan's grid.
+"""Resampling of scans to the network's input, and of its output back to a scan's grid.
 
-The network sees the brain on a *working grid*: along the patient's axes (LPS, as BraTS has it) at
-a fixed spacing, whatever the orientation and spacing of the scans. All resampling is done in
+The network sees the brain on a *working grid*: along the patient's axes (LPS, as in BraTS) at a
+fixed spacing, whatever the orientation and spacing of the scans. All resampling is done in
 physical space.
 """
 
@@ -20,19 +20,19 @@ from ..core.messages import a_modality
 from ..io.geometry import image_like, physical_box
 from ..io.resampling import interpolate, resample
 
-# Published scans have a few voxels far above the brain's range.
+# Public data sets have a few voxels far above the brain's range.
 CLIPPED_PERCENTILES = (0.05, 99.95)
 MAXIMUM_WORKING_VOXELS = 2**26
 
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """A case as the network sees it.
+    """Input of the network for a case.
 
     Attributes:
-        volume: (modalities, D, H, W) float32; in each modality z-scored over the brain, exactly 0
-            outside; a missing modality is all 0.
-        grid: empty image with the working grid's geometry.
+        volume: (modalities, D, H, W) float32; each modality is z-scored over the brain, and exactly
+            0 outside; a missing modality is all 0.
+        grid: empty image with the geometry of the working grid.
     """
 
     volume: NDArray[np.float32]
@@ -46,8 +46,8 @@ def prepare(
 ) -> NetworkInput:
     """Bring skull-stripped scans to the working grid and to comparable intensities.
 
-    Brain is what differs from 0. Intensities are clipped at the percentiles 0.05 and 99.95 of the
-    brain, resampled, and z-scored over the brain (method of nnU-Net and of the paper).
+    Nonzero voxels are brain. Intensities are clipped at the percentiles 0.05 and 99.95 of the
+    brain, resampled, and z-scored over the brain (as in nnU-Net and in the paper).
 
     Args:
         images: 3-D float images by modality; grids may differ; modalities may be missing.
@@ -55,7 +55,7 @@ def prepare(
         spacing_mm: working spacing (depth, height, width).
 
     Raises:
-        InputError: if none of the modalities is there, or one has no contrast.
+        InputError: if none of the modalities is given, or one has no contrast.
     """
     present = {name: images[name] for name in modalities if name in images}
     if not present:
@@ -69,8 +69,8 @@ def prepare(
     for channel, name in enumerate(modalities):
         if name in present:
             volume[channel] = _prepare_modality(name, present[name], grid)
-    # The box around an oblique scan is wider than the brain in it, and how much background the
-    # network sees must not depend on how the scan was tilted.
+    # Crop to the brain: the box around an oblique scan is larger, and the amount of background
+    # must not depend on the tilt of the scan.
     depth, height, width = _block(np.logical_or.reduce(volume != 0))
     return NetworkInput(volume[:, depth, height, width], grid[width, height, depth])
 
@@ -80,8 +80,8 @@ def working_grid(
 ) -> sitk.Image:
     """Empty image along the patient's axes that covers the nonzero voxels of any of the images.
 
-    Its first voxel is the center of a corner voxel of the images' content, so that an image that
-    has the working spacing and orientation already is cut out without interpolation.
+    Its first voxel coincides with a corner voxel of the images' content, so that an image that has
+    the working spacing and orientation already is cropped without interpolation.
 
     Raises:
         InputError: if the content is too large to be a head at this spacing.
@@ -90,7 +90,7 @@ def working_grid(
     low = np.min([box[0] for box in boxes], axis=0)
     high = np.max([box[1] for box in boxes], axis=0)
     spacing = np.array(spacing_mm[::-1])
-    # A voxel that only rounding errors would add is none.
+    # The tolerance avoids an extra voxel due to rounding errors.
     size = np.ceil((high - low) / spacing - 1e-3) + 1
     if np.prod(size, dtype=float) > MAXIMUM_WORKING_VOXELS:
         extent = " x ".join(f"{length:.0f}" for length in high - low)
@@ -102,9 +102,9 @@ def working_grid(
 
 
 def prepare_labels(labels: sitk.Image, scheme: LabelScheme, grid: sitk.Image) -> NDArray[np.uint8]:
-    """Class numbers (D, H, W) on the working grid of a label map on any grid.
+    """Class numbers (D, H, W) on the working grid, from a label map on any grid.
 
-    A voxel belongs to a region where the region fills at least half of it.
+    A voxel belongs to a region if the region fills at least half of it.
     """
     masks = scheme.to_regions(sitk.GetArrayViewFromImage(labels)).astype(np.float32)
     resampled = np.stack([resample(image_like(mask, labels), grid) >= 0.5 for mask in masks])
@@ -114,9 +114,9 @@ def prepare_labels(labels: sitk.Image, scheme: LabelScheme, grid: sitk.Image) ->
 def to_reference(
     probabilities: NDArray[np.float32], grid: sitk.Image, reference: sitk.Image
 ) -> NDArray[np.float32]:
-    """Probabilities (regions, D, H, W) of the working grid on the grid of a reference image.
+    """Probabilities (regions, D, H, W) resampled from the working grid to that of a reference.
 
-    Interpolated linearly in physical space; 0 where the working grid does not reach.
+    Interpolated linearly in physical space; 0 outside the working grid.
     """
     return np.stack([interpolate(image_like(map_, grid), reference) for map_ in probabilities])
 
@@ -144,16 +144,16 @@ def _prepare_modality(name: str, image: sitk.Image, grid: sitk.Image) -> NDArray
 def resample_brain(
     voxels: NDArray[np.float32], brain: NDArray[np.bool_], image: sitk.Image, grid: sitk.Image
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-    """Where the brain is on a grid, and its intensities there.
+    """Brain mask and intensities resampled to a grid.
 
     Args:
         voxels: (D, H, W) on the grid of ``image``, 0 outside the brain.
-        brain: (D, H, W), the brain on that grid.
-        image: its geometry.
-        grid: image with the wanted geometry.
+        brain: (D, H, W), brain mask on that grid.
+        image: image with the geometry of the input.
+        grid: image with the geometry of the output.
 
     Returns:
-        Mask (D, H, W) of what the brain fills at least by half, and the values in it, flat.
+        Mask (D, H, W) of voxels that are at least half brain, and the intensities in it (N,).
     """
     weight = resample(image_like(brain.astype(np.float32), image), grid)
     inside = weight >= 0.5
@@ -162,13 +162,13 @@ def resample_brain(
 
 
 def _content(image: sitk.Image) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """First voxel (x, y, z) of the block that is not 0, and one beyond its last."""
+    """Start and stop indices (x, y, z) of the block that holds all nonzero voxels."""
     block = _block(sitk.GetArrayViewFromImage(image) != 0)
     return tuple(span.start for span in block[::-1]), tuple(span.stop for span in block[::-1])
 
 
 def _block(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
-    """The smallest block (D, H, W) that holds all of a mask."""
+    """Slices (D, H, W) of the smallest block that holds all of a mask."""
     any_of = np.logical_or.reduce
     flat = any_of(mask)
     lines = (any_of(mask, axis=(1, 2)), any_of(flat, axis=1), any_of(flat, axis=0))

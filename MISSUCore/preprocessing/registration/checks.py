@@ -1,4 +1,4 @@
-"""What may be wrong with a registration: its fit, the headers' spacing and place, the side."""
+"""Warnings about a registration: poor fit, wrong spacing or position, exchanged sides."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _FAR_MM = 60.0
 _HEAD_MM = (80.0, 320.0)
 # A head with its skull is up to a third longer than its brain.
 _EXTENT_RATIO = 1.5
-# On 54 BraTS cases the mirrored scan shares at most 0.8 times as much information as the scan
-# itself; where the scan was mirrored on purpose, at least 1.2 times as much.
+# In 54 BraTS cases the mirror image has at most 0.8 times the mutual information of the scan itself
+# (minus 1); if the scan was mirrored on purpose, at least 1.2 times.
 _MIRRORED = 1.1
-# Of scans that lie on each other the mirror image, laid on without a search, shares at most 0.66
-# times as much (30 pairs of 10 cases); of scans that were mirrored on purpose, at least 1.2 times.
+# Without a search, the mirror image of an aligned scan has at most 0.66 times as much (30 pairs of
+# 10 cases); if the scan was mirrored on purpose, at least 1.2 times.
 _SUSPICIOUS = 0.9
 _AXES = "left-right x front-back x feet-head"
 
@@ -32,7 +32,7 @@ _AXES = "left-right x front-back x feet-head"
 def header_warnings(
     moving: Head, fixed: Head, transform: sitk.Euler3DTransform, moved_mm: float
 ) -> Iterator[str]:
-    """Heads too small or large for a head or for the same head, or that lay far from each other."""
+    """Warnings about heads of implausible or different size, or far from each other."""
     spacing = "x".join(f"{step:.3g}" for step in moving.image.GetSpacing())
     extents = moving.extent_mm
     if extents.min() < _HEAD_MM[0] or extents.max() > _HEAD_MM[1]:
@@ -71,7 +71,7 @@ def header_warnings(
 
 
 def fit_warnings(moving: Head, overlay: Overlay, transform: sitk.Euler3DTransform) -> Iterator[str]:
-    """Scans that have little in common: information, or part of the head."""
+    """Warnings about little mutual information, or a small shared part of the head."""
     fixed = overlay.fixed
     quality, covered = overlay.mutual_information(transform), overlay.covered(transform)
     if quality < POOR_QUALITY:
@@ -99,7 +99,7 @@ def fit_warnings(moving: Head, overlay: Overlay, transform: sitk.Euler3DTransfor
 def may_be_mirrored(overlay: Overlay, transform: sitk.Euler3DTransform) -> bool:
     """Whether the mirror image of a scan fits so well that a search is worthwhile.
 
-    Tells something only of brains that lie straight in their scans, and on each other.
+    Valid only for aligned brains that lie straight in their scans.
     """
     mirrored = _mirrored(overlay.fixed, transform)
     return overlay.mutual_information(mirrored) - 1 > _SUSPICIOUS * (
@@ -110,13 +110,13 @@ def may_be_mirrored(overlay: Overlay, transform: sitk.Euler3DTransform) -> bool:
 def mirror_warnings(
     moving: Head, overlay: Overlay, transform: sitk.Euler3DTransform, seed: int
 ) -> Iterator[str]:
-    """A scan that fits better when mirrored left-right, each at its best place."""
+    """Warning if a scan fits better when mirrored left-right, each at its best position."""
     fixed = overlay.fixed
     mirrored = _mirrored(fixed, transform)
     try:
         found = search(moving, fixed, centered(fixed.center_mm), COARSE, seed, beyond=mirrored)
     except InputError:
-        return  # of half a brain the mirror image shares nothing
+        return  # the mirror image of half a brain does not overlap it
     mirrored.AddTransform(found)
     gain = (overlay.mutual_information(mirrored) - 1) / max(
         overlay.mutual_information(transform) - 1, 1e-6
@@ -134,7 +134,7 @@ def mirror_warnings(
 
 
 def _mirrored(fixed: Head, transform: sitk.Euler3DTransform) -> sitk.CompositeTransform:
-    """A reflection of the fixed scan's space left-right, and then a transform."""
+    """A left-right reflection of the fixed scan's space, followed by a transform."""
     reflection = sitk.AffineTransform(3)
     reflection.SetCenter(fixed.center_mm.tolist())
     reflection.SetMatrix([-1, 0, 0, 0, 1, 0, 0, 0, 1])

@@ -1,4 +1,4 @@
-"""Where the head or brain is in a scan: the scan at lower resolution, its mask, its extent."""
+"""The head or brain in a scan: its mask and extent, and the scan at lower resolution."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Points = NDArray[np.float64]
 Faces = tuple[list[bool], list[bool]]
 
 MASK_SPACING_MM = 4.0
-# Of the range of intensities: air is darker, all but the darkest tissue brighter.
+# Fraction of the intensity range: air is darker, all but the darkest tissue brighter.
 _TISSUE = 0.1
-# Beyond a face of the volume that shows only background there is more background.
+# Fraction of zeros from which a face of the volume is taken to continue as background.
 _EMPTY_FACE = 0.9
 _MARGIN_MM = 30.0
 
@@ -31,10 +31,10 @@ class Head:
     """A scan, and where the head (or brain, if skull-stripped) is in it.
 
     Attributes:
-        name: what messages call the scan.
-        image: float32, as it was given.
-        empty_faces: whether the scan ends in background, before the first voxel along each axis
-            (x, y, z) and beyond the last; there is more background then.
+        name: name of the scan in messages.
+        image: the original scan, float32.
+        empty_faces: whether the scan ends in background at the first and at the last voxel along
+            each axis (x, y, z); background is then assumed to continue.
         mask: uint8, 1 in the head, about 4 mm spacing along the image's axes.
         points_mm: (N, 3) centers of the mask's voxels, patient coordinates (x, y, z).
     """
@@ -52,11 +52,11 @@ class Head:
 
     @property
     def extent_mm(self) -> Points:
-        """How far the head reaches left-right, front-back and feet-head; without 1 % of it."""
+        """Extent of the head left-right, front-back and feet-head, without its outermost 1 %."""
         return extent_mm(self.points_mm)
 
     def shows(self, points_mm: Points) -> NDArray[np.bool_]:
-        """Which of the points (N, 3) the scan shows, or its background."""
+        """Mask (N,) of the points (N, 3) that lie in the scan or its continued background."""
         direction = np.array(self.image.GetDirection()).reshape(3, 3)
         index = (points_mm - self.image.GetOrigin()) @ direction / self.image.GetSpacing()
         below, above = np.array(_margins(self.image, self.empty_faces))
@@ -64,14 +64,14 @@ class Head:
         return np.all((index >= -0.5 - below) & (index <= last + above), axis=1)
 
     def shrunk(self, spacing_mm: float) -> sitk.Image:
-        """The scan at about this spacing or its own, if that is coarser; its brightest clipped."""
+        """The scan at about this spacing, or its own if coarser; its brightest voxels clipped."""
         image = _padded(_shrunk(self.image, spacing_mm), self.empty_faces)
         inside = sitk.GetArrayFromImage(self.mask_on(image)) > 0
         values = sitk.GetArrayViewFromImage(image)[inside]
         return sitk.Clamp(image, upperBound=float(np.percentile(values, 99.8)))
 
     def mask_on(self, grid: sitk.Image, grown_mm: float = 0.0) -> sitk.Image:
-        """The mask on a grid, grown to all sides by some mm."""
+        """The mask on a grid, dilated by some mm."""
         mask = self.mask
         if grown_mm:
             radius = [math.ceil(grown_mm / step) for step in mask.GetSpacing()]
@@ -80,10 +80,10 @@ class Head:
 
 
 def find_head(name: str, image: sitk.Image, mask: sitk.Image | None = None) -> Head:
-    """The head in a scan: the mask, if given, or the largest part that is brighter than air.
+    """The head in a scan: the mask if given, or the largest component brighter than air.
 
     Args:
-        name: what messages call the scan.
+        name: name of the scan in messages.
         image: 3-D scan, float.
         mask: nonzero in the head or brain, on any grid.
 
@@ -111,7 +111,7 @@ def find_head(name: str, image: sitk.Image, mask: sitk.Image | None = None) -> H
 
 
 def extent_mm(points_mm: Points) -> Points:
-    """How far points (N, 3) reach along each axis, leaving out 1 % of them."""
+    """Extent of points (N, 3) along each axis, without the outermost 1 %."""
     low, high = np.percentile(points_mm, (0.5, 99.5), axis=0)
     return high - low
 
@@ -138,8 +138,8 @@ def _shrunk(image: sitk.Image, spacing_mm: float) -> sitk.Image:
 
 
 def _half_inside(mask: sitk.Image, grid: sitk.Image) -> NDArray[np.bool_]:
-    """The voxels (D, H, W) of a coarse grid that a mask fills by half or more."""
-    # In bytes, which take a quarter of the time.
+    """Voxels (D, H, W) of a coarse grid that are at least half filled by a mask."""
+    # As 8-bit integers, which take a quarter of the time.
     full = (sitk.GetArrayViewFromImage(mask) != 0).view(np.uint8) * np.uint8(255)
     return on_grid(_shrunk(image_like(full, mask), MASK_SPACING_MM), grid) >= 127.5
 
@@ -154,12 +154,12 @@ def _empty_faces(image: sitk.Image) -> Faces:
 
 
 def _margins(image: sitk.Image, faces: Faces) -> tuple[list[int], list[int]]:
-    """How many voxels of background are added before and behind, along each axis."""
+    """Numbers of background voxels to add before and after the image along each axis."""
     margins = [math.ceil(_MARGIN_MM / step) for step in image.GetSpacing()]
     below, above = ([n if empty else 0 for n, empty in zip(margins, ends)] for ends in faces)
     return below, above
 
 
 def _padded(image: sitk.Image, faces: Faces) -> sitk.Image:
-    """The image with a margin of 0 at each face that is almost all 0 already."""
+    """The image with a margin of 0 at each empty face."""
     return sitk.ConstantPad(image, *_margins(image, faces), 0.0)

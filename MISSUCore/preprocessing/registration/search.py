@@ -1,4 +1,4 @@
-"""The search for the rigid transform under which two scans share most information."""
+"""Search for the rigid transform that maximizes the mutual information of two scans."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...core.errors import InputError
 from ...core.messages import a_modality
 from .head import Head, Points
 
-# The head's surface says much about where it is.
+# Includes the surface of the head, which helps to locate it.
 _AROUND_HEAD_MM = 6.0
 _BINS = 32
 
@@ -22,10 +22,10 @@ class Level:
     """One resolution of the search.
 
     Attributes:
-        spacing_mm: of the scans.
-        points: how many points are compared.
+        spacing_mm: spacing of the scans.
+        points: number of points that are compared.
         step_mm: first step of the search.
-        tolerance_mm: how closely it looks for the best place.
+        tolerance_mm: step at which the search ends.
     """
 
     spacing_mm: float
@@ -46,28 +46,28 @@ def search(
     seed: int,
     beyond: sitk.Transform | None = None,
 ) -> sitk.Euler3DTransform:
-    """The transform near ``start`` under which mutual information is greatest.
+    """The transform near ``start`` that maximizes mutual information.
 
-    Mutual information as of Mattes et al., IEEE TMI 22, 2003. Powell's method needs no gradient,
+    Mutual information as in Mattes et al., IEEE TMI 22, 2003. Powell's method needs no gradient,
     which is unreliable between thick slices.
 
     Args:
         moving: the scan to be moved.
-        fixed: the scan to be laid on; compared in its head and closely around.
+        fixed: the scan to register to; compared in its head and closely around.
         start: from the fixed scan's space to the moving scan's, before ``beyond``.
         level: resolution and steps.
-        seed: of the points that are compared, 0 or more.
-        beyond: transform from where ``start`` leads to the moving scan's space, left as it is.
+        seed: seed of the points that are compared, 0 or more.
+        beyond: constant transform that follows the one searched for.
 
     Raises:
-        InputError: if the scans share nothing at the start.
+        InputError: if the scans do not overlap at the start.
     """
     fixed_image = fixed.shrunk(level.spacing_mm)
     mask = fixed.mask_on(fixed_image, _AROUND_HEAD_MM)
     sampled = level.points / int(np.count_nonzero(sitk.GetArrayViewFromImage(mask)))
     method = _powell(level)
     method.SetMetricFixedMask(mask)
-    # ITK takes a seed of 0 for the time of day.
+    # ITK replaces a seed of 0 by the time of day.
     method.SetMetricSamplingPercentage(min(sampled, 1.0), seed + 1)
     transform = sitk.Euler3DTransform(start)
     method.SetInitialTransform(transform, inPlace=True)
@@ -88,12 +88,12 @@ def search(
 
 
 def _powell(level: Level) -> sitk.ImageRegistrationMethod:
-    """Powell's method on the mutual information of two images."""
+    """Registration method: Powell's method on the mutual information of two images."""
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(_BINS)
     method.SetMetricUseFixedImageGradientFilter(False)
     method.SetMetricUseMovingImageGradientFilter(False)
-    # Regular points, each moved a little off its voxel's center at random.
+    # A regular grid of points, each with a small random offset.
     method.SetMetricSamplingStrategy(sitk.ImageRegistrationMethod.REGULAR)
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsPowell(
@@ -108,10 +108,10 @@ def _powell(level: Level) -> sitk.ImageRegistrationMethod:
 
 
 class _OneThread:
-    """Several threads would add in another order, and end elsewhere in the last digits.
+    """Limits ITK to one thread: several threads sum in another order, which changes last digits.
 
-    The metric goes by the global number, whatever that of the method is. Of searches that run at
-    the same time the last one sets that number back.
+    The metric uses the global number of threads, whatever the method's own number is. Of concurrent
+    searches, the last one to end restores it.
     """
 
     def __init__(self) -> None:
@@ -137,7 +137,7 @@ _one_thread = _OneThread()
 
 
 def centered(center_mm: Points, shift_mm: Points | None = None) -> sitk.Euler3DTransform:
-    """A shift, by default by nothing, that becomes a rotation around a center."""
+    """Rigid transform with a center of rotation and a shift, by default the identity."""
     transform = sitk.Euler3DTransform()
     transform.SetCenter(center_mm.tolist())
     if shift_mm is not None:
@@ -146,12 +146,12 @@ def centered(center_mm: Points, shift_mm: Points | None = None) -> sitk.Euler3DT
 
 
 def transformed(transform: sitk.Euler3DTransform, points_mm: Points) -> Points:
-    """Where a rigid transform takes points (N, 3)."""
+    """Points (N, 3) mapped by a rigid transform."""
     rotation = np.array(transform.GetMatrix()).reshape(3, 3)
     center = np.array(transform.GetCenter())
     return (points_mm - center) @ rotation.T + center + transform.GetTranslation()
 
 
 def rigid_inverse(transform: sitk.Euler3DTransform) -> sitk.Euler3DTransform:
-    """The transform that leads back."""
+    """The inverse of a rigid transform."""
     return sitk.Euler3DTransform(transform.GetInverse())

@@ -1,4 +1,4 @@
-"""How well two scans agree, and whether they agree best where they lie."""
+"""Similarity of two scans, and whether it is greatest at their current position."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Values = NDArray[np.float32]
 
 _SPACING_MM = 3.0
 # Not a multiple of usual spacings: where voxels of both scans coincide, nothing is interpolated,
-# and they would seem to agree better there than beside it.
+# which would favor these positions.
 _GRID_SPACING_MM = 3.1
-_SHARP_GRID_SPACING_MM = 4.3  # which still are 20 000 points in a brain
+_SHARP_GRID_SPACING_MM = 4.3  # still about 20 000 points in a brain
 _BINS = 32
 _ENOUGH = 0.5  # of the head
 _PROBE = 3.0  # mm and degrees
@@ -32,16 +32,16 @@ def mutual_information(
 ) -> float:
     """Normalized mutual information of two scans in the part of the head that both show, at 3 mm.
 
-    1 if they have nothing to do with each other, 2 if each intensity in one stands for one in the
-    other (Studholme et al., Pattern Recognition 32, 1999). Sequences of one brain that lie on each
-    other have 1.04 to 1.28, with slices of 5 mm 1.03 and more.
+    1 if the scans are independent, 2 if intensities correspond one to one (Studholme et al.,
+    Pattern Recognition 32, 1999). Aligned sequences of one brain have 1.04 to 1.28; with slices of
+    5 mm, 1.03 or more.
 
     Args:
         moving: 3-D scan, float.
         fixed: 3-D scan, float.
         transform: from points of the fixed scan's space to the moving scan's own (mm); by default
             the identity.
-        mask: nonzero in the head or brain of the fixed scan; found, if not given.
+        mask: nonzero in the head or brain of the fixed scan; by default the head is found.
 
     Raises:
         InputError: if a scan is constant, the mask is empty, or they share no part of the head.
@@ -57,10 +57,10 @@ class Overlay:
     """Two scans whose mutual information is measured for many transforms.
 
     Args:
-        moving: the scan whose place changes.
-        fixed: in its head the scans are compared.
-        sharp: take the voxels as they are, and not at 3 mm, at fewer points: agreement is lower,
-            but its maximum is sharper. Beyond the moving scan there is nothing then.
+        moving: the scan that is moved.
+        fixed: the other scan; both are compared in its head.
+        sharp: use the original voxels instead of 3 mm, at fewer points: agreement is lower, but
+            its maximum is sharper. The background is then not continued.
     """
 
     def __init__(self, moving: Head, fixed: Head, sharp: bool = False) -> None:
@@ -76,15 +76,15 @@ class Overlay:
         self._grid = grid
 
     def mutual_information(self, transform: sitk.Transform) -> float:
-        """Normalized mutual information, 1 to 2, in what both scans show; 0 if that is nothing."""
+        """Normalized mutual information, 1 to 2, where both scans reach; 0 if too little."""
         return self._shared_information(self._values(transform))
 
     def covered(self, transform: sitk.Transform) -> float:
-        """Part of the fixed scan's head that the moving scan covers, 0 to 1."""
+        """Fraction of the fixed scan's head that the moving scan covers."""
         return float(np.isfinite(self._values(transform)).mean())
 
     def fit(self, transform: sitk.Transform) -> float:
-        """Shared information; less where little of the head is shared, and may agree by chance."""
+        """Mutual information minus 1, reduced if little of the head is shared (chance fits)."""
         moving = self._values(transform)
         covered = float(np.isfinite(moving).mean())
         return (self._shared_information(moving) - 1) * min(covered / _ENOUGH, 1)
@@ -92,8 +92,8 @@ class Overlay:
     def is_best(self, transform: sitk.Euler3DTransform) -> bool:
         """Whether the scans agree best within 1.5 mm and 1 degree of a transform.
 
-        The best place along and around each axis is estimated from a parabola through the mutual
-        information here, 3 mm or degrees before, and after.
+        The optimum along and around each axis is estimated from a parabola through the mutual
+        information at the transform and 3 mm or degrees to either side.
         """
         here = self.mutual_information(transform)
         away = []
@@ -114,13 +114,13 @@ class Overlay:
         return _normalized_mutual_information(self._values_there[shared], moving[shared])
 
     def _values(self, transform: sitk.Transform) -> Values:
-        """The moving scan at the points in the fixed scan's head; NaN where it does not reach."""
+        """Values of the moving scan at the points of the fixed scan's head; NaN outside of it."""
         values = on_grid(self._moving, self._grid, transform=transform, outside=np.nan)
         return values[self._inside]
 
 
 def is_small(transform: sitk.Euler3DTransform) -> bool:
-    """Whether a transform moves its center by less than 1.5 mm, and turns by less than 1 degree."""
+    """Whether a transform shifts its center by less than 1.5 mm and turns by less than 1 degree."""
     *angles, x, y, z = transform.GetParameters()
     return _is_small(np.rad2deg(angles), (x, y, z))
 
