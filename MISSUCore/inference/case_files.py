@@ -54,8 +54,9 @@ def segment_files(
 ) -> SegmentationReport:
     """Segment the scans in files, and write the label map and the other requested files.
 
-    Files appear only once everything is done. For a moved scan, ``seg_transform_t2.tfm`` maps
-    points of the fixed scan's space to its own; such files of an earlier result are removed.
+    Files appear only once everything is done. For a moved scan such as T2,
+    ``seg_transform_t2.tfm`` maps points of the fixed scan's space to its own; files of this kind
+    from an earlier result are removed.
 
     Args:
         paths: by modality: image files or DICOM series.

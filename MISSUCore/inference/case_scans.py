@@ -148,7 +148,7 @@ def _float_bytes(source: ScanSource) -> int:
         if isinstance(source, Path) and source.is_file():
             return 4 * math.prod(read_information(source).GetSize())
         files = source.files() if isinstance(source, DicomSeries) else source.iterdir()
-        return 2 * sum(file.stat().st_size for file in files)  # files hold 16-bit voxels
+        return 2 * sum(file.stat().st_size for file in files)  # assuming 16-bit voxels
     except (InputError, OSError):
         return 0
 

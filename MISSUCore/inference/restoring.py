@@ -48,7 +48,7 @@ class LikelyBlock:
 def likely_block(
     probabilities: NDArray[np.float32], grid: sitk.Image, reference: sitk.Image
 ) -> LikelyBlock:
-    """Block of a reference image where any probability (regions, D, H, W) is relevant."""
+    """Block of a reference that holds all probabilities of at least LEAST_PROBABILITY."""
     likely = np.argwhere((probabilities >= LEAST_PROBABILITY).any(axis=0))[:, ::-1]
     if not len(likely):
         return _nothing(len(probabilities))

@@ -169,7 +169,7 @@ def predict(
 
     Args:
         images: skull-stripped, co-registered 3-D float images by modality.
-        model: that takes these modalities, see :func:`.check_modalities`.
+        model: one that takes these modalities, see :func:`.check_modalities`.
         options: device, sliding window and mirroring; the cleanup is ignored.
         progress: reports the stages.
 
@@ -248,7 +248,7 @@ def _confidence(
 ) -> tuple[dict[str, float], list[str]]:
     """Expected Dice of the regions for which it is known, and warnings where it is low.
 
-    Empty if the model is uncalibrated; without regions that are unreliable for lack of a scan.
+    Empty if the model is uncalibrated; regions unreliable for lack of a scan are left out.
     """
     if not card.temperatures:
         return {}, []

@@ -203,7 +203,7 @@ def _load(card_path: Path) -> Model:
         with torch.device("meta"):  # needs no memory or time; every weight is replaced
             network = TransUNet(card.network)
         network.load_state_dict(unpack(weights), assign=True)
-    except Exception as error:  # any kind is possible if the file is something else
+    except Exception as error:  # of any type, if the file holds something else
         reason = (str(error).splitlines() or [repr(error)])[0]
         raise InputError(
             f"{path}: holds no weights of the network in its card: {reason}"

@@ -74,7 +74,7 @@ class AgreedBrain:
 
     Attributes:
         mask: 1 in the brain, 0 outside (8-bit), on a 1 mm grid along the patient's axes.
-        dice: Dice of each scan's own mask with it, within that scan, by modality.
+        dice: Dice of each scan's own mask with it, in that scan's field of view, by modality.
         left_out: reasons why scans had no vote, by modality.
     """
 

@@ -67,7 +67,7 @@ def check_anatomy(
         Warnings about brains whose outlines differ.
 
     Raises:
-        InputError: if outline and inner edges differ: another brain, or not registered.
+        InputError: if outline and inner edges differ (another brain, or misaligned).
     """
     warnings: list[str] = []
     for name, brain in brains.items():

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..core.messages import Text, a_modality
 
 _BRAIN_RADIUS_MM = 70.0
-# The last slice of a scan cropped to the brain shows only a thin cap of the brain. If its area is
+# The end slices of a scan cropped to the brain show only thin caps of it. If the area in one is
 # larger than this many caps, the scan ends within the brain. In 89 cropped BraTS cases, tumors
 # reach slices of at most 1 cap; scans that end within the brain show 4.6 or more.
 _CAPS = 4.0
@@ -43,7 +43,7 @@ def end_warnings(scans: Mapping[str, sitk.Image], labels: sitk.Image) -> list[st
 
 
 def _reached_ends(image: sitk.Image, points_mm: NDArray[np.float64]) -> Iterator[str]:
-    """Sides at which an image ends within the brain, and points reach its last slice or farther."""
+    """Sides at which an image ends within the brain, and points reach its end slice or beyond."""
     spacing, size = np.array(image.GetSpacing()), np.array(image.GetSize())
     direction = _direction(image)
     places = (points_mm - image.GetOrigin()) @ direction / spacing

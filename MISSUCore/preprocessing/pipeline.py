@@ -240,7 +240,7 @@ def _register(
 def _check_anatomy(
     case: AlignedCase, brains: Mapping[str, Brain], options: PreprocessingOptions
 ) -> None:
-    """Check that the scans show one brain; only warn if they were not registered."""
+    """Check that the scans show one brain; only warn if asked to, or without registration."""
     if not (brains or options.brain_extraction):
         brains = {name: Brain(image != 0, stripped=True) for name, image in case.whole.items()}
     only_warn = options.different_anatomy or not options.registration

@@ -34,8 +34,8 @@ def predictors(
         spacing_mm: of the voxels (depth, height, width).
 
     Returns:
-        The mask (D, H, W), and (2 scans, N): the z-score of each scan in the voxel, then its
-        Gaussian-weighted mean around the voxel, over the brain only; all clipped at +- 6.
+        The mask (D, H, W), and (2 scans, N): the z-scores of all scans in the voxel, then their
+        Gaussian-weighted means around it, over the brain only; all clipped at +- 6.
     """
     brain: NDArray[np.bool_] = np.logical_or.reduce(scans != 0)
     sigmas = [AROUND_MM / step for step in spacing_mm]
