@@ -25,11 +25,11 @@ def tuning_cases(
     Args:
         source: a library of corrected cases, or a JSON list as :func:`.read_case_list` takes it.
         base: of the model to tune.
-        scheme: what the labels mean; by default what the library says, or what the base has.
-        modalities: to use; by default those of the base, or where its task is another, all.
+        scheme: what the labels mean; by default that of the library, or else of the base.
+        modalities: to use; by default those of the base, or all if it has another task.
 
     Raises:
-        InputError: if the cases cannot be read, are of several tasks or of another than the
+        InputError: if the cases cannot be read, are of several tasks or of another task than the
             scheme's, or lack a modality.
 
     Examples:
@@ -69,11 +69,11 @@ def _library_cases(
 
 
 def _with_modalities(cases: Sequence[LabeledCase], wanted: Sequence[str]) -> list[LabeledCase]:
-    """The cases with nothing but these modalities; with all they have if none are named."""
+    """The cases reduced to these modalities; unchanged if none are named."""
     for case in cases:
         missing = [name for name in wanted if name not in case.images]
         if missing:
-            # Not without being asked to: a model of the others would be another, with no base.
+            # Not dropped unasked: a model of fewer modalities cannot be compared with the base.
             raise InputError(
                 f"case {case.name}: has no ",
                 in_words(missing),

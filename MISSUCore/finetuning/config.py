@@ -13,25 +13,25 @@ from ..training.config import TrainingConfig
 from ..training.presets import BRATS_FAST, changed_config
 
 MINIMUM_STEPS = 30
-MAXIMUM_STEPS, MAXIMUM_STEPS_OF_NEW_TASK = 150, 1500  # more gain hardly anything, and forget
+MAXIMUM_STEPS, MAXIMUM_STEPS_OF_NEW_TASK = 150, 1500  # more gain little, and forget more
 FIELD_OF_VIEW_MM = (144.0, 176.0, 144.0)  # a brain, depth, height, width
 LARGEST_PATCH = 128
-SPARE = 0.9  # part of the time that is planned for
+SPARE = 0.9  # fraction of the time limit to plan for
 
 
 def tuning_config(
     card: ModelCard, scheme: LabelScheme, new_task: bool, changes: Mapping[str, str]
 ) -> TrainingConfig:
-    """Settings to tune a model with.
+    """The training settings for tuning a model.
 
-    The rate is a third of what the model was trained with, since it knows most already; the
+    The learning rate is a third of that in training, since the model knows most already. The
     teacher of the self-distillation is new, and learns by itself at first.
 
     Args:
         card: of the model to start from.
         scheme: what the label values mean.
         new_task: whether the model has to learn other regions or modalities.
-        changes: settings the user wants otherwise, as :func:`changed_config` takes them.
+        changes: the user's own settings, as :func:`changed_config` takes them.
 
     Raises:
         InputError: if a change does not fit.
@@ -44,7 +44,7 @@ def tuning_config(
             BRATS_FAST.augmentation, modality_dropout=0.15 if card.may_miss else 0.0
         ),
         modalities=card.modalities,
-        # No path: the settings go into the model's card, and the run may be moved.
+        # Not a path, since the settings go into the model's card, and the run may be moved.
         scheme=name or json.dumps(scheme.as_dict()),
         targets=card.targets,
         spacing_mm=card.spacing_mm,
@@ -57,7 +57,7 @@ def tuning_config(
         warm_up=0.1,
         weight_decay=0.0,
         average_decay=0.98,
-        validate_every=BRATS_FAST.epochs,  # held-out cases are looked at in another place
+        validate_every=BRATS_FAST.epochs,  # folds.py evaluates the held-out cases
     )
     config = changed_config(config, dict(changes))
     if config.network.fusion == "local" and not new_task and "teacher_start" not in changes:
@@ -88,7 +88,7 @@ def planned_steps(minutes: float, used_seconds: float, step_seconds: float, new_
 
 
 def _patch_size(spacing_mm: Sequence[float]) -> tuple[int, int, int]:
-    """Patch size of a whole brain, or of the largest patch, in multiples the stages can halve."""
+    """Patch size that covers a brain, up to the largest patch, in multiples of 8 for the stages."""
     depth, height, width = (
         min(LARGEST_PATCH, 8 * round(length / step / 8))
         for length, step in zip(FIELD_OF_VIEW_MM, spacing_mm)

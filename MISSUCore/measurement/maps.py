@@ -32,9 +32,9 @@ from ..io.resampling import on_grid
 from .map_files import FurtherMap, read_maps
 
 LEAST_COVERED = 0.95
-MOST_ZEROS = 0.05  # of the voxels in a region, before the user is asked what 0 means
+MOST_ZEROS = 0.05  # fraction of a region's voxels above which a warning asks what 0 means
 PERCENTILES = (5, 10, 25, 75, 90, 95)
-_MOST_POINTS = 10  # along an axis of a voxel
+_MOST_POINTS = 10  # sampling points along an axis of a voxel
 
 Masks = NDArray[np.bool_]
 
@@ -46,7 +46,7 @@ class MeasuredMaps:
     Attributes:
         maps: as they were read.
         statistics: by the name of the map.
-        warnings: what to know before trusting them, one sentence each.
+        warnings: doubts about the statistics, one sentence each.
     """
 
     maps: Sequence[FurtherMap]
@@ -66,10 +66,10 @@ def measure_maps(
     Args:
         paths: image files, or DICOM folders or series, by the name of the map.
         masks: (regions, depth, height, width).
-        image: with their geometry.
-        regions: their names.
-        scans: on which they were drawn; a map of another patient is refused, as far as DICOM or
-            BIDS tells.
+        image: with the geometry of the masks.
+        regions: names of the masks.
+        scans: on which the masks were drawn; a map of another patient is refused, as far as DICOM
+            or BIDS tells.
 
     Raises:
         InputError: if a map cannot be used, is another patient's, or lies apart from the regions.
@@ -114,8 +114,8 @@ def statistics_by_region(
     Args:
         map_image: float, NaN where it has no number; on any grid.
         masks: (regions, depth, height, width).
-        image: with their geometry.
-        regions: their names.
+        image: with the geometry of the masks.
+        regions: names of the masks.
     """
     anywhere = np.argwhere(masks.any(axis=0))[:, ::-1]
     if not len(anywhere):

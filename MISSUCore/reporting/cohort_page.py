@@ -1,7 +1,7 @@
-"""A page over all cases of a cohort: one table to sort and filter, and how the figures spread.
+"""An HTML page on all cases of a cohort: a table to sort and filter, and strip plots of the values.
 
-One HTML file that loads nothing from elsewhere. Its one script sorts and filters the table; without
-scripts the page shows the same in the order of the list. What it looks like stands in
+One file that loads nothing from elsewhere. Its one script sorts and filters the table; without
+scripts the page shows the same in the order of the list. Layout and script are in
 ``cohort_page.html`` (a Jinja template), ``cohort_page.css`` and ``cohort_page.js``.
 """
 
@@ -19,8 +19,8 @@ from .templates import load_template
 
 TEMPLATE, SCRIPT = "cohort_page.html", "cohort_page.js"
 WIDTH, HEIGHT, MARGIN = 420, 84, 30  # of a plot, and left and right of its points
-_SPREAD = (16, 52)  # heights between which points are scattered, so that equal ones are seen
-_STEP = 0.618034  # the golden section: neighbors in the list never lie on each other
+_SPREAD = (16, 52)  # range of the points' heights, scattered so that equal values stay visible
+_STEP = 0.618034  # golden ratio: the points of neighbors in the list never overlap
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class CohortRow:
         volumes_ml: by region.
         confidence: expected Dice by region.
         warnings: one sentence each.
-        seconds: that it took.
+        seconds: that the case took.
         error: why it failed.
         thumbnail: SVG; empty for none.
-        links: addresses relative to the page, by what they lead to.
+        links: addresses relative to the page, by the name of their target.
     """
 
     name: str
@@ -51,7 +51,7 @@ class CohortRow:
 
     @property
     def picture(self) -> str:
-        """The thumbnail in base 64; as a picture it can neither load nor run anything."""
+        """The thumbnail in base 64; SVG shown as an image can neither load nor run anything."""
         return base64.b64encode(self.thumbnail.encode()).decode("ascii")
 
 
@@ -61,11 +61,11 @@ class CohortPage:
 
     Attributes:
         title: of the cohort.
-        created: when, ISO 8601.
-        missu_version: which wrote it.
+        created: date and time, ISO 8601.
+        missu_version: version of the program that wrote it.
         regions: names, the outermost first.
-        rows: one for each case, in the order of their list.
-        methods: paragraph to paste; empty for none.
+        rows: one for each case, in the order of the list.
+        methods: paragraph for a paper; empty for none.
     """
 
     title: str
@@ -85,9 +85,9 @@ class Strip:
     """A strip plot of one value over the cases.
 
     Attributes:
-        title: of the figure, with its unit.
-        points: (x, y, number of the row, label) of each case that has it.
-        median: x of the middle one, and its label.
+        title: name of the value, with its unit.
+        points: (x, y, number of the row, label) of each case that has a value.
+        median: x of the median, and its label.
         ends: labels of the lowest and the highest value on the axis.
     """
 
@@ -101,8 +101,8 @@ def write_cohort_page(path: Path, page: CohortPage) -> None:
     """Write the page of a cohort.
 
     Args:
-        path: HTML file to write; what is there is replaced only by a complete page.
-        page: what it says.
+        path: HTML file to write; an existing file is replaced only by a complete page.
+        page: its contents.
 
     Raises:
         InputError: if the file cannot be written.
@@ -117,12 +117,12 @@ def write_cohort_page(path: Path, page: CohortPage) -> None:
         script_sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
     )
     with atomic_write(path) as temporary:
-        # Names of files that are not Unicode occur in messages.
+        # Messages may contain file names that are not valid Unicode.
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def strips(page: CohortPage) -> Iterable[Strip]:
-    """A plot for the volume and for the expected Dice of each region that two cases have."""
+    """Plots of the volume and the expected Dice of each region, if at least two cases have it."""
     for region in page.regions:
         volumes = {n: row.volumes_ml[region] for n, row in _with(page, "volumes_ml", region)}
         if len(volumes) > 1:

@@ -34,11 +34,11 @@ _MAKERS = (
 
 @dataclass(frozen=True)
 class DicomOutputs:
-    """Files to write; those that are None are not.
+    """Paths of the DICOM files to write; None for those that are not wanted.
 
     Attributes:
         segmentation: DICOM Segmentation, a segment for each region of each lesion.
-        report: DICOM Structured Report, which refers to it.
+        report: DICOM Structured Report, which refers to the segmentation.
         picture: DICOM Secondary Capture with the diameters and a table.
     """
 
@@ -47,7 +47,7 @@ class DicomOutputs:
     picture: Path | None = None
 
     def paths(self) -> list[Path]:
-        """Those that are written."""
+        """Paths of the files to write."""
         return [path for path in astuple(self) if path]
 
 
@@ -55,14 +55,14 @@ class DicomArchive:
     """Writes DICOM objects that refer to a scan; finds errors before any work is done.
 
     Args:
-        outputs: what is written.
-        scan: DICOM series on whose voxels the segments lie.
+        outputs: files to write.
+        scan: DICOM series on whose grid the segments lie.
         scheme: of the regions.
         made_by: who drew the segments: the report of ``missu segment``, the name of another
             program, or "manual"; may be empty without a segmentation.
 
     Raises:
-        InputError: if something is missing, or cannot be referred to.
+        InputError: if an input is missing, or the scan's headers do not allow a reference to it.
         MISSUError: if highdicom is not installed.
     """
 
@@ -84,7 +84,7 @@ class DicomArchive:
             check_dicom_seg(self.scan, scheme, self.algorithm)
 
     def write(self, stack: ExitStack, measured: MeasuredCase) -> None:
-        """Write the objects, which appear at their paths once all of the stack is done.
+        """Write the objects to temporary paths, renamed once the whole stack has succeeded.
 
         Raises:
             InputError: if a file cannot be written.
@@ -105,12 +105,12 @@ class DicomArchive:
 
 
 def is_report(made_by: str) -> bool:
-    """Whether ``made_by`` is a report's path, and not the name of a program."""
+    """Whether ``made_by`` is the path of a report rather than the name of a program."""
     return made_by.casefold().endswith(".json")
 
 
 def _maker(made_by: str) -> tuple[Algorithm, SegmentationReport | None]:
-    """The program or person that drew the segments, and the report that states it, if any.
+    """Who drew the segments, and the report of ``missu segment`` if ``made_by`` is one.
 
     Raises:
         InputError: if it is neither a report nor the name of a program.

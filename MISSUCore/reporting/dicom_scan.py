@@ -24,7 +24,7 @@ from ..io.dicom_file import is_dicom
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-# Without these nobody could tell what an object refers to, or where it lies.
+# Required to identify the scan and its position.
 NEEDED = (
     "SOPClassUID",
     "SOPInstanceUID",
@@ -32,7 +32,7 @@ NEEDED = (
     "StudyInstanceUID",
     "FrameOfReferenceUID",
 )
-# May be empty (type 2 of PS3.3), but anonymizers leave them out.
+# Must be present, though they may be empty (type 2 of PS3.3); anonymizers remove them.
 MAY_BE_EMPTY = (
     "PatientID",
     "PatientName",
@@ -50,12 +50,12 @@ SEXES = ("M", "F", "O")
 
 @dataclass(frozen=True)
 class DicomScan:
-    """A DICOM series that is referred to.
+    """A DICOM series that objects refer to.
 
     Attributes:
-        source: where its files are.
+        source: of its files.
         headers: data sets without pixels in the order of the image's slices; a single one if the
-            series is a file of many frames.
+            series is a multi-frame file.
     """
 
     source: ScanSource
@@ -63,7 +63,7 @@ class DicomScan:
 
     @property
     def frames(self) -> int:
-        """How many slices the image has."""
+        """Number of slices of the image."""
         return sum(int(header.get("NumberOfFrames") or 1) for header in self.headers)
 
 
@@ -76,7 +76,7 @@ def read_dicom_scan(source: ScanSource) -> DicomScan:
     """The headers of a DICOM series.
 
     Raises:
-        InputError: if it is not DICOM, or does not say whose it is or where it lies.
+        InputError: if it is not DICOM, or its headers lack identifiers or positions.
     """
     import pydicom
 
@@ -91,7 +91,7 @@ def read_dicom_scan(source: ScanSource) -> DicomScan:
     distance_mm = _slice_distance_mm(header)
     headers: list[Dataset] = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of values that break rules, yet can be read
+        warnings.simplefilter("ignore")  # about values that break rules but can be read
         for file in header.files:
             data = pydicom.dcmread(file.path, stop_before_pixels=True, force=True)
             _complete(file.path, data, distance_mm)
@@ -101,7 +101,7 @@ def read_dicom_scan(source: ScanSource) -> DicomScan:
 
 
 def _check_identifiers(source: ScanSource, header: SeriesHeader, headers: list[Dataset]) -> None:
-    """Refuse slices that cannot be told apart: what refers to one would refer to any of them."""
+    """Refuse slices with one UID or position, since references to them would be ambiguous."""
     named: dict[str, str] = {}
     for file, data in zip(header.files, headers):
         other = named.setdefault(str(data.SOPInstanceUID), file.path.name)
@@ -119,7 +119,7 @@ def _check_identifiers(source: ScanSource, header: SeriesHeader, headers: list[D
 
 
 def highdicom() -> ModuleType:
-    """The package that writes DICOM objects.
+    """The imported package highdicom, which writes DICOM objects.
 
     Raises:
         MISSUError: if it is not installed.
@@ -135,18 +135,18 @@ def highdicom() -> ModuleType:
 
 @contextmanager
 def referring(scan: DicomScan, kind: str) -> Iterator[None]:
-    """Context for making an object that refers to a scan; turns header faults into one error.
+    """Context for making an object that refers to a scan; reports bad headers as an InputError.
 
     Args:
         scan: that the object refers to.
         kind: of object, for the message.
 
     Raises:
-        InputError: if the headers of the scan are not as DICOM has them.
+        InputError: if the headers of the scan break DICOM's rules.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of values in the scan's headers
+            warnings.simplefilter("ignore")  # about values in the scan's headers
             yield
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
@@ -156,10 +156,10 @@ def referring(scan: DicomScan, kind: str) -> Iterator[None]:
 
 
 def _complete(path: Path, data: Dataset, distance_mm: float) -> None:
-    """Refuse a header that cannot be referred to, and put right what objects take over from it.
+    """Refuse a header without identifiers, and correct the attributes that objects copy from it.
 
-    Its text becomes UTF-8: objects take over the character set, too, which must hold our own words
-    and the user's, and highdicom knows neither several sets (as of Japanese names) nor wrong ones.
+    Its text becomes UTF-8: objects copy the character set, too, which must cover our own text and
+    the user's, and highdicom supports neither several sets (as for Japanese names) nor wrong ones.
     """
     data.decode()
     data.SpecificCharacterSet = UTF8
@@ -175,7 +175,7 @@ def _complete(path: Path, data: Dataset, distance_mm: float) -> None:
             setattr(data, keyword, None)
     if data.PatientSex not in SEXES:
         data.PatientSex = ""
-    if "PixelSpacing" in data:  # of one slice; many scanners and converters tell another distance
+    if "PixelSpacing" in data:  # of one slice; many scanners and converters state another distance
         data.SpacingBetweenSlices = f"{distance_mm:.6g}"
         data.SliceThickness = data.get("SliceThickness") or f"{distance_mm:.6g}"
 

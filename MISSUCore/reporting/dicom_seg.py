@@ -1,4 +1,4 @@
-"""A segmentation as DICOM Segmentation object (PS3.3, A.51), for archives and their viewers."""
+"""Segmentations as DICOM Segmentation objects (PS3.3, A.51), for archives and their viewers."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 AUTOMATIC, SEMIAUTOMATIC, MANUAL = "AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"
-SERIES_NUMBER = 1000  # behind those of the scanner
+SERIES_NUMBER = 1000  # above those of the scanner
 NOTICE = "Research software, not a medical device"
 PRIVATE_SCHEME = "99MISSU"
-LONGEST_TEXT = 64  # of what DICOM calls a long string
+LONGEST_TEXT = 64  # characters of DICOM's long string (LO)
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Algorithm:
 
     Attributes:
         kind: AUTOMATIC, SEMIAUTOMATIC (a person has corrected it) or MANUAL.
-        name: of the model or program; nothing where it was drawn by hand.
-        version: of it.
+        name: of the model or program; empty if drawn by hand.
+        version: of the model or program.
     """
 
     kind: str
@@ -42,14 +42,14 @@ class Algorithm:
 
 @dataclass(frozen=True)
 class DicomSegment:
-    """A segment of an object.
+    """A segment of a DICOM Segmentation.
 
     Attributes:
-        label: for people.
-        terminology: what it is.
+        label: name for readers.
+        terminology: codes of what it shows.
         color: RGB, 0 to 255.
         mask: (D, H, W) on the grid of the scan that is referred to.
-        tracking: a name and an UID under which measurements refer to it; nothing if none do.
+        tracking: name and UID by which measurements refer to it; None if none do.
     """
 
     label: str
@@ -60,7 +60,7 @@ class DicomSegment:
 
 
 def region_segments(labels: NDArray[np.uint8], scheme: LabelScheme) -> list[DicomSegment]:
-    """A segment of each region of a label map (D, H, W) that is not empty."""
+    """A segment for each nonempty region of a label map (D, H, W)."""
     return [
         DicomSegment(region.title, region.terminology, region.color, mask)
         for region, mask in zip(scheme.regions, scheme.to_regions(labels))
@@ -69,7 +69,7 @@ def region_segments(labels: NDArray[np.uint8], scheme: LabelScheme) -> list[Dico
 
 
 def check_dicom_seg(scan: DicomScan, scheme: LabelScheme, algorithm: Algorithm) -> None:
-    """Make an object of one slice, to learn before the work whether the scan's headers allow it.
+    """Check in advance that the scan's headers allow an object, by making one of a single slice.
 
     Raises:
         InputError: if they do not.
@@ -86,7 +86,7 @@ def check_dicom_seg(scan: DicomScan, scheme: LabelScheme, algorithm: Algorithm) 
 def write_dicom_seg(
     path: Path, scan: DicomScan, segments: Sequence[DicomSegment], algorithm: Algorithm
 ) -> Dataset:
-    """Write segments as an object that refers to a scan; returns it.
+    """Write segments as an object that refers to a scan, and return the object.
 
     Raises:
         InputError: see :func:`dicom_seg`.
@@ -98,9 +98,9 @@ def write_dicom_seg(
 
 
 def dicom_seg(scan: DicomScan, segments: Sequence[DicomSegment], algorithm: Algorithm) -> Dataset:
-    """Segments as an object that refers to a scan, slice by slice.
+    """A DICOM Segmentation that refers to the slices of a scan.
 
-    Segments may overlap. Slices without a voxel of a segment are left out, as is usual; so no
+    Segments may overlap. Slices without a voxel of a segment are left out, as is usual, so no
     segment may be empty.
 
     Args:
@@ -109,7 +109,7 @@ def dicom_seg(scan: DicomScan, segments: Sequence[DicomSegment], algorithm: Algo
         algorithm: who drew them.
 
     Raises:
-        InputError: if the headers of the scan are not as DICOM has them.
+        InputError: if the headers of the scan break DICOM's rules.
         MISSUError: if highdicom is not installed.
         ValueError: if a segment is empty or has another shape than the scan.
     """
@@ -158,7 +158,7 @@ def private_schemes() -> list[Any]:
 
 
 def coded(hd: Any, code: Code) -> Any:
-    """A code as highdicom object."""
+    """A code as a highdicom object."""
     return hd.sr.CodedConcept(code.value, code.scheme, code.meaning)
 
 

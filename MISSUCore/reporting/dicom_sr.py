@@ -1,8 +1,8 @@
 """Measurements as DICOM Structured Report (TID 1500 of PS3.16), with a segment for each lesion.
 
-Each lesion has a group for each of its regions, which refers to its segment and tells its volume
-(TID 1411). A second one of the measured region has the diameters with their end points, which a
-group with a segment may not have (TID 1501); both have the tracking identifier of the segment.
+Each region of a lesion has a measurement group that refers to its segment and gives its volume
+(TID 1411). The measured region has a second group (TID 1501) for the diameters with their end
+points, which a group with a segment may not hold. Both have the segment's tracking identifier.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .dicom_seg import (
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-# Meanings as PS3.16 has them; the last is of the Image Biomarker Standardization Initiative.
+# Code meanings from PS3.16; the last is of the Image Biomarker Standardization Initiative.
 _VOLUME = ("118565006", "SCT", "Volume")
 _LONG_AXIS = ("103339001", "SCT", "Long Axis")
 _SHORT_AXIS = ("103340004", "SCT", "Short Axis")
@@ -42,12 +42,12 @@ _MAXIMUM = ("L0JK", "IBSI", "Maximum 3D Diameter")
 _MM = ("mm", "UCUM", "mm")
 _ML = ("cm3", "UCUM", "cm3")
 _PROCEDURE = ("24590-2", "LN", "MR Brain")
-_SAME_ML = 0.001  # reports are rounded to it
+_SAME_ML = 0.001  # reports round to this
 _IN_SLICE = 0.01  # of a voxel
 
 
 def algorithm_of(report: SegmentationReport, measured: MeasuredCase) -> Algorithm:
-    """Who drew a segmentation that a report is about: a person, too, if it has changed since."""
+    """Who drew the segmentation of a report: semiautomatic if it was edited since the report."""
     volumes = measured.report.volumes_ml
     if report.masks:
         named = {name: Mask.of(mask) for name, mask in zip(volumes, measured.masks)}
@@ -63,7 +63,7 @@ def algorithm_of(report: SegmentationReport, measured: MeasuredCase) -> Algorith
 
 
 def lesion_segments(measured: MeasuredCase, scheme: LabelScheme) -> list[DicomSegment]:
-    """A segment for each region of each lesion that is not empty, in the order of the lesions."""
+    """A segment for each nonempty region of each lesion, in the order of the lesions."""
     hd = highdicom()
     segments = []
     for lesion in measured.report.lesions:
@@ -94,14 +94,14 @@ def write_dicom_sr(
 
     Args:
         path: file to write.
-        scan: that was measured on.
+        scan: on which the case was measured.
         segmentation: the object that holds the segments.
-        segments: as :func:`lesion_segments` gave them.
-        measured: what was measured.
+        segments: from :func:`lesion_segments`.
+        measured: the measured case.
         scheme: of the regions.
 
     Raises:
-        InputError: if the headers of the scan are not as DICOM has them.
+        InputError: if the headers of the scan break DICOM's rules.
         MISSUError: if highdicom is not installed.
     """
     hd = highdicom()
@@ -172,7 +172,7 @@ def _report(
 
 
 def _finding(hd: Any, segment: DicomSegment) -> dict[str, Any]:
-    """What was found and where, in codes."""
+    """Codes of the finding and of its site."""
     site = segment.terminology.anatomic_region
     return {
         "finding_type": coded(hd, segment.terminology.type),
@@ -191,7 +191,7 @@ def _observer(hd: Any) -> Any:
 
 
 def _sizes(hd: Any, lesion: LesionMeasurement, region: str, measured: MeasuredCase) -> list[Any]:
-    """The volume of a region in a lesion, and the largest diameter where it was measured."""
+    """The volume of a region in a lesion, and its largest diameter if that was measured."""
     volume, unit = hd.sr.CodedConcept(*_VOLUME), hd.sr.CodedConcept(*_ML)
     made = [hd.sr.Measurement(volume, round(lesion.volumes_ml[region], 4), unit)]
     if region == measured.report.region and lesion.maximum:
@@ -235,7 +235,7 @@ def _slice_of(line: Line, measured: MeasuredCase) -> int | None:
 
 
 def _in_slice(hd: Any, scan: DicomScan, line: Line, measured: MeasuredCase) -> Any:
-    """A line on the slice that it lies in, (column, row) from the corner of the first pixel."""
+    """A line in image coordinates of its slice: (column, row) from the first pixel's corner."""
     number = _slice_of(line, measured) or 0
     ends = [
         measured.image.TransformPhysicalPointToContinuousIndex(end)[:2]
@@ -253,7 +253,7 @@ def _in_slice(hd: Any, scan: DicomScan, line: Line, measured: MeasuredCase) -> A
 
 
 def _in_space(hd: Any, scan: DicomScan, line: Line) -> Any:
-    """A line between two points in mm."""
+    """A line in patient coordinates (mm)."""
     return hd.sr.CoordinatesForMeasurement3D(
         graphic_type="POLYLINE",
         graphic_data=np.array([line.start, line.end]),

@@ -19,7 +19,7 @@ Point = Sequence[float]
 
 @dataclass(frozen=True)
 class DrawnLine:
-    """A diameter on a picture, in its pixels (x, y)."""
+    """A diameter on a picture, in pixels (x, y)."""
 
     kind: str
     start: tuple[float, float]
@@ -32,8 +32,8 @@ class LesionSlice:
 
     Attributes:
         gray: (rows, columns), 8-bit.
-        lesions: (rows, columns), where lesions are.
-        lines: the diameters of a lesion, kinds "longest" and "perpendicular".
+        lesions: mask (rows, columns) of the lesions.
+        lines: the diameters of a lesion, of kinds "longest" and "perpendicular".
     """
 
     gray: NDArray[np.uint8]
@@ -47,9 +47,9 @@ class UprightScan:
 
     Attributes:
         scan: with columns, rows and slices towards left, posterior and inferior.
-        lesions: in the same way, not 0 in a lesion.
-        plane: that is drawn.
-        window: intensities that are black and white.
+        lesions: on the same grid, not 0 in a lesion.
+        plane: of the slices.
+        window: intensities shown as black and as white.
     """
 
     scan: sitk.Image
@@ -59,7 +59,7 @@ class UprightScan:
 
     @classmethod
     def of(cls, scan: sitk.Image, lesions: sitk.Image, plane: str) -> UprightScan:
-        """A scan as it is stored, lesions on its grid, and the name of a plane."""
+        """The upright form of a stored scan and of lesions on its grid, for a plane by name."""
         voxels = sitk.GetArrayViewFromImage(scan)
         return cls(
             sitk.DICOMOrient(scan, UPRIGHT),
@@ -111,5 +111,5 @@ class UprightScan:
 
 
 def _scaled(pixels: NDArray[Any], scale: NDArray[np.float64], order: int) -> NDArray[Any]:
-    """Pixels (rows, columns) made square."""
+    """Pixels (rows, columns) resampled by a factor for each axis, so that they become square."""
     return ndimage.zoom(pixels, scale, order=order, mode="nearest", grid_mode=True)

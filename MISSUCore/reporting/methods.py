@@ -35,13 +35,12 @@ _N4 = (
 def methods_paragraph(report: SegmentationReport, card: ModelCard, cases: int = 1) -> str:
     """The methods paragraph for a paper, followed by the works it cites.
 
-    It says what the program has done, with the versions that did it, and in brackets what only the
-    reader of the results can say.
+    It describes what the program did, with versions; brackets mark what the authors must fill in.
 
     Args:
-        report: of a case; the others were done with the same settings.
+        report: of one case; the others must have the same settings.
         card: of the model.
-        cases: how many were segmented.
+        cases: number of segmented cases.
     """
     cited: list[str] = []
 
@@ -72,7 +71,7 @@ def methods_paragraph(report: SegmentationReport, card: ModelCard, cases: int = 
 
 
 def _preparation(report: SegmentationReport, cite: Any) -> list[str]:
-    """What was done to the scans, as far as it was allowed."""
+    """Sentences on the preprocessing of the scans, as far as it was enabled."""
     asked = report.options.get("preprocessing")
     options: Mapping[str, Any] = asked if isinstance(asked, Mapping) else {}
     sentences = []
@@ -116,7 +115,7 @@ def _cleanup(asked: object) -> list[str]:
 
 
 def _listed(words: Sequence[str]) -> str:
-    """The words as a list in a sentence: "one, two and three"."""
+    """The words as an enumeration: "one, two and three"."""
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 

@@ -31,20 +31,20 @@ from .planes import (
 )
 
 PICTURE_PIXELS = 256  # along the patient's longest side
-MARGIN_MM = 8.0  # shows what the brain mask left out
+MARGIN_MM = 8.0  # around the brain mask, to show what it left out
 FIELD_PIXELS = 28  # of a checkerboard
-EXTRA_SLICES = (0.2, 0.8)  # parts of the lesion's height
+EXTRA_SLICES = (0.2, 0.8)  # positions of axial slices, as fractions of the lesion's height
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture of one scan, or two.
+    """A picture of one scan, or of two in a checkerboard.
 
     Attributes:
         png: gray pixels as PNG in base 64.
         width, height: in pixels.
         caption: short, shown on the picture.
-        text: instead of the picture, for those who cannot see it.
+        text: alternative text, for those who cannot see the picture.
     """
 
     png: str
@@ -56,13 +56,13 @@ class Tile:
 
 @dataclass(frozen=True)
 class Outline:
-    """A line around something in a slice.
+    """An outline in a slice.
 
     Attributes:
         kind: ``tissue``, ``region`` or ``reference``.
-        path: path data of SVG, in pixels of the tiles; empty if it is not in the slice.
+        path: SVG path data, in pixels of the tiles; empty if there is nothing in the slice.
         color: of a region, 0 to 255.
-        width: in pixels of the screen.
+        width: in screen pixels.
     """
 
     kind: str
@@ -98,7 +98,7 @@ class Drawing:
         windows: by modality, the intensities shown as black and as white.
         scheme: of the regions.
         regions: for each of its regions a float image, 1 inside and 0 outside.
-        reference: the same of the reference; empty without one.
+        reference: the same for the reference; empty without one.
         tissue: float images, above 0 in the brain, or where a scan is nonzero.
     """
 
@@ -128,7 +128,7 @@ class Drawing:
             scheme: of the labels.
             brain: mask.
             reference: label map.
-            pixels: of a picture, along the patient's longest side; 0 for those of a page.
+            pixels: of a picture along the patient's longest side; 0 for :data:`PICTURE_PIXELS`.
 
         Raises:
             InputError: if there is nothing to draw.
@@ -157,7 +157,7 @@ class Drawing:
         """The drawing with further images, which do not affect the choice of slices.
 
         Args:
-            maps: on any grid in the same space, by name; where they are NaN they are black.
+            maps: on any grid in the same space, by name; NaN is shown as black.
         """
         images, windows = dict(self.images), dict(self.windows)
         tissue = image_like(self._anywhere(self.tissue).astype(np.float32), self.grid)
@@ -170,15 +170,15 @@ class Drawing:
         return replace(self, images=images, windows=windows)
 
     def outlined(self) -> list[Row]:
-        """A row for each slice, a tile for each scan, all with the outlines."""
+        """A row for each slice, with a tile for each scan and the outlines on all tiles."""
         return [self._outlined_row(plane, index) for plane, index in self._slices()]
 
     def largest(self) -> Row:
-        """The axial slice where the lesion is largest, or else the brain."""
+        """The axial slice in which the lesion, or else the brain, is largest."""
         return self._outlined_row(*self._slices()[0])
 
     def checkerboards(self, fixed: str) -> list[Row]:
-        """Every other scan in a checkerboard with the fixed one; nothing if it is alone."""
+        """Checkerboards of every other scan with the fixed one; none if that is the only scan."""
         others = [name for name in self.images if name != fixed]
         rows = []
         tissue = self._anywhere(self.tissue)
@@ -194,9 +194,9 @@ class Drawing:
         return rows
 
     def _slices(self) -> list[tuple[Plane, int]]:
-        """Each plane where the lesion is largest, then axial slices below and above.
+        """For each plane the slice where the lesion is largest, then axial slices below and above.
 
-        Where nothing was found: of the reference's lesion, and without one of the brain.
+        If no lesion was found, that of the reference is used, or else the brain.
         """
         places = (self._anywhere(masks) for masks in (self.regions, self.reference) if masks)
         shown = next((lesion for lesion in places if lesion.any()), self._anywhere(self.tissue))
@@ -206,7 +206,7 @@ class Drawing:
         return slices + [(AXIAL, index) for index in sorted(extra - {slices[0][1]})]
 
     def _anywhere(self, masks: list[sitk.Image]) -> NDArray[np.bool_]:
-        """Where (depth, height, width) on the grid any of the masks is."""
+        """Union of the masks on the grid (depth, height, width)."""
         return np.logical_or.reduce([inside(mask, self.grid) for mask in masks])
 
     def _outlined_row(self, plane: Plane, index: int) -> Row:
@@ -220,7 +220,7 @@ class Drawing:
         return Row(self._title(plane, index), plane.sides, tiles, outlines)
 
     def _outlines(self, plane: Plane, index: int) -> list[Outline]:
-        # At least half, as wherever a mask comes to another grid.
+        # At least half, the rule for every mask that is resampled to another grid.
         regions, reference, tissue = (
             [cut(mask, self.grid, plane, index) >= 0.5 for mask in group]
             for group in (self.regions, self.reference, self.tissue)

@@ -1,4 +1,4 @@
-"""Slices of a case for pictures: where to cut, how bright to show it, and outlines as paths.
+"""Slices of a case for pictures: choice of slices, gray values, and outlines as SVG paths.
 
 Radiological convention: the patient is seen from the feet, from the front and from the left, so
 that the patient's left is on the right of an axial or coronal picture.
@@ -22,8 +22,8 @@ from ..core.errors import InputError
 from ..io.resampling import on_grid
 from ..preprocessing.working_grid import working_grid
 
-# Axes of a grid for pictures: columns, rows and slices are numbered towards left, posterior and
-# inferior, so that its slices are upright as they are.
+# Axes of a grid for pictures: columns, rows and slices run towards left, posterior and inferior, so
+# that its slices are upright.
 UPRIGHT = "LPI"
 SEARCH_MM = 2.0
 SHOWN_PERCENTILES = (0.5, 99.5)
@@ -31,11 +31,11 @@ SHOWN_PERCENTILES = (0.5, 99.5)
 
 @dataclass(frozen=True)
 class Plane:
-    """A way to cut an upright grid.
+    """An anatomical plane of an upright grid.
 
     Attributes:
-        name: what radiologists call it.
-        axis: of an array (depth, height, width) that the plane cuts.
+        name: as used by radiologists.
+        axis: of an array (depth, height, width), perpendicular to the plane.
         sides: of the patient at the left, right, upper and lower edge of the picture.
         directions: of the patient towards lower and higher coordinates (LPS) across the plane.
     """
@@ -46,7 +46,7 @@ class Plane:
     directions: tuple[str, str]
 
     def place(self, grid: sitk.Image, index: int) -> str:
-        """Where a slice of a grid lies in the patient's coordinates: ``"S 34 mm"``."""
+        """Position of a slice in the patient's coordinates: ``"S 34 mm"``."""
         along = 2 - self.axis
         voxel = [0, 0, 0]
         voxel[along] = index
@@ -64,7 +64,7 @@ def picture_grid(masks: Sequence[sitk.Image], pixels: int, margin_mm: float) -> 
     """Empty upright grid along the patient's axes around masks on any grids.
 
     Args:
-        masks: those that are empty are passed over.
+        masks: of which empty ones are ignored.
         pixels: along the longest side; voxels are cubes.
         margin_mm: added on all sides.
 
@@ -74,7 +74,7 @@ def picture_grid(masks: Sequence[sitk.Image], pixels: int, margin_mm: float) -> 
     filled = [mask for mask in masks if sitk.GetArrayViewFromImage(mask).any()]
     if not filled:
         raise InputError("there is nothing to draw: the scans are empty")
-    # The box around an oblique mask's grid is wider than what the mask holds.
+    # The bounding box of an oblique grid is larger than that of the mask's contents.
     coarse = working_grid(filled, (SEARCH_MM,) * 3)
     content = np.logical_or.reduce([inside(mask, coarse) for mask in filled])
     (box,) = ndimage.find_objects(content.astype(np.uint8)) or [None]
@@ -85,14 +85,14 @@ def picture_grid(masks: Sequence[sitk.Image], pixels: int, margin_mm: float) -> 
     pixel_mm = size_mm.max() / pixels
     grid = sitk.Image(np.ceil(size_mm / pixel_mm - 1e-3).astype(int).tolist(), sitk.sitkUInt8)
     grid.SetSpacing([pixel_mm] * 3)
-    # From the edge of the first voxel to that of the first pixel.
+    # From the first voxel's center to its edge, then by the margin to the first pixel's edge.
     corner_mm = np.array(coarse.TransformIndexToPhysicalPoint(start)) - SEARCH_MM / 2 - margin_mm
     grid.SetOrigin((corner_mm + pixel_mm / 2).tolist())
     return sitk.DICOMOrient(grid, UPRIGHT)
 
 
 def inside(mask: sitk.Image, grid: sitk.Image) -> NDArray[np.bool_]:
-    """Where (depth, height, width) a mask is not 0 on a grid, at the nearest voxel."""
+    """Nonzero voxels (depth, height, width) of a mask on a grid, by nearest neighbor."""
     return on_grid(mask, grid, sitk.sitkNearestNeighbor) != 0
 
 
@@ -104,12 +104,12 @@ def cut(image: sitk.Image, grid: sitk.Image, plane: Plane, index: int) -> NDArra
 
 
 def areas(mask: NDArray[np.bool_], plane: Plane) -> NDArray[np.int64]:
-    """How many voxels of a mask (depth, height, width) lie in each slice."""
+    """Number of voxels of a mask (depth, height, width) in each slice."""
     return np.count_nonzero(np.moveaxis(mask, plane.axis, 0), axis=(1, 2))
 
 
 def largest_slice(mask: NDArray[np.bool_], plane: Plane) -> int:
-    """The slice with most voxels of a mask; the middle one of several with equally many."""
+    """The slice with the most voxels of a mask; of several such slices the middle one."""
     counts = areas(mask, plane)
     (largest,) = np.nonzero(counts == counts.max())
     return int(largest[len(largest) // 2])
@@ -135,12 +135,12 @@ def checkerboard(first: NDArray[Any], second: NDArray[Any], field_pixels: int) -
 
 
 def outline_path(mask: NDArray[np.bool_]) -> str:
-    """The edges of a mask's pixels (rows, columns) as path data of SVG, in pixels from its corner.
+    """Outline of a mask (rows, columns) along its pixels as SVG path data, in pixels from a corner.
 
-    Closed loops, so that a line can be dashed all along them; nothing for an empty mask.
+    It consists of closed loops, so that dashes run on all along; empty for an empty mask.
     """
-    # Runs by the point (x, y) where they start, with the mask on their right: all corners are
-    # right angles, so that horizontal and vertical runs take turns.
+    # Runs by their starting point (x, y), with the mask on their right. All corners are right
+    # angles, so horizontal and vertical runs alternate.
     across: dict[tuple[int, int], list[int]] = defaultdict(list)
     down: dict[tuple[int, int], list[int]] = defaultdict(list)
     for y, left, right in _runs(mask, entering=True):
@@ -166,7 +166,7 @@ def outline_path(mask: NDArray[np.bool_]) -> str:
 
 def _runs(mask: NDArray[np.bool_], entering: bool) -> list[list[int]]:
     """(row, first column, column after the last) of runs where a mask begins, or ends, at a row."""
-    # Zeros around it close the outline at the picture's edge, and end each run.
+    # A border of zeros closes the outline at the picture's edge, and ends each run.
     padded = np.pad(mask, 1).astype(np.int8)
     edges = np.diff(padded, axis=0) == (1 if entering else -1)
     starts_and_stops = np.diff(edges.astype(np.int8), axis=1)
@@ -178,7 +178,7 @@ def _runs(mask: NDArray[np.bool_], entering: bool) -> list[list[int]]:
 def png(pixels: NDArray[np.uint8]) -> bytes:
     """An 8-bit gray picture (rows, columns) as PNG (W3C recommendation, third edition)."""
     height, width = pixels.shape
-    above = 2  # The filter that stores differences to the row above: they compress better.
+    above = 2  # filter "Up" stores differences to the row above, which compress better
     rows = np.diff(pixels, axis=0, prepend=np.uint8(0))
     filtered = np.insert(rows, 0, above, axis=1).tobytes()
     return b"\x89PNG\r\n\x1a\n" + b"".join(

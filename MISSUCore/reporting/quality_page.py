@@ -1,6 +1,6 @@
-"""A page to judge a segmented case by: pictures, volumes, warnings, and what was done to the scans.
+"""An HTML page for judging a segmented case: pictures, volumes, warnings, and processing steps.
 
-One HTML file without scripts, that loads nothing from elsewhere. What it looks like stands in
+One file without scripts that loads nothing from elsewhere. Its layout is in
 ``quality_page.html`` (a Jinja template) and ``quality_page.css``.
 """
 
@@ -36,15 +36,15 @@ def write_quality_page(
 ) -> None:
     """Write a page that shows how far a segmentation can be trusted.
 
-    Slices along the patient's axes where the lesion is largest; where nothing was found, where the
-    reference or else the brain is. The patient's left is on the right.
+    It shows slices along the patient's axes where the lesion is largest; if none was found, where
+    the reference or else the brain is. The patient's left is on the right.
 
     Args:
-        path: HTML file to write; what is there is replaced only by a complete page.
+        path: HTML file to write; an existing file is replaced only by a complete page.
         images: 3-D scans in one space by modality, with or without skull; grids may differ.
         labels: label map on any grid in that space.
         scheme: what its values mean, and the colors.
-        report: what :func:`.segment_files` returns; what it lacks is left out.
+        report: from :func:`.segment_files`; items that it lacks are left out.
         brain: mask of the brain on any grid; by default the nonzero voxels of the scans.
         reference: label map on any grid, drawn dashed for comparison.
         maps: further images in the same space by name, NaN where they have no number.
@@ -98,7 +98,7 @@ def _origin(report: SegmentationReport) -> list[str]:
 
 
 def _scans(report: SegmentationReport) -> list[tuple[str, ...]]:
-    """Cells of a row for each scan."""
+    """Table cells, one row for each scan."""
     return [
         (
             name,
@@ -112,7 +112,7 @@ def _scans(report: SegmentationReport) -> list[tuple[str, ...]]:
 
 
 def _sequence(guess: Any) -> str:
-    """Why a scan was taken for its sequence."""
+    """The reason for assigning a scan to its sequence."""
     if guess is None:
         return "given by the user"
     confidence = guess.get("confidence")
@@ -121,7 +121,7 @@ def _sequence(guess: Any) -> str:
 
 
 def _position(name: str, report: SegmentationReport) -> str:
-    """What was done to bring a scan to the others."""
+    """How a scan was aligned to the others."""
     if name == report.fixed:
         return "stays; the others are moved to it"
     scan = report.registrations.get(name)
@@ -135,7 +135,7 @@ def _position(name: str, report: SegmentationReport) -> str:
 
 
 def _processing(report: SegmentationReport) -> list[tuple[str, str]]:
-    """What was done, and its facts; what is not known is left out."""
+    """Processing steps with their details; unknown ones are left out."""
     model = report.model
     facts = {
         "Brain": [

@@ -1,4 +1,4 @@
-"""Templates of the pages that a human looks at; all values in them are escaped."""
+"""Templates of the HTML pages; all values in them are escaped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import jinja2
 
 
 def load_template(name: str) -> jinja2.Template:
-    """A Jinja template of this folder; what is unknown in it is an error."""
+    """A Jinja template of this folder; undefined variables in it are errors."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent, encoding="utf-8"),
         autoescape=True,
@@ -21,7 +21,7 @@ def load_template(name: str) -> jinja2.Template:
 
 
 def _css_color(color: tuple[int, int, int]) -> str:
-    """A color, 0 to 255, as style sheets write it."""
+    """An RGB color, 0 to 255, in CSS syntax."""
     return "#{:02x}{:02x}{:02x}".format(*color)
 
 

@@ -19,7 +19,7 @@ def write_thumbnail(path: Path, image: sitk.Image, labels: sitk.Image, scheme: L
     """Write a picture of a case as SVG: gray pixels and outlines as paths, some 15 kB in all.
 
     Args:
-        path: SVG file to write; what is there is replaced only by a complete picture.
+        path: SVG file to write; an existing file is replaced only by a complete picture.
         image: 3-D scan, with or without skull.
         labels: label map on any grid in the same space.
         scheme: what its values mean, and the colors.

@@ -15,7 +15,7 @@ from .templates import load_template
 TEMPLATE = "visits_page.html"
 WIDTH, HEIGHT = 560, 260  # of a plot
 LEFT, RIGHT, TOP, BOTTOM = 56, 14, 14, 40  # margins
-DAY_WIDTH = 60  # of a date's text, with the space before the next one
+DAY_WIDTH = 60  # of a date label, including the space before the next one
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class VisitTile:
         png: gray pixels as PNG in base 64.
         width, height: in pixels.
         caption: short, shown on the picture.
-        text: instead of the picture, for those who cannot see it.
-        outline: around the lesions, path data of SVG in pixels.
-        lines: the two diameters; none where the lesion is not there.
+        text: alternative text, for those who cannot see the picture.
+        outline: of the lesions, as SVG path data in pixels.
+        lines: the two diameters; empty if the lesion is absent.
     """
 
     png: str
@@ -50,16 +50,16 @@ class LesionRow:
 
 @dataclass(frozen=True)
 class Plot:
-    """Values over time as parts of an SVG picture.
+    """A plot of values over time, as parts of an SVG picture.
 
     Attributes:
         title: what is plotted, with its unit.
-        values: path through the values.
+        values: line through the values, as SVG path data.
         points: (x, y, label) of each visit.
         response: path at the threshold of a partial response; empty without a baseline.
         progression: path at the threshold of progression, which falls with the nadir.
         ticks: (y, label).
-        days: (x, label, text-anchor of SVG) of the first, the last, and those that fit between.
+        days: (x, label, SVG text-anchor) of the first, the last, and the dates that fit between.
     """
 
     title: str
@@ -72,10 +72,10 @@ class Plot:
 
 
 def write_visits_page(path: Path, report: VisitsReport, rows: Sequence[LesionRow]) -> None:
-    """Write the page of compared visits; one file that loads nothing from elsewhere.
+    """Write the HTML page of compared visits, one file that loads nothing from elsewhere.
 
     Args:
-        path: HTML file to write; what is there is replaced only by a complete page.
+        path: HTML file to write; an existing file is replaced only by a complete page.
         report: of the visits.
         rows: pictures of the lesions.
 
@@ -103,7 +103,7 @@ def write_visits_page(path: Path, report: VisitsReport, rows: Sequence[LesionRow
 def visit_plot(
     report: VisitsReport, title: str, rule: ResponseRule, judged: Sequence[Assessment]
 ) -> Plot:
-    """The values of a rule over the dates, with its thresholds."""
+    """The plot of a response rule's values over the dates, with its thresholds."""
     days = [visit.day.toordinal() for visit in report.visits]
     baseline = report.settings.baseline - 1
     partial = judged[baseline].value * (1 + rule.partial_percent / 100)
@@ -142,7 +142,7 @@ def visit_plot(
 
 
 def _day_labels(days: Sequence[tuple[float, str]]) -> list[tuple[float, str, str]]:
-    """Dates below a plot, without those that would be printed on another."""
+    """Date labels below a plot, without those that would overlap another."""
     first, *between, last = days
     labels = [(*first, "start")]
     free = first[0] + DAY_WIDTH

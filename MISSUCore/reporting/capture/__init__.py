@@ -1,1 +1,1 @@
-"""Measurements as a picture, for viewers that show neither segments nor reports."""
+"""Measurements drawn into a picture, for viewers that show neither segments nor reports."""

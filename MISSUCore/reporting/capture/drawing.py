@@ -1,7 +1,6 @@
 """Lesions with their diameters and a table of them, drawn into one picture.
 
-Pillow is loaded only where there is something to draw: highdicom, which writes the picture, brings
-it along.
+Pillow is imported only when needed: it is installed with highdicom, which is optional.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _DRAWN = {
     MANUAL: "Segments by hand",
 }
 _BACKGROUND, _WHITE = (0, 0, 0), (255, 255, 255)
-# As on the page of visits: to be told apart by those who see colors otherwise, too.
+# As on the page of visits; also distinguishable for color-blind readers.
 _OUTLINE = (240, 200, 60)
 COLORS = {"longest": (86, 180, 233), "perpendicular": (230, 159, 0)}
 
@@ -43,13 +42,13 @@ COLORS = {"longest": (86, 180, 233), "perpendicular": (230, 159, 0)}
 def draw_measurements(
     measured: MeasuredCase, drawn_by: Algorithm | None = None
 ) -> NDArray[np.uint8]:
-    """A picture (rows, columns, RGB) of the largest lesions, with a table of all.
+    """A picture (rows, columns, RGB) of the largest lesions, with a table of measurements.
 
-    Each lesion is shown in the slice of its diameters, else in that of its center: the targets
-    first. Neither name nor number of the patient is on it.
+    Each lesion is shown in the slice of its diameters, or else of its center; targets come first.
+    The picture has neither name nor ID of the patient.
 
     Args:
-        measured: what was measured, with its scan.
+        measured: the measured case, with its scan.
         drawn_by: who drew the segments, if that is known.
 
     Raises:
@@ -88,7 +87,7 @@ def draw_measurements(
 
 
 def _tile(shown: LesionSlice, plane: Plane) -> NDArray[np.uint8]:
-    """A slice as a square (rows, columns, RGB), with what is drawn on it."""
+    """A slice with outlines and diameters, as a square tile (rows, columns, RGB)."""
     from PIL import Image, ImageDraw, ImageFont
 
     pixels = np.repeat(shown.gray[..., None], 3, axis=2)
@@ -101,7 +100,7 @@ def _tile(shown: LesionSlice, plane: Plane) -> NDArray[np.uint8]:
     pen.font = ImageFont.load_default(size=_TEXT)
     for line in shown.lines:
         ends = [
-            (x + corner[0] - 0.5, y + corner[1] - 0.5)  # Pillow counts from the pixel's middle
+            (x + corner[0] - 0.5, y + corner[1] - 0.5)  # Pillow's origin is a pixel's center
             for x, y in (line.start, line.end)
         ]
         pen.line(ends, COLORS[line.kind], width=2)
@@ -117,7 +116,7 @@ def _tile(shown: LesionSlice, plane: Plane) -> NDArray[np.uint8]:
 
 
 def _edge(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The pixels of a mask that touch others; those inside are left as they are."""
+    """The pixels of a mask with a neighbor (of 4) outside it."""
     padded = np.pad(mask, 1)
     inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
     edge: NDArray[np.bool_] = mask & ~inner
@@ -135,9 +134,9 @@ def _caption(lesion: LesionMeasurement) -> str:
 
 
 def _table(report: MeasurementReport, drawn_by: Algorithm | None) -> list[list[str]]:
-    """Rows of cells, or of one sentence."""
+    """The rows of the table: cells, or a single sentence."""
     heads, *lesions, whole = lesion_rows(report)
-    # There is no room for the reasons, which the other files tell.
+    # The reasons are left out for lack of room; the other output files give them.
     lesions = [[*row[:-1], row[-1].partition(":")[0]] for row in lesions]
     left_out = len(lesions) - _MOST_LESIONS
     more = [[f"and {left_out} smaller ones"]] if left_out > 0 else []

@@ -1,6 +1,6 @@
 """A picture as DICOM Secondary Capture (PS3.3, A.8.1), which every viewer shows.
 
-It has no spacing and no place in the patient: on a picture of several slices nobody is to measure.
+It has no spacing and no position, since a picture of several slices must not be measured on.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..planes import PLANES
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-_AS_DICOM = {"I": "F", "S": "H"}  # it says feet and head
+_AS_DICOM = {"I": "F", "S": "H"}  # DICOM's letters for feet and head
 
 
 def write_secondary_capture(
@@ -29,12 +29,12 @@ def write_secondary_capture(
 
     Args:
         path: file to write.
-        scan: whose patient and study it is of, and which it is referred to as derived from.
+        scan: the series it is derived from, which gives patient and study.
         picture: (rows, columns, RGB).
-        plane: name of that of the slices on it.
+        plane: name of the plane of its slices.
 
     Raises:
-        InputError: if the headers of the scan are not as DICOM has them.
+        InputError: if the headers of the scan break DICOM's rules.
         MISSUError: if highdicom is not installed.
     """
     hd = highdicom()
@@ -62,8 +62,8 @@ def _capture(hd: Any, scan: DicomScan, picture: NDArray[np.uint8], plane: str) -
         series_description="Brain tumor measurements, picture (MISSU)",
         transfer_syntax_uid="1.2.840.10008.1.2.1",
     )
-    made.ConversionType = "WSD"  # of a workstation
+    made.ConversionType = "WSD"  # made on a workstation
     made.Laterality = ""  # a brain has none
-    made.BurnedInAnnotation = "NO"  # nothing that tells who the patient is
+    made.BurnedInAnnotation = "NO"  # nothing that identifies the patient
     made.DerivationDescription = NOTICE
     return made

@@ -192,7 +192,7 @@ def modelFolder() -> Path:
 
 
 def modelCards() -> dict[str, ModelCard]:
-    """The model cards by name: bundled models first, those with two stages before the others.
+    """The model cards by name: bundled models first, those that look twice before the others.
 
     Read directly from the files, since ``missu models`` loads PyTorch, which takes seconds.
     """

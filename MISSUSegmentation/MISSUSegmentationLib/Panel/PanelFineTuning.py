@@ -92,7 +92,7 @@ class PanelFineTuning:
         chosen = box.currentText
         box.clear()
         for name, card in self._models.cards.items():
-            if not card.first_look.model:  # two-stage models cannot be tuned
+            if not card.first_look.model:  # models that look twice cannot be tuned
                 box.addItem(name)
         box.setCurrentIndex(max(0, box.findText(chosen or self._models.default)))
         self.update()
