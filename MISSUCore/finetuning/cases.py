@@ -26,7 +26,7 @@ def tuning_cases(
         source: a library of corrected cases, or a JSON list as :func:`.read_case_list` takes it.
         base: of the model to tune.
         scheme: what the labels mean; by default that of the library, or else of the base.
-        modalities: to use; by default those of the base, or all if it has another task.
+        modalities: to use; by default those of the base, or all if the task is another.
 
     Raises:
         InputError: if the cases cannot be read, are of several tasks or of another task than the

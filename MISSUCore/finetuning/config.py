@@ -24,8 +24,8 @@ def tuning_config(
 ) -> TrainingConfig:
     """The training settings for tuning a model.
 
-    The learning rate is a third of that in training, since the model knows most already. The
-    teacher of the self-distillation is new, and learns by itself at first.
+    For a known task the learning rate is a third of that in training, since the model knows most
+    already. The teacher of the self-distillation is new, and learns by itself at first.
 
     Args:
         card: of the model to start from.

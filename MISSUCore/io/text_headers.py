@@ -44,7 +44,7 @@ class TextHeader:
 
     @property
     def tells_left(self) -> bool:
-        """Whether it says where the patient's left is."""
+        """Whether the header gives the side of the patient's left."""
         if self.is_nrrd:
             return bool(_ANATOMICAL.fullmatch(self.fields.get("space", "")))
         turned = {"TransformMatrix", "Rotation", "Orientation"} & self.fields.keys()

@@ -70,7 +70,7 @@ def write_transform(stack: ExitStack, transform: sitk.Transform, path: Path) -> 
 def sibling_path(path: Path, what: str, ending: str | None = None) -> Path:
     """The path of a file beside another: ``seg_probability_WT.nii.gz`` beside ``seg.nii.gz``.
 
-    Only a known ending is cut off, so that ``1.2.840.7.nii.gz`` and ``1.2.840.8.nii.gz`` differ.
+    Only the ending is cut, so that ``1.2.840.7.nii.gz`` and ``1.2.840.8.nii.gz`` share no files.
 
     Args:
         path: of the other file, with one of :data:`OUTPUT_ENDINGS`.
