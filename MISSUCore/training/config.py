@@ -35,9 +35,9 @@ class TrainingConfig:
     Args:
         network: the network; ``modalities`` and ``outputs`` are set from the task.
         augmentation: how patches vary.
-        first_look: the first model of a two-stage training. The trained model then looks only
-            where the first one finds something; sampling and validation use its predictions.
-        sampling: where patches are taken in a two-stage training.
+        first_look: the model that looks first (the finder). The trained model then looks only
+            where the finder finds something; sampling and validation use its predictions.
+        sampling: where patches are taken if a model looks first.
         modalities: input modalities, in order.
         scheme: label scheme: a name, a JSON file, or JSON.
         targets: ``"labels"`` (exclusive classes) or ``"regions"`` (nested regions).
