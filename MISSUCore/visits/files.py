@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 
 from ..cohorts.bids_layout import LABELS_END, REPORT_END
@@ -14,23 +15,17 @@ from ..core.messages import Text, a_file, an_option
 from ..io.dicom import series_header
 from ..io.dicom_file import is_dicom
 from ..io.tables import read_table
+from ..sequences.one_patient import origin_of
 
 SEGMENTATION, REPORT = "segmentation.nii.gz", "report.json"
 COLUMNS = ("visit", "segmentation", "t1ce", "date", "steroids", "clinical", "category", "comment")
 _NEEDED = ("segmentation", "t1ce")
 _DATE_TAGS = ("AcquisitionDate", "SeriesDate", "StudyDate")
-_KEPT_TAGS = (*_DATE_TAGS, "PatientID")
 
 
 @dataclass(frozen=True)
 class CheckedVisit(GivenVisit):
-    """A visit that can be compared: it has a date.
-
-    Attributes:
-        patient: Patient ID of the scan; empty if it is not DICOM, or does not say it.
-    """
-
-    patient: str = ""
+    """A visit that can be compared: it has a date."""
 
 
 def visit_of(text: str) -> GivenVisit:
@@ -127,7 +122,7 @@ def checked(visits: Sequence[GivenVisit]) -> list[CheckedVisit]:
         for path in (visit.segmentation, visit.t1ce):
             if not path.exists():
                 raise InputError(a_file(path), ": no such file")
-        tags = _tags(visit.t1ce)
+        tags = _dates_in(visit.t1ce)
         day = visit.date or next(
             (tags[name] for name in _DATE_TAGS if _is_date(tags.get(name, ""))), ""
         )
@@ -139,12 +134,10 @@ def checked(visits: Sequence[GivenVisit]) -> list[CheckedVisit]:
                 ")",
             )
         found.append(
-            CheckedVisit(
-                *(visit.name, visit.segmentation, visit.t1ce, iso_date(day), visit.reader),
-                patient=tags.get("PatientID", ""),
-            )
+            CheckedVisit(visit.name, visit.segmentation, visit.t1ce, iso_date(day), visit.reader)
         )
     _check_order(found)
+    _check_one_patient(found)
     return _named_apart(found)
 
 
@@ -181,13 +174,20 @@ def _check_order(visits: Sequence[CheckedVisit]) -> None:
                     a_file(earlier.segmentation),
                     f" from {earlier.date}; give the visits in the order of their dates, each once",
                 )
-            if visit.patient and earlier.patient and visit.patient != earlier.patient:
-                raise InputError(
-                    a_file(visit.t1ce),
-                    " and ",
-                    a_file(earlier.t1ce),
-                    ": are of two patients, as their Patient IDs say",
-                )
+
+
+def _check_one_patient(visits: Sequence[CheckedVisit]) -> None:
+    """Raise if DICOM tags or BIDS names of any two files say that they show different patients."""
+    files = [path for visit in visits for path in (visit.t1ce, visit.segmentation)]
+    origins = {path: origin_of(path) for path in files}
+    for second, first in combinations(reversed(files), 2):
+        if origins[second].other_patient(origins[first]):
+            raise InputError(
+                a_file(second),
+                " and ",
+                a_file(first),
+                ": are of two patients, as their Patient IDs or BIDS names say",
+            )
 
 
 def _named_apart(visits: Sequence[CheckedVisit]) -> list[CheckedVisit]:
@@ -206,13 +206,13 @@ def _is_date(text: str) -> bool:
     return True
 
 
-def _tags(scan: Path) -> dict[str, str]:
-    """DICOM attributes of a scan that identify the patient and the date."""
+def _dates_in(scan: Path) -> dict[str, str]:
+    """The DICOM attributes of a scan that say from which day it is; none if it is not DICOM."""
     import pydicom
 
     if not (scan.is_dir() or is_dicom(scan)):
         return {}
     first = series_header(scan).files[0].path
-    kept = list(_KEPT_TAGS)
+    kept = list(_DATE_TAGS)
     data = pydicom.dcmread(first, stop_before_pixels=True, force=True, specific_tags=kept)
     return {name: str(data.get(name) or "").strip() for name in kept}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +168,18 @@ def test_visits_called_alike_are_numbered(visit: Callable[..., GivenVisit]) -> N
     first, second = visit("a", "2024-01-10"), visit("b", "2024-03-06")
     alike = [GivenVisit("seg", each.segmentation, each.t1ce, each.date) for each in (first, second)]
     assert [each.name for each in checked(alike)] == ["visit 1", "visit 2"]
+
+
+def test_bids_names_tell_two_patients(visit: Callable[..., GivenVisit], tmp_path: Path) -> None:
+    made = []
+    for number, subject in enumerate(["01", "02"]):
+        given = visit(f"v{number}", f"2024-0{number + 1}-10")
+        path = tmp_path / f"sub-{subject}_ses-{number}_ce-gadolinium_T1w.nii.gz"
+        made.append(replace(given, t1ce=given.t1ce.rename(path)))
+    with pytest.raises(InputError, match=r"sub-02_.* and .*sub-01_.*: are of two patients"):
+        checked(made)
+    renamed = made[1].t1ce.rename(tmp_path / "sub-01_ses-1_ce-gadolinium_T1w.nii.gz")
+    assert len(checked([made[0], replace(made[1], t1ce=renamed)])) == 2
 
 
 def test_dicom_tells_date_and_patient(
