@@ -1,1 +1,1 @@
-"""Cohorts: many cases, each into a folder of its own, and what is told of all."""
+"""Cohorts: segments many cases, each into its own folder, and summarizes all of them."""

@@ -1,4 +1,4 @@
-"""What is told of all cases of a cohort: a table, a page to look at, a paragraph to paste."""
+"""Summaries of a cohort: a table, a page to look at, and a paragraph for a methods section."""
 
 from __future__ import annotations
 

@@ -47,13 +47,13 @@ class Change:
 
 @dataclass(frozen=True)
 class CaseRecord:
-    """What is known of a case in a library.
+    """The record of a case in a library.
 
     Attributes:
         id: name of its folder, made of the scans' content.
         added: when, UTC, ISO 8601.
-        scene: from which Slicer scene, as the user told.
-        note: of the user.
+        scene: name of the Slicer scene, as the user entered it.
+        note: the user's note.
         excluded: whether it is left out of fine-tuning.
         modalities: of its scans.
         scheme: what its label values mean, as :meth:`LabelScheme.as_dict` writes it.
@@ -61,9 +61,9 @@ class CaseRecord:
         changes: by region, against that result; empty if unknown.
         volumes_ml: by region.
         warnings: what looked odd about the labels.
-        scans_sha256: of the voxels of each scan as it was read, before preprocessing, by modality.
-        stored_sha256: of the voxels of each scan as it is stored.
-        labels_sha256: of the voxels of the labels.
+        scans_sha256: by modality, checksum of the scan's voxels as read, before preprocessing.
+        stored_sha256: by modality, checksum of the scan's voxels in the library.
+        labels_sha256: checksum of the label map's voxels.
         provenance: what computed the segmentation that the labels were written from, who edited it
             and who signed it off; None if that is unknown.
     """
@@ -125,7 +125,7 @@ def read_record(path: Path) -> CaseRecord:
 
 
 def _check(record: CaseRecord) -> None:
-    """Make sure of what the types do not tell, as far as it is used."""
+    """Check the values that are used, beyond their types; raises ValueError."""
     if not all(re.fullmatch(NAME, name) for name in record.modalities):
         raise ValueError("modalities are not names")
     missing = set(record.label_scheme().region_names) - set(record.volumes_ml)

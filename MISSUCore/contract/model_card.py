@@ -60,7 +60,7 @@ class Tuning:
 
 @dataclass(frozen=True)
 class FirstLook:
-    """How a fine model is told where to look: another model looks at the whole case first.
+    """Where a fine model looks: only where the finder, another model, finds something.
 
     Attributes:
         model: name of that model, of the same modalities and regions; empty: the fine model looks
@@ -128,7 +128,7 @@ class ModelCard:
         targets: ``"labels"`` or ``"regions"``: what the network's outputs stand for.
         spacing_mm: working spacing (depth, height, width).
         network: the network's configuration.
-        first_look: how it is told where to look.
+        first_look: the model that finds where this one looks, if one does.
         temperatures: by region: what log-odds are divided by to make probabilities frequencies;
             none: nothing is known.
         doubtful_below: expected Dice by region under which a result is called doubtful; none:

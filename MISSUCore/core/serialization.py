@@ -87,10 +87,10 @@ def _plain(value: Any) -> Any:
 
 
 def settings_from_dict(kind: type[S], values: JsonObject) -> S:
-    """The settings that :func:`settings_to_dict` wrote; what is left out keeps its default.
+    """Read settings that :func:`settings_to_dict` wrote; missing keys keep their defaults.
 
-    Every field of ``kind`` has a default, and a value must be of its default's type; what a tuple,
-    a dictionary or None stand for is told by :func:`many`, :func:`by_name` and :func:`maybe`.
+    Every field of ``kind`` has a default, and a value must be of its default's type. :func:`many`,
+    :func:`by_name` and :func:`maybe` declare the types behind a tuple, a dictionary or None.
 
     Raises:
         ValueError: if a key is unknown or a value has the wrong type.

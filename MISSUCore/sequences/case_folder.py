@@ -135,7 +135,7 @@ def find_case(folder: Path, progress: Progress | None = None) -> FoundCase:
 
 
 def _nothing_recognized(folder: Path, left_over: Mapping[ScanSource, str]) -> InputError:
-    """What is said where no scan is one of the four sequences, as far as is known."""
+    """The error for a folder in which no scan was recognized as one of the four sequences."""
     listed = [f"{_name(source, folder)} ({why})" for source, why in left_over.items()]
     more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
     return InputError(
@@ -193,7 +193,7 @@ def _is_copy(first: ScanSource, second: ScanSource) -> bool:
     try:
         image, other = (sitk.DICOMOrient(read_image(each), "LPS") for each in (first, second))
     except InputError:
-        return False  # which is told where the scan is read
+        return False  # reported where the scan is read
     return same_grid(image, other) and np.array_equal(
         sitk.GetArrayViewFromImage(image), sitk.GetArrayViewFromImage(other)
     )

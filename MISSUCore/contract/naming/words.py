@@ -149,7 +149,8 @@ _SEGMENTATION = _find(
     )
 )
 
-# What is none of the four, by the words that give it away; the first that fits is told.
+# Images that are none of the four sequences, with the words that identify them; the first match is
+# reported.
 _OTHERS = {
     what: _find(_phrases(words))
     for what, words in {

@@ -126,11 +126,11 @@ def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
 
 
 def start_on_grid(grid: Sequence[float], place: Sequence[float]) -> Start | None:
-    """Where the first voxel of an image lies on a grid; None if its voxels are not voxels of it.
+    """The index on a grid of an image's first voxel; None if the image's voxels are not the grid's.
 
     Args:
         grid: 3 rows of 4 numbers, from voxel indices (i, j, k, 1) to mm, LPS.
-        place: the same of the image.
+        place: 3 rows of 4 numbers, as above, of the image.
 
     Returns:
         The index (k, j, i), which may be negative.

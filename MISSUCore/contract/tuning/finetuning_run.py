@@ -1,4 +1,4 @@
-"""The folder of a fine-tuning, as it is written and read: request, plan, verdict, candidate."""
+"""The files in the folder of a fine-tuning: request, plan, verdict and candidate model."""
 
 from __future__ import annotations
 

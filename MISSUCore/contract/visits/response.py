@@ -127,7 +127,7 @@ class ReaderEntry:
 
 @dataclass(frozen=True)
 class GivenVisit:
-    """A visit as it is given.
+    """A visit as the user specifies it.
 
     Attributes:
         name: for tables; unlike that of any other.
